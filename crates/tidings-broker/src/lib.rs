@@ -1,0 +1,1 @@
+//! A lane of deliveries to one provider: bounded queue, retry, breaker, drain.

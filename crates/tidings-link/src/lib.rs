@@ -1,0 +1,1 @@
+//! The link: devices connected over MQTT.

@@ -1,0 +1,22 @@
+//! The words of Tidings, as types: app, device, audience, push, message, outcome, id.
+//!
+//! No I/O, no async, no clock, and no wire format: a type here cannot hold an invalid value, and the `serde` forms
+//! are the store's own, free to change with a migration. Wire bodies are parsed at the edges.
+
+pub mod audience;
+pub mod device;
+pub mod id;
+pub mod outcome;
+pub mod provider;
+pub mod push;
+pub mod secret;
+pub mod time;
+
+pub use audience::{Audience, Selection};
+pub use device::{Alias, Tag};
+pub use id::{AppId, AppKey, DeviceId, IdClock, MsgId, delivery_id};
+pub use outcome::{Outcome, Reason};
+pub use provider::{Environment, Platform, PlatformSet, Provider, ProviderSet};
+pub use push::{CustomMessage, IosNotification, Message, Notification, Parts, Push, PushOptions};
+pub use secret::{Secret, SecretHash};
+pub use time::UnixMillis;

@@ -1,0 +1,99 @@
+//! What a provider said of one delivery.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::UnixMillis;
+
+/// A provider's own word for why, such as `BadDeviceToken`: at most 64 characters, letters, digits, `_`, `-` and `.`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    pub const LEN_MAX: usize = 64;
+
+    /// A reason that is known when the program is written.
+    pub const fn known(word: &'static str) -> Self {
+        Self(Cow::Borrowed(word))
+    }
+
+    /// A reason that came over the wire: whatever does not belong into one is left out, and the rest is cut.
+    pub fn heard(word: &str) -> Self {
+        let kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        Self(Cow::Owned(
+            word.chars().filter(kept).take(Self::LEN_MAX).collect(),
+        ))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a provider answered to one attempt. An answer that says no is an outcome, not an error; only silence is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider took it. (Not: the phone showed it.)
+    Accepted,
+    /// The credential is not good for this; nothing sent with it will do better until it is replaced.
+    CredentialRejected { reason: Reason },
+    /// This notification is wrong and would be refused again; its neighbours may be fine.
+    PayloadRejected { reason: Reason },
+    /// The provider could not now; again later, not before `after` when it said so.
+    Retry {
+        reason: Reason,
+        after: Option<Duration>,
+    },
+    /// Too much for this one device; again later, the others may go on.
+    Throttled {
+        reason: Reason,
+        after: Option<Duration>,
+    },
+    /// The address is dead, and has been since `since` when the provider said so: an address that was registered
+    /// again after that stays.
+    Unregistered {
+        reason: Reason,
+        since: Option<UnixMillis>,
+    },
+}
+
+impl Outcome {
+    /// The provider's reason; none for an acceptance.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Accepted => None,
+            Self::CredentialRejected { reason }
+            | Self::PayloadRejected { reason }
+            | Self::Retry { reason, .. }
+            | Self::Throttled { reason, .. }
+            | Self::Unregistered { reason, .. } => Some(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_from_the_wire_is_cleaned_and_cut() {
+        assert_eq!(
+            Reason::heard("Bad\nDevice Token\u{1b}[0m").as_str(),
+            "BadDeviceToken0m"
+        );
+        assert_eq!(
+            Reason::heard(&"x".repeat(1000)).as_str().len(),
+            Reason::LEN_MAX
+        );
+    }
+}

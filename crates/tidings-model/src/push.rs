@@ -1,0 +1,265 @@
+//! A push that cannot be wrong, and the message that it becomes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{AppId, Audience, MsgId, Platform, PlatformSet, Provider, ProviderSet, UnixMillis};
+
+/// One request by a back end, validated in every respect that does not need the registry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Push {
+    pub audience: Audience,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<CustomMessage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notification: Option<Notification>,
+    pub options: PushOptions,
+    pub platforms: PlatformSet,
+}
+
+/// What is shown to the user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notification {
+    /// The text for every platform that has no section of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    /// The `android` section in JPush's field names, checked; with `alert`, from here or from above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub android: Option<Map<String, Value>>,
+    /// The `ios` section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ios: Option<IosNotification>,
+}
+
+/// The `ios` section of a notification.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IosNotification {
+    /// A text, or an object that goes to Apple as `aps.alert`.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub alert: Value,
+    /// 0 clears it; absent leaves it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub badge: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    pub content_available: bool,
+    /// Placed beside `aps` in the payload.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extras: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruption_level: Option<String>,
+    pub mutable_content: bool,
+    /// A file name, or the object of a critical alert.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub sound: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+}
+
+/// What is handed to the app and not shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CustomMessage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extras: Map<String, Value>,
+    /// A text; some SDKs send an object.
+    pub msg_content: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushOptions {
+    /// `apns-collapse-id`, at most 64 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apns_collapse_id: Option<String>,
+    /// The environment for tokens that were registered without one. Absent: whichever the app has a credential for,
+    /// production when it has both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apns_production: Option<bool>,
+    /// The caller's own number, given back in the reply and nowhere used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sendno: Option<i64>,
+    /// Seconds for which the message waits for a device that is away; 0 means those that are there now.
+    pub time_to_live: u32,
+}
+
+impl PushOptions {
+    /// Seconds; JPush's default, one day.
+    pub const TIME_TO_LIVE_DEFAULT: u32 = 86_400;
+    /// Seconds; JPush's limit, ten days.
+    pub const TIME_TO_LIVE_MAX: u32 = 864_000;
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self {
+            apns_collapse_id: None,
+            apns_production: None,
+            sendno: None,
+            time_to_live: Self::TIME_TO_LIVE_DEFAULT,
+        }
+    }
+}
+
+/// Which parts of a push one channel carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub message: bool,
+    pub notification: bool,
+}
+
+impl Parts {
+    pub fn is_empty(self) -> bool {
+        !self.message && !self.notification
+    }
+}
+
+impl Push {
+    /// Which parts go by `provider` to a device of `platform` that can be reached by `providers`.
+    ///
+    /// This is the choice of the channel: of one device, each part has exactly one provider, so no device gets a part
+    /// twice. A notification takes APNs where there is a token for it, else the link; a custom message takes the link
+    /// only (JPush hands them over its own connection too, and Apple's is for what is shown).
+    pub fn parts(&self, platform: Platform, providers: ProviderSet, provider: Provider) -> Parts {
+        if !self.platforms.contains(platform) || !providers.contains(provider) {
+            return Parts::default();
+        }
+        let shown = self
+            .notification
+            .as_ref()
+            .is_some_and(|notification| notification.is_for(platform));
+        match provider {
+            Provider::Apns => Parts {
+                message: false,
+                notification: shown,
+            },
+            Provider::Link => Parts {
+                message: self.message.is_some(),
+                notification: shown && !providers.contains(Provider::Apns),
+            },
+        }
+    }
+}
+
+impl Notification {
+    /// Whether there is something for this platform: a section of its own, or the text for all.
+    pub fn is_for(&self, platform: Platform) -> bool {
+        let section = match platform {
+            Platform::Android => self.android.is_some(),
+            Platform::Ios => self.ios.is_some(),
+            Platform::Hmos | Platform::Web | Platform::Windows => false,
+        };
+        section || self.alert.is_some()
+    }
+}
+
+/// What a push became when it was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub accepted_at: UnixMillis,
+    pub app: AppId,
+    pub expires_at: UnixMillis,
+    pub id: MsgId,
+    pub push: Push,
+}
+
+impl Message {
+    /// A message that is for the devices that are there now: how long "now" lasts. Long enough for a connected device to
+    /// be written to, short enough that nobody calls it old.
+    pub const NOW: Duration = Duration::from_secs(10);
+
+    /// The moment after which a push accepted at `accepted_at` is delivered no more.
+    pub fn expiry(accepted_at: UnixMillis, options: &PushOptions) -> UnixMillis {
+        match options.time_to_live {
+            0 => accepted_at.plus(Self::NOW),
+            secs => accepted_at.plus(Duration::from_secs(secs.into())),
+        }
+    }
+
+    /// Whether it may only go to devices that were connected when it was accepted.
+    pub fn is_online_only(&self) -> bool {
+        self.push.options.time_to_live == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(notification: Option<Notification>, message: Option<CustomMessage>) -> Push {
+        Push {
+            audience: Audience::All,
+            message,
+            notification,
+            options: PushOptions::default(),
+            platforms: PlatformSet::ALL,
+        }
+    }
+
+    #[test]
+    fn each_part_has_exactly_one_channel() {
+        let alert = Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        };
+        let message = CustomMessage {
+            content_type: None,
+            extras: Map::new(),
+            msg_content: "x".into(),
+            title: None,
+        };
+        let both = push(Some(alert), Some(message));
+        let apns_and_link: ProviderSet = [Provider::Apns, Provider::Link].into_iter().collect();
+        let by_apns = both.parts(Platform::Ios, apns_and_link, Provider::Apns);
+        let by_link = both.parts(Platform::Ios, apns_and_link, Provider::Link);
+        assert_eq!(
+            by_apns,
+            Parts {
+                message: false,
+                notification: true
+            }
+        );
+        assert_eq!(
+            by_link,
+            Parts {
+                message: true,
+                notification: false
+            }
+        );
+
+        let link: ProviderSet = [Provider::Link].into_iter().collect();
+        assert_eq!(
+            both.parts(Platform::Android, link, Provider::Link),
+            Parts {
+                message: true,
+                notification: true
+            }
+        );
+        assert!(
+            both.parts(Platform::Android, link, Provider::Apns)
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_platform_without_section_or_text_gets_nothing() {
+        let ios_only = Notification {
+            ios: Some(IosNotification::default()),
+            ..Notification::default()
+        };
+        let push = push(Some(ios_only), None);
+        let link: ProviderSet = [Provider::Link].into_iter().collect();
+        assert!(
+            push.parts(Platform::Android, link, Provider::Link)
+                .is_empty()
+        );
+        assert!(!push.parts(Platform::Ios, link, Provider::Link).is_empty());
+    }
+}

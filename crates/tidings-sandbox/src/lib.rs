@@ -1,0 +1,1 @@
+//! Simulated push providers that speak the real wire protocols.

@@ -1,0 +1,1 @@
+//! The only SQL: registry, message log, pages, ledger, sealed credentials.

@@ -149,7 +149,7 @@ impl IdClock {
 /// The deterministic id of one message to one device (UUIDv5, RFC 9562 section 5.5), sent as `apns-id`: every attempt of a
 /// delivery carries the same one, also after a crash.
 pub fn delivery_id(message: MsgId, device: DeviceId) -> Uuid {
-    const NAMESPACE: Uuid = Uuid::from_u128(0x8a5c_1c0e_42f5_4e0b_9d3c_74_69_64_69_6e_67);
+    const NAMESPACE: Uuid = Uuid::from_u128(0x8a5c_1c0e_42f5_4e0b_9d3c_7469_6469_6e67);
     let mut name = [0; 16];
     name[..8].copy_from_slice(&message.0.to_be_bytes());
     name[8..].copy_from_slice(&device.0.to_be_bytes());

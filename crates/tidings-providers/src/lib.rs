@@ -1,1 +1,3 @@
 //! One delivery in, one outcome out: the push providers' protocols.
+
+pub mod apns;

@@ -25,7 +25,7 @@ pub struct Answers<T> {
     pool: JoinHandle<()>,
 }
 
-/// There is no room: a delivery comes back to whoever submitted it.
+/// There is no room, or the client is closing: the delivery comes back to whoever submitted it.
 #[derive(Debug)]
 pub struct Full<T>(pub Delivery<T>);
 
@@ -66,18 +66,22 @@ impl<T: Send + 'static> Client<T> {
         self.queue.submit(deliveries);
     }
 
-    /// Takes `delivery`, when there is room. Somebody has to fetch answers meanwhile. Cancel safe in that a delivery
-    /// whose submission was cancelled was not taken; it is dropped.
-    pub async fn submit(&self, delivery: Delivery<T>) {
+    /// Takes `delivery` when there is room; somebody has to fetch answers meanwhile. It comes back when the client was
+    /// told to close. Not cancel safe: a delivery whose submission is cancelled is dropped.
+    pub async fn submit(&self, delivery: Delivery<T>) -> Result<(), Full<T>> {
         let mut one = VecDeque::from([delivery]);
         loop {
             let room = self.queue.room.notified();
             self.queue.submit(&mut one);
-            if one.is_empty() {
+            let Some(back) = one.pop_front() else {
                 // Another may be waiting for the rest of the room.
                 self.queue.room.notify_one();
-                return;
+                return Ok(());
+            };
+            if self.queue.lock().closing > Closing::Open {
+                return Err(Full(back));
             }
+            one.push_back(back);
             room.await;
         }
     }

@@ -129,6 +129,17 @@ impl<T> State<T> {
             && (self.live == 0 || (self.crowded && self.live < self.connections_max))
     }
 
+    fn take_in(&mut self, brought: &mut Exchange<T>) {
+        self.answers.extend(brought.answers.drain(..));
+        for job in brought.unprocessed.drain(..).rev() {
+            self.jobs.push_front(job);
+        }
+        if self.closing >= Closing::Retiring {
+            self.give_back_all(&Attempt::NotSent(Cause::Shutdown));
+        }
+        self.drop_unheard();
+    }
+
     fn drop_unheard(&mut self) {
         if self.deaf {
             self.held -= self.answers.len();
@@ -154,6 +165,25 @@ impl<T> Default for Exchange<T> {
             jobs: VecDeque::new(),
         }
     }
+}
+
+impl<T> Exchange<T> {
+    /// Nothing to leave at the queue.
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.unprocessed.is_empty()
+    }
+
+    /// Turns the jobs that were taken into unprocessed ones.
+    pub(super) fn give_jobs_back(&mut self) {
+        self.unprocessed.extend(self.jobs.drain(..));
+    }
+}
+
+/// What the queue tells a connection.
+pub(super) struct Reply {
+    pub(super) closing: Closing,
+    /// There are more connections than there should be: this one is to go.
+    pub(super) surplus: bool,
 }
 
 /// What a connection says of itself when it comes for jobs.
@@ -231,35 +261,29 @@ impl<T> Queue<T> {
         (count, more)
     }
 
-    /// A connection's visit: leaves answers and what was not processed, takes jobs for its free streams, and, when
-    /// there are none, asks to be woken. Says how far the client is in closing.
-    pub(super) fn exchange(&self, brought: &mut Exchange<T>, standing: &Standing<'_>) -> Closing {
+    /// A connection's visit: leaves answers and what was not processed, takes jobs for its free streams, and asks to be
+    /// woken when there is more for it.
+    pub(super) fn exchange(&self, brought: &mut Exchange<T>, standing: &Standing<'_>) -> Reply {
         let mut state = self.lock();
         let news = !brought.answers.is_empty();
-        state.answers.extend(brought.answers.drain(..));
-        for job in brought.unprocessed.drain(..).rev() {
-            state.jobs.push_front(job);
-        }
-        if state.closing >= Closing::Retiring {
-            state.give_back_all(&Attempt::NotSent(Cause::Shutdown));
-        }
-        state.drop_unheard();
+        state.take_in(brought);
+        let taken = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
+        brought.jobs.extend(state.jobs.drain(..taken));
         state
             .visitors
             .retain(|visitor| visitor.connection != standing.connection);
-        let taken = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
-        brought.jobs.extend(state.jobs.drain(..taken));
-        let waiting = !state.jobs.is_empty();
         state.wake_for_jobs();
         state.visitors.push(Visitor {
             connection: standing.connection,
             free: standing.free - taken,
             waker: standing.waker.clone(),
         });
-        let was_crowded = state.crowded;
-        state.crowded = waiting && standing.crowded;
-        let wanted = waiting && (state.live == 0 || (state.crowded && !was_crowded));
-        let closing = state.closing;
+        state.crowded = !state.jobs.is_empty() && standing.crowded;
+        let wanted = state.wants_connection();
+        let reply = Reply {
+            closing: state.closing,
+            surplus: state.live > state.connections_max,
+        };
         drop(state);
         if news {
             self.answered.notify_one();
@@ -267,7 +291,15 @@ impl<T> Queue<T> {
         if wanted {
             self.pool.notify_one();
         }
-        closing
+        reply
+    }
+
+    /// A connection's last visit.
+    pub(super) fn deliver(&self, brought: &mut Exchange<T>) {
+        brought.give_jobs_back();
+        self.lock().take_in(brought);
+        self.answered.notify_one();
+        self.pool.notify_one();
     }
 
     /// A connection takes jobs from now on.

@@ -1,7 +1,6 @@
 //! The TLS stream under an HTTP/2 connection, which remembers what h2 does not pass on: the alert with which the peer
 //! ended it.
 
-use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

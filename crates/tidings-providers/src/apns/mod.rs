@@ -8,6 +8,7 @@ pub mod answer;
 mod certificate;
 pub mod credential;
 mod der;
+mod lock;
 pub mod notification;
 mod p12;
 pub mod payload;

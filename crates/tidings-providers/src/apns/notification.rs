@@ -332,7 +332,9 @@ impl NotificationBuilder {
 
     pub fn build(self) -> Result<Notification, NotificationError> {
         let push_type = self.push_type;
-        let priority = self.priority.unwrap_or(push_type.default_priority());
+        let priority = self
+            .priority
+            .unwrap_or_else(|| push_type.default_priority());
         if push_type == PushType::Background && priority != Priority::PowerSaving {
             return Err(NotificationError::Priority { priority });
         }
@@ -442,7 +444,7 @@ mod tests {
 
     #[test]
     fn an_expiration_in_the_past_is_not_a_single_try() {
-        let header = |expiration: Expiration| expiration.header().map(|value| value.to_owned());
+        let header = |expiration: Expiration| expiration.header();
         assert_eq!(header(Expiration::Apples), None);
         assert_eq!(header(Expiration::Once), Some("0".parse().expect("ASCII")));
         for past in [0, -5, i64::MIN] {

@@ -81,7 +81,7 @@ pub struct TokenSource {
 
 struct Current {
     /// Not to be replaced before this, unless it gets too old.
-    kept_until: UnixMillis,
+    kept_until: Option<UnixMillis>,
     made_at: UnixMillis,
     value: HeaderValue,
 }
@@ -102,7 +102,7 @@ impl Current {
 
     fn is_due(&self, now: UnixMillis) -> bool {
         let age = self.age(now);
-        age >= AGE_MAX || (age >= RENEWAL_AGE && now >= self.kept_until)
+        age >= AGE_MAX || (age >= RENEWAL_AGE && self.kept_until.is_none_or(|until| now >= until))
     }
 }
 
@@ -140,13 +140,13 @@ impl TokenSource {
     pub fn too_many_updates(&self, now: UnixMillis) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = &mut *current {
-            token.kept_until = now.plus(AGE_MIN);
+            token.kept_until = Some(now.plus(AGE_MIN));
         }
     }
 
     fn mint(&self, now: UnixMillis) -> Current {
         Current {
-            kept_until: now,
+            kept_until: None,
             made_at: now,
             value: self.key.sign(now),
         }

@@ -252,6 +252,17 @@ fn what_is_missing_from_a_p12_is_named() {
 }
 
 #[test]
+fn a_certificate_for_signing_apps_is_not_for_push() {
+    refused(
+        p12("signing", PASSWORD),
+        "p12",
+        "not_for_push",
+        "p12: holds the certificate \"Apple Development: Ann Example (ABCDE12345)\", which is not for push; export the one \
+         that is called Apple Push Services",
+    );
+}
+
+#[test]
 fn what_is_no_p12_is_recognised() {
     let base64 = b"MIIKdgIBAzCCCiwGCSqGSIb3DQEHAaCCCh0=".to_vec();
     let cases = [

@@ -56,6 +56,10 @@ pub enum CredentialError {
     )]
     NoPrivateKey,
     #[error(
+        "p12: holds the certificate {name:?}, which is not for push; export the one that is called Apple Push Services"
+    )]
+    NotForPush { name: String },
+    #[error(
         "p8: {found}; upload the AuthKey_<key id>.p8 as downloaded: a PKCS#8 \"PRIVATE KEY\" for the curve P-256"
     )]
     NotP8 { found: &'static str },
@@ -100,6 +104,7 @@ impl CredentialError {
             Self::KeyDoesNotMatch => "key_does_not_match",
             Self::NoCertificate => "no_certificate",
             Self::NoPrivateKey => "no_private_key",
+            Self::NotForPush { .. } => "not_for_push",
             Self::NotP8 { .. } => "not_p8",
             Self::NotPkcs12 { .. } => "not_pkcs12",
             Self::NotYetValid { .. } => "not_yet_valid",
@@ -126,6 +131,7 @@ impl CredentialError {
             | Self::KeyDoesNotMatch
             | Self::NoCertificate
             | Self::NoPrivateKey
+            | Self::NotForPush { .. }
             | Self::NotPkcs12 { .. }
             | Self::NotYetValid { .. }
             | Self::UnsupportedAlgorithm { .. }

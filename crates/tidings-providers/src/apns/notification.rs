@@ -146,7 +146,7 @@ impl Priority {
 pub enum Expiration {
     /// As long as Apple likes, at most 30 days (no header).
     #[default]
-    Apples,
+    Unset,
     /// Not at all: one try (0).
     Once,
     /// Until then, in whole seconds rounded up.
@@ -156,7 +156,7 @@ pub enum Expiration {
 impl Expiration {
     fn header(self) -> Option<HeaderValue> {
         match self {
-            Self::Apples => None,
+            Self::Unset => None,
             Self::Once => Some(HeaderValue::from_static("0")),
             // A time at or before 1970 must not turn into 0, which means something else.
             Self::At(time) => {
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn an_expiration_in_the_past_is_not_a_single_try() {
         let header = |expiration: Expiration| expiration.header();
-        assert_eq!(header(Expiration::Apples), None);
+        assert_eq!(header(Expiration::Unset), None);
         assert_eq!(header(Expiration::Once), Some("0".parse().expect("ASCII")));
         for past in [0, -5, i64::MIN] {
             assert_eq!(

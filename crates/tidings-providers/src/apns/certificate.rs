@@ -1,7 +1,7 @@
 //! An APNs certificate: what it may push to, where, and until when.
 //!
-//! Source: Apple, "Establishing a certificate-based connection to APNs" and "Sending notification requests to APNs" for the
-//! extensions; RFC 5280 for the rest.
+//! Source: Apple, "Establishing a certificate-based connection to APNs" and "Sending notification requests to APNs"
+//! for the extensions; RFC 5280 for the rest.
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Finds, among keys and certificates in any order, the pair that belongs together: of several, one that is for APNs and
-    /// among those the one that lasts longest. The other certificates become its chain where they fit.
+    /// Finds, among keys and certificates in any order, the pair that belongs together: of several, one that is for
+    /// APNs and among those the one that lasts longest. The other certificates become its chain where they fit.
     pub(super) fn choose(
         keys: Vec<PrivateKeyDer<'static>>,
         certificates: Vec<CertificateDer<'static>>,

@@ -1,5 +1,5 @@
-//! Just enough DER (X.690) to look into what p12-keystore and x509-parser leave closed: Apple's own extensions, and the
-//! outer layers of a .p12.
+//! Just enough DER (X.690) to look into what p12-keystore and x509-parser leave closed: Apple's own extensions, and
+//! the outer layers of a .p12.
 
 /// `[0]` with elements inside.
 pub(super) const CONTEXT_0: u8 = 0xa0;
@@ -30,7 +30,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Reads elements one after another; ends early at what is no DER (a length that is indefinite, or longer than the rest).
+/// Reads elements one after another; ends early at what is no DER (a length that is indefinite, or longer than the
+/// rest).
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],

@@ -1,9 +1,9 @@
 //! The locks of RFC 7292 for two kinds of password that p12-keystore has no key for.
 //!
-//! A password becomes a BMPString with two zero bytes at its end (appendix B), so an empty one has two bytes. But Keychain
-//! Access, asked for no password, gives the key derivation none, and OpenSSL, given one with characters beyond the 65,536
-//! that a BMPString can hold, writes them as UTF-16 does. OpenSSL opens all of these, and so do we: what is locked in such
-//! a way is rewritten without lock and MAC.
+//! A password becomes a BMPString with two zero bytes at its end (appendix B), so an empty one has two bytes. But
+//! Keychain Access, asked for no password, gives the key derivation none, and OpenSSL, given one with characters
+//! beyond the 65,536 that a BMPString can hold, writes them as UTF-16 does. OpenSSL opens all of these, and so do we:
+//! what is locked in such a way is rewritten without lock and MAC.
 
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA1_FOR_LEGACY_USE_ONLY, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
@@ -47,8 +47,8 @@ pub(super) fn unsayable(password: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// The same file in the clear and without a MAC; none when these bytes are not its password, or it is no .p12. What is
-/// locked by PBES2 stays as it is: there, a password is its UTF-8, and p12-keystore can say it.
+/// The same file in the clear and without a MAC; none when these bytes are not its password, or it is no .p12. What
+/// is locked by PBES2 stays as it is: there, a password is its UTF-8, and p12-keystore can say it.
 pub(super) fn unlock(pfx: &[u8], password: &[u8]) -> Option<Vec<u8>> {
     let mut pfx = Reader::new(pfx).expect(der::SEQUENCE)?.children();
     let version = pfx.expect(der::INTEGER)?;
@@ -74,7 +74,8 @@ fn inner<'a>(reader: &mut Reader<'a>) -> Option<Reader<'a>> {
     Some(reader.expect(der::CONTEXT_0)?.children())
 }
 
-/// `MacData ::= SEQUENCE { SEQUENCE { SEQUENCE { OID, … }, OCTET STRING mac }, OCTET STRING salt, INTEGER rounds DEFAULT 1 }`
+/// `MacData ::= SEQUENCE { SEQUENCE { SEQUENCE { OID, … }, OCTET STRING mac }, OCTET STRING salt, INTEGER rounds
+/// DEFAULT 1 }`
 fn verify(mac: Element<'_>, data: &[u8], password: &[u8]) -> Option<()> {
     let mut mac = mac.children();
     let mut info = mac.expect(der::SEQUENCE)?.children();
@@ -148,8 +149,8 @@ fn open_bags(bags: &[u8], password: &[u8]) -> Option<Vec<u8>> {
     element(der::SEQUENCE, &[&opened])
 }
 
-/// The bag of a key without its lock; the outer none is a bag that has none of these locks, the inner one that has another
-/// password.
+/// The bag of a key without its lock; the outer none is a bag that has none of these locks, the inner one that has
+/// another password.
 fn open_key(bag: Element<'_>, password: &[u8]) -> Option<Option<Vec<u8>>> {
     let mut parts = bag.children();
     parts

@@ -1,8 +1,8 @@
 //! Apple Push Notification service: what is sent, with what right, and what the answers mean.
 //!
 //! A [`Credential`] is read once, when it is uploaded or loaded, and refuses there whatever Apple would refuse later.
-//! A [`Notification`] is built once per message and shared by all of its deliveries. [`answer::outcome`] turns Apple's
-//! answer into an outcome.
+//! A [`Notification`] is built once per message and shared by all of its deliveries. [`answer::outcome`] turns
+//! Apple's answer into an outcome.
 
 pub mod answer;
 mod certificate;

@@ -141,7 +141,8 @@ fn has_mac(pfx: &[u8]) -> bool {
     whole.is_some_and(|whole| whole.children().count() > 2)
 }
 
-/// The name of the algorithm that is not supported. The identifiers stand in the clear, so it is enough to look for them.
+/// The name of the algorithm that is not supported. The identifiers stand in the clear, so it is enough to look for
+/// them.
 fn unsupported(pfx: &[u8]) -> &'static str {
     // RFC 7292, appendix C, and RFC 9579.
     const ALGORITHMS: [(&[u8], &str); 5] = [

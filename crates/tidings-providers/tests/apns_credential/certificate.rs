@@ -1,45 +1,21 @@
-//! Uploads of APNs credentials: what opens, what it says of itself, and how everything else is refused.
-//!
-//! The files are made by `fixtures/apns/make.sh`.
+//! Certificates from .p12 files.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use p12_keystore::Pkcs12Archive;
-use proptest::prelude::*;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use tidings_model::{Environment, UnixMillis};
 use tidings_providers::apns::{Credential, CredentialError, CredentialKind, Summary};
 use x509_parser::parse_x509_certificate;
 
-const BUNDLE: &str = "com.example.app";
-const PASSWORD: &str = "secret";
+use crate::{BUNDLE, NOW, PASSWORD, fixture, opened, p12, refused};
+
 const UNICODE: &str = "pässwörd 密码 😀";
-/// 2027-01-15.
-const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
-/// 2120-01-01, when the certificates expire.
-const NOT_AFTER: UnixMillis = UnixMillis(4_733_510_400_000);
-/// 2020-01-01, before which they are not valid.
+/// 2020-01-01, before which the certificates are not valid.
 const NOT_BEFORE: UnixMillis = UnixMillis(1_577_836_800_000);
-
-fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apns");
-    fs::read(path.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn p12(name: &str, password: &str) -> Result<Credential, CredentialError> {
-    Credential::from_p12(&fixture(&format!("{name}.p12")), password)
-}
-
-fn opened(name: &str) -> Credential {
-    p12(name, PASSWORD).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn p8(name: &str) -> Result<Credential, CredentialError> {
-    Credential::from_p8(&fixture(name), "ABC123DEFG", "TEAM123456")
-}
+/// 2120-01-01, when they expire.
+const NOT_AFTER: UnixMillis = UnixMillis(4_733_510_400_000);
 
 /// The common names of what is presented in the handshake.
 fn chain(credential: &Credential) -> Vec<String> {
@@ -172,35 +148,6 @@ fn topics_come_from_extensions_and_subject() {
     assert_eq!(named.expect("listed").topic, voip);
     let trusted = opened("topicless").check(Environment::Production, Some(BUNDLE), NOW);
     assert_eq!(trusted.expect("nothing is known").topics, [BUNDLE]);
-}
-
-#[test]
-fn a_key_covers_every_topic_and_does_not_expire() {
-    let credential = p8("AuthKey_ABC123DEFG.p8").expect("a key");
-    assert!(credential.client_auth().is_none() && credential.token_source().is_some());
-    let summary = credential.check(Environment::Sandbox, Some(BUNDLE), NOW);
-    let expected = Summary {
-        environment: Environment::Sandbox,
-        expires_at: None,
-        kind: CredentialKind::Token,
-        topic: BUNDLE.to_owned(),
-        topics: vec![BUNDLE.to_owned()],
-    };
-    assert_eq!(summary, Ok(expected));
-}
-
-/// Field, code and text of an error, as the API shows them.
-#[track_caller]
-fn refused<T: std::fmt::Debug>(
-    result: Result<T, CredentialError>,
-    field: &str,
-    code: &str,
-    text: &str,
-) {
-    let error = result.expect_err(text);
-    assert_eq!(error.to_string(), text);
-    assert_eq!((error.field(), error.code()), (field, code));
-    assert!(text.starts_with(&format!("{field}: ")), "{text}");
 }
 
 #[test]
@@ -393,163 +340,5 @@ fn a_certificate_is_refused_out_of_its_time_place_and_topics() {
     );
     for edge in [NOT_BEFORE, NOT_AFTER] {
         assert!(check("modern", production, None, edge).is_ok());
-    }
-}
-
-#[test]
-fn a_topic_is_asked_for_where_the_credential_has_none() {
-    let key = p8("AuthKey_ABC123DEFG.p8").expect("a key");
-    let text = "topic: is missing; name the app's bundle id, such as com.example.app";
-    for topic in [None, Some("")] {
-        refused(
-            key.check(Environment::Sandbox, topic, NOW),
-            "topic",
-            "topic_missing",
-            text,
-        );
-    }
-    let topicless = opened("topicless").check(Environment::Sandbox, None, NOW);
-    refused(topicless, "topic", "topic_missing", text);
-    refused(
-        key.check(Environment::Sandbox, Some(" com.example"), NOW),
-        "topic",
-        "bad_topic",
-        "topic: is \" com.example\"; use the app's bundle id, such as com.example.app: ASCII, no spaces, at most 255 \
-         bytes",
-    );
-}
-
-#[test]
-fn what_is_no_p8_is_recognised() {
-    let cut = fixture("AuthKey_ABC123DEFG.p8")[..100].to_vec();
-    let cases = [
-        (Vec::new(), "is empty"),
-        (cut, "is a PEM private key that is damaged or cut short"),
-        (
-            fixture("sec1.pem"),
-            "is a private key in the older SEC 1 form (openssl pkcs8 -topk8 -nocrypt converts it)",
-        ),
-        (fixture("rsa1.pem"), "is an RSA private key"),
-        (
-            fixture("encrypted.pem"),
-            "is a private key that is locked with a password",
-        ),
-        (
-            fixture("certificate.pem"),
-            "is a certificate (one with its key goes into the field p12)",
-        ),
-        (fixture("public.pem"), "is a public key"),
-        (
-            fixture("p384.p8"),
-            "is a private key, but not one for P-256",
-        ),
-        (
-            fixture("modern.p12"),
-            "is a DER file, perhaps a .p12 (which goes into the field p12)",
-        ),
-        (
-            b"-----BEGIN X-----".to_vec(),
-            "is a PEM file of another kind",
-        ),
-        (
-            b"ABC123DEFG".to_vec(),
-            "has no line -----BEGIN PRIVATE KEY-----",
-        ),
-    ];
-    for (file, found) in cases {
-        let text = format!(
-            "p8: {found}; upload the AuthKey_<key id>.p8 as downloaded: a PKCS#8 \"PRIVATE KEY\" for the curve P-256"
-        );
-        let result = Credential::from_p8(&file, "ABC123DEFG", "TEAM123456");
-        refused(result, "p8", "not_p8", &text);
-    }
-}
-
-#[test]
-fn a_p8_survives_what_editors_do_to_it() {
-    let text = String::from_utf8(fixture("AuthKey_ABC123DEFG.p8")).expect("PEM");
-    let variants = [
-        text.replace('\n', "\r\n"),
-        text.trim_end().to_owned(),
-        format!("\n\n{text}\n"),
-        format!("Key ID: ABC123DEFG\n{text}"),
-    ];
-    for variant in variants {
-        let result = Credential::from_p8(variant.as_bytes(), "ABC123DEFG", "TEAM123456");
-        assert!(result.is_ok(), "{variant:?}: {result:?}");
-    }
-}
-
-#[test]
-fn ids_are_ten_capitals_and_digits() {
-    let key = fixture("AuthKey_ABC123DEFG.p8");
-    let wrong = [
-        "",
-        "ABC123DEF",
-        "ABC123DEFGH",
-        "abc123defg",
-        "ABC123DEF ",
-        "ÄBC123DEF",
-    ];
-    for id in wrong {
-        let text = format!(
-            "key_id: is {id:?}; a key id has 10 characters, A-Z and 0-9, and stands in the file's name: AuthKey_<key \
-             id>.p8"
-        );
-        let result = Credential::from_p8(&key, id, "TEAM123456");
-        refused(result, "key_id", "bad_key_id", &text);
-        let text = format!(
-            "team_id: is {id:?}; a team id has 10 characters, A-Z and 0-9, and stands under Membership in the developer \
-             account"
-        );
-        let result = Credential::from_p8(&key, "ABC123DEFG", id);
-        refused(result, "team_id", "bad_team_id", &text);
-    }
-}
-
-#[test]
-fn a_credential_prints_no_secret() {
-    let printed = format!("{:?}", opened("modern"));
-    assert!(
-        printed.contains("com.example.app.voip") && printed.contains("not_after"),
-        "{printed}"
-    );
-    let key = p8("AuthKey_ABC123DEFG.p8").expect("a key");
-    let token = key.token_source().expect("a key").bearer(NOW);
-    let printed = format!("{key:?} {token:?}");
-    assert!(printed.contains("ABC123DEFG"), "{printed}");
-    assert!(
-        !printed.contains("bearer") && !printed.contains("eyJ"),
-        "{printed}"
-    );
-    assert!(printed.len() < 400, "no key fits into this: {printed}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), password in ".{0,20}") {
-        prop_assert!(Credential::from_p12(&bytes, &password).is_err());
-        prop_assert!(Credential::from_p8(&bytes, "ABC123DEFG", "TEAM123456").is_err());
-        let armoured = [b"-----BEGIN PRIVATE KEY-----\n", &bytes[..], b"\n-----END PRIVATE KEY-----\n"].concat();
-        prop_assert!(Credential::from_p8(&armoured, "ABC123DEFG", "TEAM123456").is_err());
-    }
-
-    /// Real files with a few bytes changed reach much deeper than random ones; without a MAC, deeper still.
-    #[test]
-    fn a_changed_file_does_not_panic(
-        name in prop::sample::select(vec!["clear", "keychain-null", "modern-null", "mac-missing", "keychain", "two-keys"]),
-        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        password in prop::sample::select(vec!["", PASSWORD]),
-    ) {
-        let mut file = fixture(&format!("{name}.p12"));
-        for (index, byte) in changes {
-            let index = index.index(file.len());
-            file[index] = byte;
-        }
-        if let Ok(credential) = Credential::from_p12(&file, password) {
-            prop_assert!(credential.client_auth().is_some());
-        }
     }
 }

@@ -11,13 +11,14 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tidings_model::UnixMillis;
-use tidings_providers::apns::{Credential, TokenSource};
+use tidings_providers::apns::TokenSource;
+
+use crate::{fixture, p8};
 
 const START: UnixMillis = UnixMillis(1_800_000_000_999);
 
 fn source() -> Arc<TokenSource> {
-    let key = include_bytes!("fixtures/apns/AuthKey_ABC123DEFG.p8");
-    let credential = Credential::from_p8(key, "ABC123DEFG", "TEAM123456").expect("a key");
+    let credential = p8("AuthKey_ABC123DEFG.p8").expect("a key");
     Arc::clone(credential.token_source().expect("a key"))
 }
 
@@ -56,8 +57,8 @@ fn a_token_is_what_apple_asks_for_and_verifies() {
     assert_eq!(claims, json!({"iss": "TEAM123456", "iat": 1_800_000_000}));
     assert_eq!(signature.len(), 64, "r and s, not DER");
 
-    let public = include_bytes!("fixtures/apns/public.pem");
-    let public = SubjectPublicKeyInfoDer::from_pem_slice(public).expect("the public key");
+    let public = fixture("public.pem");
+    let public = SubjectPublicKeyInfoDer::from_pem_slice(&public).expect("the public key");
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public);
     let (signed, _) = bearer["bearer ".len()..]
         .rsplit_once('.')

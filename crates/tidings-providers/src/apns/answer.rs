@@ -1,19 +1,21 @@
-//! What Apple's answers mean. Source: Apple, "Handling notification responses from APNs" and "Handling error responses
-//! from Apple Push Notification service" (the broadcast pages).
+//! What Apple's answers mean. Source: Apple, "Handling notification responses from APNs" and "Handling error
+//! responses from Apple Push Notification service" (the broadcast pages).
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tidings_model::{Outcome, Reason, UnixMillis};
 
-/// The provider token is older than an hour, or the clock that made it is wrong. A [`Outcome::Retry`] of its own kind: tell
-/// the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it repeats, the clock is wrong.
+/// The provider token is older than an hour, or the clock that made it is wrong. A [`Outcome::Retry`] of its own
+/// kind: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it repeats, the clock
+/// is wrong.
 pub const EXPIRED_PROVIDER_TOKEN: Reason = Reason::known("ExpiredProviderToken");
 /// This connection was idle; go on with another.
 pub const IDLE_TIMEOUT: Reason = Reason::known("IdleTimeout");
 /// This server goes down; go on with another connection at once.
 pub const SHUTDOWN: Reason = Reason::known("Shutdown");
-/// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one it has.
+/// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one
+/// it has.
 pub const TOO_MANY_PROVIDER_TOKEN_UPDATES: Reason = Reason::known("TooManyProviderTokenUpdates");
 /// The connection belongs to another key; each key needs connections of its own.
 pub const UNRELATED_KEY_ID_IN_TOKEN: Reason = Reason::known("UnrelatedKeyIdInToken");
@@ -31,8 +33,8 @@ enum Meaning {
     Unregistered,
 }
 
-/// Every reason that Apple documents, with its status. Both must agree for a row to count: a token is given up for good on
-/// the strength of this table.
+/// Every reason that Apple documents, with its status. Both must agree for a row to count: a token is given up for
+/// good on the strength of this table.
 const REASONS: &[(u16, &str, Meaning)] = &[
     (400, "BadChannelId", Meaning::Payload),
     (400, "BadCollapseId", Meaning::Payload),

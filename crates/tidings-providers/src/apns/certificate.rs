@@ -1,7 +1,7 @@
 //! An APNs certificate: what it may push to, where, and until when.
 //!
-//! Source: Apple, "Establishing a certificate-based connection to APNs" and "Sending notification requests to APNs" for the
-//! extensions; RFC 5280 for the rest.
+//! Source: Apple, "Establishing a certificate-based connection to APNs" and "Sending notification requests to APNs"
+//! for the extensions; RFC 5280 for the rest.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +37,10 @@ pub(super) struct Certificate {
     pub(super) client_auth: CertifiedKey,
     /// Both when the certificate does not say.
     pub(super) environments: Vec<Environment>,
+    /// Whether it may be shown in a TLS handshake at all; one for signing apps may not.
+    is_for_clients: bool,
+    /// The subject's common name.
+    name: String,
     pub(super) not_after: UnixMillis,
     pub(super) not_before: UnixMillis,
     /// The bundle id first, if the subject names it.
@@ -47,6 +51,7 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
             .field("environments", &self.environments)
+            .field("name", &self.name)
             .field("not_after", &self.not_after)
             .field("topics", &self.topics)
             .finish_non_exhaustive()
@@ -54,8 +59,8 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Finds, among keys and certificates in any order, the pair that belongs together: of several, one that is for APNs and
-    /// among those the one that lasts longest. The other certificates become its chain where they fit.
+    /// Finds, among keys and certificates in any order, the pair that belongs together: of several, one that is for
+    /// APNs and among those the one that lasts longest. The other certificates become its chain where they fit.
     pub(super) fn choose(
         keys: Vec<PrivateKeyDer<'static>>,
         certificates: Vec<CertificateDer<'static>>,
@@ -73,14 +78,22 @@ impl Certificate {
         if keys.is_empty() {
             return Err(CredentialError::UnsupportedKey);
         }
-        certificates
+        let chosen = certificates
             .iter()
             .filter_map(|leaf| {
                 let key = keys.iter().find(|key| belong_together(leaf, key))?;
                 Self::new(leaf, key, &certificates)
             })
-            .max_by_key(|found| (!found.topics.is_empty(), found.not_after))
-            .ok_or(CredentialError::KeyDoesNotMatch)
+            .max_by_key(|found| {
+                let named = !found.topics.is_empty();
+                (found.is_for_clients, named, found.not_after)
+            })
+            .ok_or(CredentialError::KeyDoesNotMatch)?;
+        if !chosen.is_for_clients {
+            let name = chosen.name;
+            return Err(CredentialError::NotForPush { name });
+        }
+        Ok(chosen)
     }
 
     fn new(
@@ -93,6 +106,8 @@ impl Certificate {
         Some(Self {
             client_auth: CertifiedKey::new(chain(leaf, others), Arc::clone(key)),
             environments: environments(&parsed),
+            is_for_clients: is_for_clients(&parsed),
+            name: common_name(&parsed),
             not_after: time(parsed.validity().not_after.timestamp()),
             not_before: time(parsed.validity().not_before.timestamp()),
             topics: topics(&parsed),
@@ -129,6 +144,21 @@ fn chain(
         issuer = parsed.issuer().as_raw().to_vec();
     }
     chain
+}
+
+fn common_name(certificate: &X509Certificate<'_>) -> String {
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next().and_then(|name| name.as_str().ok());
+    name.unwrap_or_default().to_owned()
+}
+
+/// RFC 5280, section 4.2.1.12: a certificate without the extension may be used for everything.
+fn is_for_clients(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.extended_key_usage() {
+        Ok(Some(usage)) => usage.value.client_auth || usage.value.any,
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 fn environments(certificate: &X509Certificate<'_>) -> Vec<Environment> {

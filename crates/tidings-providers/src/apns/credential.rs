@@ -10,11 +10,12 @@ use thiserror::Error;
 use tidings_model::{Environment, UnixMillis};
 
 use super::certificate::Certificate;
+use super::notification::TOPIC_LEN_MAX;
 use super::p12;
 use super::token::{ProviderKey, TokenSource};
 
 /// Bytes of an uploaded file, at most. A .p12 has about 3 KB, with a long chain 10.
-pub const FILE_LEN_MAX: usize = 256 * 1024;
+pub const FILE_LEN_MAX: usize = 64 * 1024;
 
 /// Characters of a key id and of a team id.
 const ID_LEN: usize = 10;
@@ -32,6 +33,10 @@ pub enum CredentialError {
         "team_id: is {found:?}; a team id has 10 characters, A-Z and 0-9, and stands under Membership in the developer account"
     )]
     BadTeamId { found: String },
+    #[error(
+        "topic: is {found:?}; use the app's bundle id, such as com.example.app: ASCII, no spaces, at most {TOPIC_LEN_MAX} bytes"
+    )]
+    BadTopic { found: String },
     #[error(
         "p12: is damaged: {found}; export it again, or upload the file itself and not a copied text"
     )]
@@ -51,6 +56,10 @@ pub enum CredentialError {
     )]
     NoPrivateKey,
     #[error(
+        "p12: holds the certificate {name:?}, which is not for push; export the one that is called Apple Push Services"
+    )]
+    NotForPush { name: String },
+    #[error(
         "p8: {found}; upload the AuthKey_<key id>.p8 as downloaded: a PKCS#8 \"PRIVATE KEY\" for the curve P-256"
     )]
     NotP8 { found: &'static str },
@@ -65,7 +74,7 @@ pub enum CredentialError {
     #[error("topic: {topic:?} is not among those of the certificate: {}", .covered.join(", "))]
     TopicNotCovered { covered: Vec<String>, topic: String },
     #[error(
-        "p12: is locked with {algorithm}, which is not supported; convert it: openssl pkcs12 -legacy -in old.p12 -nodes -out both.pem && openssl pkcs12 -export -in both.pem -out new.p12"
+        "p12: uses {algorithm}, which cannot be read here; convert it: openssl pkcs12 -legacy -in old.p12 -nodes -out both.pem && openssl pkcs12 -export -in both.pem -out new.p12"
     )]
     UnsupportedAlgorithm { algorithm: &'static str },
     #[error(
@@ -89,11 +98,13 @@ impl CredentialError {
         match self {
             Self::BadKeyId { .. } => "bad_key_id",
             Self::BadTeamId { .. } => "bad_team_id",
+            Self::BadTopic { .. } => "bad_topic",
             Self::Damaged { .. } => "damaged",
             Self::Expired { .. } => "expired",
             Self::KeyDoesNotMatch => "key_does_not_match",
             Self::NoCertificate => "no_certificate",
             Self::NoPrivateKey => "no_private_key",
+            Self::NotForPush { .. } => "not_for_push",
             Self::NotP8 { .. } => "not_p8",
             Self::NotPkcs12 { .. } => "not_pkcs12",
             Self::NotYetValid { .. } => "not_yet_valid",
@@ -112,7 +123,7 @@ impl CredentialError {
             Self::BadKeyId { .. } => "key_id",
             Self::BadTeamId { .. } => "team_id",
             Self::NotP8 { .. } => "p8",
-            Self::TopicMissing | Self::TopicNotCovered { .. } => "topic",
+            Self::BadTopic { .. } | Self::TopicMissing | Self::TopicNotCovered { .. } => "topic",
             Self::WrongEnvironment { .. } => "environment",
             Self::WrongPassword => "password",
             Self::Damaged { .. }
@@ -120,6 +131,7 @@ impl CredentialError {
             | Self::KeyDoesNotMatch
             | Self::NoCertificate
             | Self::NoPrivateKey
+            | Self::NotForPush { .. }
             | Self::NotPkcs12 { .. }
             | Self::NotYetValid { .. }
             | Self::UnsupportedAlgorithm { .. }
@@ -188,7 +200,8 @@ enum Proof {
 impl Credential {
     /// A certificate with its key, from a PKCS#12 file. The password may be empty.
     ///
-    /// Whether it is valid now, and for what, is asked of [`check`](Self::check).
+    /// Whether it is valid now, and for what, is asked of [`check`](Self::check). Takes some milliseconds of CPU, and
+    /// seconds for a file whose password was hardened with a million rounds: not for a thread that must not block.
     pub fn from_p12(der: &[u8], password: &str) -> Result<Self, CredentialError> {
         let contents = p12::open(der, password)?;
         Self::from_parts(contents.keys, contents.certificates)
@@ -205,14 +218,14 @@ impl Credential {
             return Err(CredentialError::BadTeamId { found });
         }
         let not_p8 = |found| CredentialError::NotP8 { found };
-        let key = PrivatePkcs8KeyDer::from_pem_slice(pem)
-            .map_err(|_| not_p8("has no PKCS#8 private key in it"))?;
+        let key =
+            PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| not_p8(other_than_p8(pem)))?;
         let key = ProviderKey::new(
             key.secret_pkcs8_der(),
             key_id.to_owned(),
             team_id.to_owned(),
         )
-        .ok_or_else(|| not_p8("is a private key, but not for P-256"))?;
+        .ok_or_else(|| not_p8("is a private key, but not one for P-256"))?;
         Ok(Self {
             proof: Proof::Token(Arc::new(TokenSource::new(key))),
         })
@@ -242,7 +255,11 @@ impl Credential {
         topic: Option<&str>,
         now: UnixMillis,
     ) -> Result<Summary, CredentialError> {
-        let topic = topic.map(str::to_owned);
+        let topic = topic.filter(|topic| !topic.is_empty()).map(str::to_owned);
+        if let Some(topic) = topic.as_deref().filter(|topic| !is_topic(topic)) {
+            let found = excerpt(topic);
+            return Err(CredentialError::BadTopic { found });
+        }
         match &self.proof {
             Proof::Certificate(certificate) => check(certificate, environment, topic, now),
             Proof::Token(_) => {
@@ -330,6 +347,50 @@ fn check(
 fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     text.len() == ID_LEN && text.bytes().all(allowed)
+}
+
+fn is_topic(text: &str) -> bool {
+    text.len() <= TOPIC_LEN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// What a file is that has no PKCS#8 key in it.
+fn other_than_p8(file: &[u8]) -> &'static str {
+    let has = |needle: &str| {
+        let needle = needle.as_bytes();
+        file.windows(needle.len()).any(|part| part == needle)
+    };
+    // The first that fits: a key is more telling than what stands around it.
+    let known = [
+        (
+            "-----BEGIN PRIVATE KEY-----",
+            "is a PEM private key that is damaged or cut short",
+        ),
+        (
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+            "is a private key that is locked with a password",
+        ),
+        (
+            "-----BEGIN EC PRIVATE KEY-----",
+            "is a private key in the older SEC 1 form (openssl pkcs8 -topk8 -nocrypt converts it)",
+        ),
+        ("-----BEGIN RSA PRIVATE KEY-----", "is an RSA private key"),
+        (
+            "-----BEGIN CERTIFICATE-----",
+            "is a certificate (one with its key goes into the field p12)",
+        ),
+        ("-----BEGIN PUBLIC KEY-----", "is a public key"),
+        ("-----BEGIN", "is a PEM file of another kind"),
+    ];
+    if file.trim_ascii().is_empty() {
+        return "is empty";
+    }
+    if file.first() == Some(&0x30) {
+        return "is a DER file, perhaps a .p12 (which goes into the field p12)";
+    }
+    known
+        .iter()
+        .find_map(|(begin, kind)| has(begin).then_some(*kind))
+        .unwrap_or("has no line -----BEGIN PRIVATE KEY-----")
 }
 
 /// Enough of a wrong text to recognise it.

@@ -1,9 +1,9 @@
 //! Apple Push Notification service: what is sent, with what right, and what the answers mean.
 //!
 //! A [`Credential`] is read once, when it is uploaded or loaded, and refuses there whatever Apple would refuse later.
-//! A [`Notification`] is built once per message and shared by all of its deliveries. [`answer::outcome`] turns Apple's
-//! answer into an outcome. A [`Client`] sends, over a small pool of HTTP/2 connections; every delivery that it takes comes
-//! back once, with what came of it.
+//! A [`Notification`] is built once per message and shared by all of its deliveries. [`answer::outcome`] turns
+//! Apple's answer into an outcome. A [`Client`] sends, over a small pool of HTTP/2 connections; every delivery that it
+//! takes comes back once, with what came of it.
 
 pub mod answer;
 mod certificate;
@@ -14,6 +14,7 @@ mod connection;
 pub mod credential;
 mod der;
 mod flight;
+mod lock;
 pub mod notification;
 mod p12;
 pub mod payload;

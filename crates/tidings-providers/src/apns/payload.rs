@@ -7,8 +7,9 @@ use tidings_model::MsgId;
 
 use super::PushType;
 
-/// The payload, typed. What has no field here goes into `more_aps` (inside `aps`) or `custom` (beside it); a payload that
-/// is JSON already needs none of this and goes to [`Notification::builder`](super::Notification::builder) as it is.
+/// The payload, typed. What has no field here goes into `more_aps` (inside `aps`) or `custom` (beside it); a payload
+/// that is JSON already needs none of this and goes to [`Notification::builder`](super::Notification::builder) as it
+/// is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Payload {
     pub alert: Option<Alert>,
@@ -21,7 +22,8 @@ pub struct Payload {
     pub custom: Map<String, Value>,
     /// `passive`, `active`, `time-sensitive` or `critical`.
     pub interruption_level: Option<String>,
-    /// Inside `aps`: what has no field of its own, such as a Live Activity's `content-state`. A field of its own wins.
+    /// Inside `aps`: what has no field of its own, such as a Live Activity's `content-state`. A field of its own
+    /// wins.
     pub more_aps: Map<String, Value>,
     /// Lets the app's service extension change it before it is shown.
     pub mutable_content: bool,
@@ -131,8 +133,8 @@ impl Payload {
         }
     }
 
-    /// A push's notification as an iPhone gets it, as JPush writes it: the `ios` section, else the text for all; the extras
-    /// beside `aps`, and `_j_msgid`, a number.
+    /// A push's notification as an iPhone gets it, as JPush writes it: the `ios` section, else the text for all; the
+    /// extras beside `aps`, and `_j_msgid`, a number.
     pub fn from_push(notification: &tidings_model::Notification, msg_id: MsgId) -> Self {
         let general = notification.alert.as_deref().map(Value::from);
         let ios = notification.ios.clone().unwrap_or_default();

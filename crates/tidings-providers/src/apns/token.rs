@@ -1,6 +1,7 @@
 //! Provider tokens: the signed word by which a key speaks for its team.
 //!
-//! Source: Apple, "Establishing a token-based connection to APNs"; form: RFC 7515 (JWS), RFC 7518 section 3.4 (ES256).
+//! Source: Apple, "Establishing a token-based connection to APNs"; form: RFC 7515 (JWS), RFC 7518 section 3.4
+//! (ES256).
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -71,8 +72,9 @@ impl fmt::Debug for ProviderKey {
     }
 }
 
-/// The one current token of a key, shared by all of its connections: Apple counts how often a connection's token changes,
-/// so nobody else may sign. Signing happens under the lock, so there is never more than one new token at a time.
+/// The one current token of a key, shared by all of its connections: Apple counts how often a connection's token
+/// changes, so nobody else may sign. Signing happens under the lock, so there is never more than one new token at a
+/// time.
 #[derive(Debug)]
 pub struct TokenSource {
     current: Mutex<Option<Current>>,
@@ -81,7 +83,7 @@ pub struct TokenSource {
 
 struct Current {
     /// Not to be replaced before this, unless it gets too old.
-    kept_until: UnixMillis,
+    kept_until: Option<UnixMillis>,
     made_at: UnixMillis,
     value: HeaderValue,
 }
@@ -102,7 +104,7 @@ impl Current {
 
     fn is_due(&self, now: UnixMillis) -> bool {
         let age = self.age(now);
-        age >= AGE_MAX || (age >= RENEWAL_AGE && now >= self.kept_until)
+        age >= AGE_MAX || (age >= RENEWAL_AGE && self.kept_until.is_none_or(|until| now >= until))
     }
 }
 
@@ -123,8 +125,8 @@ impl TokenSource {
         }
     }
 
-    /// APNs answered `ExpiredProviderToken`. The next [`bearer`](Self::bearer) is a new one, if the current one is at least
-    /// 20 minutes old; a younger one was refused because a clock is wrong, and another would fare no better.
+    /// APNs answered `ExpiredProviderToken`. The next [`bearer`](Self::bearer) is a new one, if the current one is at
+    /// least 20 minutes old; a younger one was refused because a clock is wrong, and another would fare no better.
     pub fn rejected_expired(&self, now: UnixMillis) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current
@@ -140,13 +142,13 @@ impl TokenSource {
     pub fn too_many_updates(&self, now: UnixMillis) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = &mut *current {
-            token.kept_until = now.plus(AGE_MIN);
+            token.kept_until = Some(now.plus(AGE_MIN));
         }
     }
 
     fn mint(&self, now: UnixMillis) -> Current {
         Current {
-            kept_until: now,
+            kept_until: None,
             made_at: now,
             value: self.key.sign(now),
         }

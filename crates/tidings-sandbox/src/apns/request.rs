@@ -197,7 +197,7 @@ fn topic<'a>(
         Some(value) => value.to_str().map_err(|_| Reason::BadTopic.into()),
         None => certificate
             .and_then(PushCertificate::only_topic)
-            .ok_or(Reason::MissingTopic.into()),
+            .ok_or_else(|| Reason::MissingTopic.into()),
     }
 }
 

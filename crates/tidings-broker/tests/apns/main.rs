@@ -1,0 +1,7 @@
+//! The broker and the APNs client, judged by the sandbox.
+
+mod faults;
+mod network;
+mod pushing;
+mod stopping;
+mod support;

@@ -84,7 +84,7 @@ pub enum ProtocolError {
     SubscriptionIdentifier,
     #[error("SUBSCRIBE: the options of a filter are {0:#010b}; QoS and retain handling go up to 2")]
     SubscriptionOptions(u8),
-    #[error("PUBLISH: a topic alias was sent, and this server allows none")]
+    #[error("PUBLISH: a topic alias of 0, or any, where CONNACK allowed none; send the topic")]
     TopicAlias,
     #[error("PUBLISH: the topic is empty; name it")]
     TopicEmpty,

@@ -44,10 +44,12 @@ impl Disconnect {
     }
 }
 
-/// Appends a server's DISCONNECT, without properties. 3.1.1 has none, so nothing is written there.
+/// Appends a server's DISCONNECT, without properties. 3.1.1 has none, so nothing is written there. The length of the
+/// properties could be left out as well, but clients are about that do not know.
 pub fn encode_disconnect(version: Version, reason: Reason, out: &mut BytesMut) {
     if version == Version::V5 {
-        put_header(out, PacketType::Disconnect.first_byte(), 1);
+        put_header(out, PacketType::Disconnect.first_byte(), 2);
         out.put_u8(reason.code());
+        out.put_u8(0);
     }
 }

@@ -1,5 +1,7 @@
 //! The properties of MQTT 5 (section 2.2.2): which exist, of what type, and where each may stand.
 
+use std::num::NonZeroU16;
+
 use super::PacketType;
 use super::wire::Reader;
 use crate::ProtocolError;
@@ -28,7 +30,7 @@ pub(super) enum Property {
     ReceiveMaximum(u16),
     SessionExpiry(u32),
     SubscriptionIdentifier,
-    TopicAlias(u16),
+    TopicAlias(NonZeroU16),
     TopicAliasMaximum(u16),
 }
 
@@ -147,8 +149,11 @@ fn read_value(
             maximum => Some(Property::ReceiveMaximum(maximum)),
         },
         0x22 => Some(Property::TopicAliasMaximum(block.u16(FIELD)?)),
-        // Alias 0 is as wrong as any other where none is allowed, so the caller judges it.
-        TOPIC_ALIAS => Some(Property::TopicAlias(block.u16(FIELD)?)),
+        // 0 has a reason code of its own [MQTT-3.3.2-8].
+        TOPIC_ALIAS => match NonZeroU16::new(block.u16(FIELD)?) {
+            None => return Err(ProtocolError::TopicAlias),
+            Some(alias) => Some(Property::TopicAlias(alias)),
+        },
         USER_PROPERTY => {
             block.string(FIELD)?;
             block.string(FIELD)?;

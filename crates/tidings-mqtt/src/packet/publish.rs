@@ -21,7 +21,7 @@ pub struct Publish<'a> {
     /// Present at QoS 1, absent at QoS 0.
     pub packet_id: Option<NonZeroU16>,
     /// MQTT 5 only, as the next.
-    pub topic_alias: Option<u16>,
+    pub topic_alias: Option<NonZeroU16>,
     /// Seconds the message still lives.
     pub expiry_secs: Option<u32>,
     pub payload: &'a [u8],
@@ -118,7 +118,7 @@ impl<'a> Publish<'a> {
             }
             if let Some(alias) = self.topic_alias {
                 out.put_u8(TOPIC_ALIAS);
-                out.put_u16(alias);
+                out.put_u16(alias.get());
             }
         }
         out.put_slice(self.payload);

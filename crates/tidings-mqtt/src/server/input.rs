@@ -99,7 +99,7 @@ impl ServerSession {
         }
         self.client.keep_alive_secs = connect.keep_alive_secs;
         self.client.window = connect.receive_maximum.min(self.limits.in_flight_max);
-        self.client.takes_alias = connect.topic_alias_max >= PUSH_ALIAS;
+        self.client.takes_alias = connect.topic_alias_max >= PUSH_ALIAS.get();
         self.client.session_ends_at_close = connect.session_expiry_secs == 0;
         self.state = State::AwaitingAnswer;
         self.input_deadline = None;

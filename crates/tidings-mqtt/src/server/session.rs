@@ -58,7 +58,7 @@ pub(super) struct Client {
 }
 
 /// The topic alias of `push`.
-pub(super) const PUSH_ALIAS: u16 = 1;
+pub(super) const PUSH_ALIAS: NonZeroU16 = NonZeroU16::MIN; // 1
 
 impl ServerSession {
     /// A connection that opened at `now` and has to send CONNECT within the limits' time.

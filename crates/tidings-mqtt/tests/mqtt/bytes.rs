@@ -80,3 +80,6 @@ pub(crate) fn puback(id: u16) -> Vec<u8> {
 
 pub(crate) const PINGREQ: [u8; 2] = [0xC0, 0];
 pub(crate) const PINGRESP: [u8; 2] = [0xD0, 0];
+
+/// No bytes.
+pub(crate) const NOTHING: [u8; 0] = [];

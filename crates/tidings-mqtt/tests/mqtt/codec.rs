@@ -298,8 +298,15 @@ fn publishes_are_read() {
 
 #[test]
 fn wrong_publishes_are_refused() {
-    use Reason::{MalformedPacket, PayloadFormatInvalid, ProtocolError, QosNotSupported};
+    use Reason::{
+        MalformedPacket, PayloadFormatInvalid, ProtocolError, QosNotSupported, TopicAliasInvalid,
+    };
     for (version, bytes, reason) in [
+        (
+            V5,
+            publish_v5(0x30, b"event", &[3, 0x23, 0, 0]),
+            TopicAliasInvalid,
+        ),
         (V5, publish_v5(0x34, b"event", &[0, 1, 0]), QosNotSupported),
         (V311, publish_v5(0x34, b"event", &[0, 1]), QosNotSupported),
         (V5, publish_v5(0x36, b"event", &[0, 1, 0]), MalformedPacket),

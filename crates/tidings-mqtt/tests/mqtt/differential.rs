@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use mqtt_protocol_core::mqtt as core;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ proptest! {
     ) {
         let publish = Publish {
             dup, retain: false, topic: &topic, packet_id: NonZeroU16::new(number),
-            topic_alias: alias.then_some(1), expiry_secs: expiry, payload: &payload,
+            topic_alias: alias.then_some(id(1)), expiry_secs: expiry, payload: &payload,
         };
         let r5::Packet::Publish(read) = theirs_v5(|version, out| publish.encode(version, out)) else {
             panic!("another type of packet");
@@ -213,7 +213,10 @@ fn publish_with_properties() -> Vec<u8> {
     let block = [
         18, 0x01, 1, 0x02, 0, 0, 0, 9, 0x03, 0, 1, b'c', 0x08, 0, 1, b'r', 0x09, 0, 0,
     ];
-    packet(0x32, &[&field("event")[..], &[0, 7], &block, b"payload"].concat())
+    packet(
+        0x32,
+        &[&field("event")[..], &[0, 7], &block, b"payload"].concat(),
+    )
 }
 
 fn core_connack_v5() -> core::packet::Packet {
@@ -251,7 +254,10 @@ fn our_connack_is_read_by_others() {
     assert_eq!(read.code, r5::ConnectReturnCode::Success);
     let properties = read.properties.expect("there are some");
     assert_eq!(properties.receive_max, Some(16));
-    assert_eq!((properties.max_qos, properties.retain_available), (Some(1), Some(0)));
+    assert_eq!(
+        (properties.max_qos, properties.retain_available),
+        (Some(1), Some(0))
+    );
     assert_eq!(properties.max_packet_size, Some(16_384));
     assert_eq!(properties.topic_alias_max, None);
     assert_eq!(properties.wildcard_subscription_available, None);
@@ -331,7 +337,10 @@ fn our_other_answers_are_read_by_others() {
     let r5::Packet::PubAck(read) = theirs_v5(|version, out| refused.encode(version, out)) else {
         panic!("another type of packet");
     };
-    assert_eq!((read.pkid, read.reason), (9, r5::PubAckReason::NotAuthorized));
+    assert_eq!(
+        (read.pkid, read.reason),
+        (9, r5::PubAckReason::NotAuthorized)
+    );
     let read = theirs_v311(|version, out| refused.encode(version, out));
     assert!(matches!(read, rumqttc::Packet::PubAck(read) if read.pkid == 9));
 
@@ -361,7 +370,12 @@ fn the_other_requests_of_others_are_read_by_us() {
         panic!("{bytes:x?}");
     };
     assert_eq!(read.packet_id, id(9));
-    assert_eq!(read.filters.map(|filter| (filter.name, filter.qos)).collect::<Vec<_>>(), [("push", 2)]);
+    assert_eq!(
+        read.filters
+            .map(|filter| (filter.name, filter.qos))
+            .collect::<Vec<_>>(),
+        [("push", 2)]
+    );
 
     let mut theirs = r5::Unsubscribe::new("push", None);
     theirs.pkid = 9;
@@ -386,6 +400,8 @@ fn the_other_requests_of_others_are_read_by_us() {
     theirs.pkid = 9;
     let mut bytes = BytesMut::new();
     theirs.write(&mut bytes).expect("a right packet");
-    assert!(matches!(decode(Version::V311, &bytes), Ok(Packet::Subscribe(_))));
-    assert!(!Bytes::from(bytes).is_empty());
+    assert!(matches!(
+        decode(Version::V311, &bytes),
+        Ok(Packet::Subscribe(_))
+    ));
 }

@@ -133,7 +133,7 @@ proptest! {
         id in any::<u16>(),
         dup in any::<bool>(),
         retain in any::<bool>(),
-        alias in any::<Option<u16>>(),
+        alias in any::<u16>(),
         expiry in any::<Option<u32>>(),
         payload in vec(any::<u8>(), 0..300),
     ) {
@@ -144,7 +144,7 @@ proptest! {
             retain,
             topic: &topic,
             packet_id,
-            topic_alias: alias.filter(|_| v5),
+            topic_alias: NonZeroU16::new(alias).filter(|_| v5),
             expiry_secs: expiry.filter(|_| v5),
             payload: &payload,
         };

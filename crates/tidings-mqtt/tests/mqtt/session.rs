@@ -8,7 +8,7 @@ use tidings_mqtt::server::{
 use tidings_mqtt::{Limits, ProtocolError, Reason, ServerSession, Version};
 
 use crate::bytes::{
-    PINGREQ, PINGRESP, connect_v5, connect_v311, field, packet, properties, publish,
+    NOTHING, PINGREQ, PINGRESP, connect_v5, connect_v311, field, packet, properties, publish,
 };
 use crate::harness::Harness;
 
@@ -137,7 +137,7 @@ fn a_session_expiry_that_is_granted_is_told() {
     );
     let (error, sent) = Harness::open_v5().refusal(&packet(0xE0, &[0, 5, 0x11, 0, 0, 0, 9]));
     assert_eq!(error, ProtocolError::SessionExpiryRaised);
-    assert_eq!(sent, [0xE0, 1, 0x82]);
+    assert_eq!(sent, [0xE0, 2, 0x82, 0]);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn what_follows_a_refused_connect_is_not_acted_on() {
     let mut harness = waiting(&bytes);
     harness.session.reject(ConnectRefusal::BadCredentials);
     assert_eq!(harness.sent(), [0x20, 3, 0, 0x86, 0]);
-    assert_eq!(harness.answer(&PINGREQ), []);
+    assert_eq!(harness.answer(&PINGREQ), NOTHING);
     assert_eq!(harness.unread(), 0);
     assert_eq!(harness.session.poll_timeout(), None);
 }
@@ -193,7 +193,7 @@ fn packets_behind_connect_wait_for_its_answer() {
     let mut harness = waiting(&bytes);
     assert_eq!(harness.unread(), 4);
     assert!(!harness.session.wants_input());
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
     harness
         .session
         .accept(harness.now, ConnectAccepted::default());
@@ -286,12 +286,12 @@ fn the_first_packet_is_connect_and_there_is_one() {
             matches!(error, ProtocolError::ExpectedConnect(_)),
             "{error}"
         );
-        assert_eq!(sent, [], "never a word before CONNACK");
+        assert_eq!(sent, NOTHING, "never a word before CONNACK");
     }
     let (error, sent) = Harness::open_v5().refusal(&connect_v5(60, &[]));
     assert_eq!(
         (error, &sent[..]),
-        (ProtocolError::SecondConnect, &[0xE0, 1, 0x82][..])
+        (ProtocolError::SecondConnect, &[0xE0, 2, 0x82, 0][..])
     );
     let (error, sent) = Harness::open_v311().refusal(&connect_v311(60));
     assert_eq!((error, &sent[..]), (ProtocolError::SecondConnect, &[][..]));
@@ -301,11 +301,11 @@ fn the_first_packet_is_connect_and_there_is_one() {
 fn a_packet_that_is_too_large_is_refused_from_its_first_bytes() {
     let (error, sent) = Harness::open_v5().refusal(&[0x32, 0xFF, 0xFF, 0x7F]);
     assert_eq!(error.reason(), Reason::PacketTooLarge);
-    assert_eq!(sent, [0xE0, 1, 0x95]);
+    assert_eq!(sent, [0xE0, 2, 0x95, 0]);
     let (_, sent) = Harness::open_v311().refusal(&[0x32, 0xFF, 0xFF, 0x7F]);
-    assert_eq!(sent, []);
+    assert_eq!(sent, NOTHING);
     let (_, sent) = fresh().refusal(&[0x10, 0xFF, 0xFF, 0x7F]);
-    assert_eq!(sent, []);
+    assert_eq!(sent, NOTHING);
 }
 
 #[test]
@@ -322,9 +322,9 @@ fn errors_after_connack_are_told_to_v5_only() {
         (&[0x00], 0x81),
     ] {
         let (_, sent) = Harness::open_v5().refusal(bytes);
-        assert_eq!(sent, [0xE0, 1, code], "{bytes:x?}");
+        assert_eq!(sent, [0xE0, 2, code, 0], "{bytes:x?}");
         let (_, sent) = Harness::open_v311().refusal(bytes);
-        assert_eq!(sent, [], "{bytes:x?}");
+        assert_eq!(sent, NOTHING, "{bytes:x?}");
     }
 }
 
@@ -344,7 +344,7 @@ fn a_client_that_never_connects_is_closed_in_silence() {
         harness.pass(SECOND),
         Some(Event::Closed(Closed::ConnectTimeout))
     );
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
     assert_eq!(harness.session.poll_timeout(), None);
 }
 
@@ -369,13 +369,13 @@ fn silence_is_allowed_for_one_and_a_half_keep_alives() {
     assert_eq!(harness.answer(&PINGREQ), PINGRESP);
     assert_eq!(harness.pass(89 * SECOND), None);
     // Half a packet is no packet.
-    assert_eq!(harness.answer(&PINGREQ[..1]), []);
+    assert_eq!(harness.answer(&PINGREQ[..1]), NOTHING);
     assert_eq!(
         harness.pass(SECOND),
         Some(Event::Closed(Closed::KeepAliveTimeout))
     );
-    assert_eq!(harness.sent(), [0xE0, 1, 0x8D]);
-    assert_eq!(harness.answer(&PINGREQ), []);
+    assert_eq!(harness.sent(), [0xE0, 2, 0x8D, 0]);
+    assert_eq!(harness.answer(&PINGREQ), NOTHING);
     assert_eq!(harness.pass(3600 * SECOND), None);
 }
 
@@ -388,7 +388,7 @@ fn a_v311_client_without_keep_alive_is_held_to_the_ceiling_all_the_same() {
             harness.pass(SECOND),
             Some(Event::Closed(Closed::KeepAliveTimeout))
         );
-        assert_eq!(harness.sent(), [], "3.1.1 cannot be told");
+        assert_eq!(harness.sent(), NOTHING, "3.1.1 cannot be told");
     }
 }
 
@@ -407,7 +407,7 @@ fn a_client_may_say_goodbye_in_each_form() {
         });
         let (events, result) = harness.feed(&[bytes, &PINGREQ].concat());
         assert_eq!((events, result), (vec![goodbye], Ok(())));
-        assert_eq!(harness.sent(), [], "nothing is said after a goodbye");
+        assert_eq!(harness.sent(), NOTHING, "nothing is said after a goodbye");
         assert_eq!(harness.unread(), 0);
     }
 }
@@ -426,16 +426,16 @@ fn a_client_that_is_sent_away_is_told_on_v5() {
     ] {
         let mut harness = Harness::open_v5();
         harness.session.disconnect(reason);
-        assert_eq!(harness.sent(), [0xE0, 1, code]);
+        assert_eq!(harness.sent(), [0xE0, 2, code, 0]);
         harness.session.disconnect(reason);
-        assert_eq!(harness.sent(), [], "once is enough");
+        assert_eq!(harness.sent(), NOTHING, "once is enough");
         let mut harness = Harness::open_v311();
         harness.session.disconnect(reason);
-        assert_eq!(harness.sent(), []);
+        assert_eq!(harness.sent(), NOTHING);
         assert!(!harness.session.can_send());
         let mut harness = waiting(&connect_v5(60, &[]));
         harness.session.disconnect(reason);
-        assert_eq!(harness.sent(), [], "never a DISCONNECT before CONNACK");
+        assert_eq!(harness.sent(), NOTHING, "never a DISCONNECT before CONNACK");
     }
 }
 
@@ -446,14 +446,14 @@ fn answers_out_of_turn_change_nothing() {
         .session
         .accept(harness.now, ConnectAccepted::default());
     harness.session.reject(ConnectRefusal::Banned);
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
     assert!(harness.session.wants_input());
     let mut harness = Harness::open_v5();
     harness
         .session
         .accept(harness.now, ConnectAccepted::default());
     harness.session.reject(ConnectRefusal::Banned);
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
     assert_eq!(harness.answer(&PINGREQ), PINGRESP);
 }
 

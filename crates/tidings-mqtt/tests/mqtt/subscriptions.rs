@@ -57,7 +57,7 @@ fn shared_subscriptions_and_identifiers_were_declined_in_connack() {
     let (error, sent) = Harness::open_v5().refusal(&subscribe(true, &[("$share/g/push", 1)]));
     assert_eq!(
         (error, &sent[..]),
-        (ProtocolError::SharedSubscription, &[0xE0, 1, 0x9E][..])
+        (ProtocolError::SharedSubscription, &[0xE0, 2, 0x9E, 0][..])
     );
     let with_identifier = packet(
         0x82,
@@ -66,7 +66,10 @@ fn shared_subscriptions_and_identifiers_were_declined_in_connack() {
     let (error, sent) = Harness::open_v5().refusal(&with_identifier);
     assert_eq!(
         (error, &sent[..]),
-        (ProtocolError::SubscriptionIdentifier, &[0xE0, 1, 0xA1][..])
+        (
+            ProtocolError::SubscriptionIdentifier,
+            &[0xE0, 2, 0xA1, 0][..]
+        )
     );
 }
 
@@ -87,7 +90,7 @@ fn an_answer_larger_than_the_client_takes_is_not_sent() {
     let (error, sent) = harness.refusal(&subscribe(true, &filters));
     assert_eq!(
         (error.reason(), &sent[..]),
-        (Reason::PacketTooLarge, &[0xE0, 1, 0x95][..])
+        (Reason::PacketTooLarge, &[0xE0, 2, 0x95, 0][..])
     );
     let mut harness = Harness::open(&connect_v5(60, &[0x27, 0, 0, 0, 64]));
     let (error, _) = harness.refusal(&unsubscribe(true, &["push"; 60]));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings_mqtt::server::{Closed, Event, PublishReason, PublishResult};
 use tidings_mqtt::{DeviceTopic, ProtocolError, Reason};
 
-use crate::bytes::{PINGREQ, PINGRESP, connect_v5, field, packet, puback, publish};
+use crate::bytes::{NOTHING, PINGREQ, PINGRESP, connect_v5, field, packet, puback, publish};
 use crate::harness::Harness;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,8 +35,8 @@ fn a_message_goes_out_at_qos_1_and_comes_back_as_its_tag() {
     assert_eq!(harness.sent(), packet(0x32, b"\x00\x04push\x00\x2A\x00{}"));
     assert_eq!(harness.feed(&puback(42)), (vec![acked(41)], Ok(())));
     // Each once, and strangers are let pass, in both versions.
-    assert_eq!(harness.answer(&puback(42)), []);
-    assert_eq!(Harness::open_v311().answer(&puback(42)), []);
+    assert_eq!(harness.answer(&puback(42)), NOTHING);
+    assert_eq!(Harness::open_v311().answer(&puback(42)), NOTHING);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_message_larger_than_the_client_takes_is_not_sent_and_takes_no_window() {
         harness.push(&"x".repeat(51), 0),
         PublishResult::TooLargeForClient
     );
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
     assert_eq!(harness.session.window_free(), 16);
     // The alias was not sent with it, so the next one still brings it.
     assert_eq!(harness.push(&"x".repeat(50), 0), PublishResult::Sent);
@@ -161,7 +161,7 @@ fn nothing_is_sent_before_the_connection_is_open_or_after() {
     let mut harness = Harness::open_v5();
     harness.feed(&[0xE0, 0]).1.expect("a right DISCONNECT");
     assert_eq!(harness.push("{}", 1), PublishResult::WindowFull);
-    assert_eq!(harness.sent(), []);
+    assert_eq!(harness.sent(), NOTHING);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_client_that_stops_acknowledging_is_closed() {
         harness.pass(SECOND),
         Some(Event::Closed(Closed::AckTimeout))
     );
-    assert_eq!(harness.sent(), [0xE0, 1, 0x83]);
+    assert_eq!(harness.sent(), [0xE0, 2, 0x83, 0]);
 }
 
 #[test]
@@ -212,13 +212,13 @@ fn a_device_speaks_on_its_two_topics() {
         assert_eq!(harness.feed(&bytes), (expected, Ok(())));
         assert_eq!(
             harness.sent(),
-            [],
+            NOTHING,
             "nothing is acknowledged before it is durable"
         );
         harness.session.ack_publish(id(7), PublishReason::Success);
         assert_eq!(harness.sent(), [0x40, 2, 0, 7]);
         harness.session.ack_publish(id(7), PublishReason::Success);
-        assert_eq!(harness.sent(), [], "once");
+        assert_eq!(harness.sent(), NOTHING, "once");
         harness.session.ack_publish(id(8), PublishReason::Invalid);
         let refusal: &[u8] = if v5 {
             &[0x40, 3, 0, 8, 0x99]
@@ -241,7 +241,7 @@ fn a_device_may_speak_at_qos_0() {
     let (error, sent) = harness.refusal(&packet(0x31, &body));
     assert_eq!(
         (error.reason(), &sent[..]),
-        (Reason::RetainNotSupported, &[0xE0, 1, 0x9A][..])
+        (Reason::RetainNotSupported, &[0xE0, 2, 0x9A, 0][..])
     );
 }
 
@@ -253,13 +253,13 @@ fn other_topics_are_refused_as_gently_as_the_version_allows() {
         [0x40, 3, 0, 9, 0x87]
     );
     let qos_0 = packet(0x30, &[&field("nowhere")[..], &[0]].concat());
-    assert_eq!(harness.answer(&qos_0), []);
+    assert_eq!(harness.answer(&qos_0), NOTHING);
     let mut harness = Harness::open_v311();
     assert_eq!(
         harness.answer(&publish(false, "push", 9, "")),
         [0x40, 2, 0, 9]
     );
-    assert_eq!(harness.answer(&packet(0x30, &field("nowhere"))), []);
+    assert_eq!(harness.answer(&packet(0x30, &field("nowhere"))), NOTHING);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn answers_keep_the_order_of_the_publishes() {
     .concat();
     assert_eq!(harness.feed(&bytes).0.len(), 2);
     harness.session.ack_publish(id(3), PublishReason::Success);
-    assert_eq!(harness.sent(), [], "1 is still open");
+    assert_eq!(harness.sent(), NOTHING, "1 is still open");
     harness.session.ack_publish(id(1), PublishReason::Success);
     let expected = [
         &[0x40, 2, 0, 1][..],
@@ -292,9 +292,9 @@ fn a_device_keeps_to_our_receive_maximum() {
     }
     let (error, sent) = harness.refusal(&publish(true, "event", 17, ""));
     assert_eq!(error, ProtocolError::ReceiveMaximumExceeded(16));
-    assert_eq!(sent, [0xE0, 1, 0x93]);
+    assert_eq!(sent, [0xE0, 2, 0x93, 0]);
     harness.session.ack_publish(id(1), PublishReason::Success);
-    assert_eq!(harness.sent(), [], "nothing follows a DISCONNECT");
+    assert_eq!(harness.sent(), NOTHING, "nothing follows a DISCONNECT");
 }
 
 #[test]
@@ -319,6 +319,6 @@ fn a_topic_alias_of_the_client_is_refused_since_none_was_allowed() {
     let (error, sent) = harness.refusal(&packet(0x30, &body));
     assert_eq!(
         (error, &sent[..]),
-        (ProtocolError::TopicAlias, &[0xE0, 1, 0x94][..])
+        (ProtocolError::TopicAlias, &[0xE0, 2, 0x94, 0][..])
     );
 }

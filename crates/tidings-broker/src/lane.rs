@@ -312,7 +312,9 @@ impl<D> Lane<D> {
                     self.pause.failed(now, &mut self.jitter);
                 }
                 let progress = &mut item.progress;
-                let wait = self.policy.after_answer(progress, &outcome, &mut self.jitter);
+                let wait = self
+                    .policy
+                    .after_answer(progress, &outcome, &mut self.jitter);
                 match wait {
                     Some(wait) if !self.closed => self.wait(now, wait, item),
                     _ => self.settle(item, Err(Failure::GivenUp(outcome)), 0),
@@ -360,12 +362,18 @@ impl<D> Lane<D> {
 
     /// Ready again, before the others.
     fn put_back(&mut self, item: Item<D>) {
-        item.progress.expires.into_iter().for_each(|at| self.sweep_by(at));
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
         self.ready.push_front(item);
     }
 
     fn put_off(&mut self, due: Instant, item: Item<D>) {
-        item.progress.expires.into_iter().for_each(|at| self.sweep_by(at));
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
         self.waited += 1;
         self.waiting.push(Waiting {
             due,

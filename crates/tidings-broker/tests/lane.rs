@@ -171,7 +171,10 @@ fn a_provider_that_cannot_now_is_not_hammered() {
     while now < start + Duration::from_secs(60) {
         lane.handle_timeout(now);
         // As a client with 50 streams would take them.
-        for item in std::iter::from_fn(|| lane.next(now)).take(50).collect::<Vec<_>>() {
+        for item in std::iter::from_fn(|| lane.next(now))
+            .take(50)
+            .collect::<Vec<_>>()
+        {
             sent += 1;
             lane.apply(now, item, retry(None));
         }
@@ -179,7 +182,10 @@ fn a_provider_that_cannot_now_is_not_hammered() {
     }
     // Alone, the deliveries' own waits would allow about 6 tries of each.
     assert!(sent < 2500, "{sent} requests to a provider that cannot");
-    assert!(sent > 500, "{sent} requests: the lane has stopped altogether");
+    assert!(
+        sent > 500,
+        "{sent} requests: the lane has stopped altogether"
+    );
     // One yes, and the lane runs again.
     now += Duration::from_secs(5);
     lane.handle_timeout(now);

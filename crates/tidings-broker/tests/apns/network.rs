@@ -72,7 +72,8 @@ async fn what_cannot_be_sent_expires_unsent() {
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let mut ten = deliveries(10);
     let soon = UnixMillis::now().plus(Duration::from_secs(1));
-    ten.iter_mut().for_each(|delivery| delivery.expires = Some(soon));
+    ten.iter_mut()
+        .for_each(|delivery| delivery.expires = Some(soon));
     let settled = push(&broker, &mut events, ten).await;
     for settled in settled.values() {
         assert_eq!(settled.result, Err(Failure::Expired { last: None }));

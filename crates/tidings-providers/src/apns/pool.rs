@@ -116,7 +116,10 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
 
 /// The peer refuses the certificate: so it will for all that waits.
 fn reject<T>(queue: &Queue<T>, reason: Reason) {
-    warn!(reason = reason.as_str(), "APNs refuses the certificate: {reason}");
+    warn!(
+        reason = reason.as_str(),
+        "APNs refuses the certificate: {reason}"
+    );
     queue.bounce(&Attempt::Answered(Outcome::CredentialRejected { reason }));
 }
 

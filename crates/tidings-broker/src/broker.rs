@@ -112,6 +112,7 @@ struct Carried<T> {
 }
 
 type Carrier<T> = apns::Delivery<Carried<T>>;
+type Started<T> = (Client<Carried<T>>, Answers<Carried<T>>);
 
 /// Takes deliveries for one provider. Dropping it lets it finish what it has.
 pub struct Broker<T> {
@@ -139,7 +140,7 @@ struct State<T> {
     lane: Lane<apns::Delivery<T>>,
     capacity: usize,
     connections_max: Option<usize>,
-    replacement: Option<(Client<Carried<T>>, Answers<Carried<T>>)>,
+    replacement: Option<Started<T>>,
     stopping: bool,
     /// When stopping has to be over, if there is a limit.
     stop_by: Option<Instant>,

@@ -42,6 +42,8 @@ async fn a_connection_that_goes_silent_is_replaced() {
     let mut config = apns_config(&sandbox, network.addr());
     config.silence_max = Duration::from_millis(300);
     config.pong_timeout = Duration::from_millis(300);
+    // One that is just being opened freezes too.
+    config.connect_timeout = Duration::from_secs(2);
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let freezing = async {
         while sandbox.deliveries().count() < 1000 {
@@ -70,7 +72,8 @@ async fn what_cannot_be_sent_expires_unsent() {
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let mut ten = deliveries(10);
     let soon = UnixMillis::now().plus(Duration::from_secs(1));
-    ten.iter_mut().for_each(|delivery| delivery.expires = Some(soon));
+    ten.iter_mut()
+        .for_each(|delivery| delivery.expires = Some(soon));
     let settled = push(&broker, &mut events, ten).await;
     for settled in settled.values() {
         assert_eq!(settled.result, Err(Failure::Expired { last: None }));

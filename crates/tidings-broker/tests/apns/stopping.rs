@@ -58,7 +58,10 @@ async fn a_stop_with_a_deadline_tells_what_it_cut_short() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(sent >= 1 && unsent >= 4000, "{sent} sent, {unsent} not sent");
+    assert!(
+        sent >= 1 && unsent >= 4000,
+        "{sent} sent, {unsent} not sent"
+    );
 }
 
 #[tokio::test]

@@ -97,7 +97,10 @@ pub(crate) async fn push(
 }
 
 /// Fetches until `count` deliveries are settled.
-pub(crate) async fn collect(events: &mut Events<usize>, count: usize) -> HashMap<usize, Settled<usize>> {
+pub(crate) async fn collect(
+    events: &mut Events<usize>,
+    count: usize,
+) -> HashMap<usize, Settled<usize>> {
     let mut all = HashMap::new();
     let mut some = Vec::new();
     while all.len() < count && events.recv_many(&mut some, 1000).await > 0 {

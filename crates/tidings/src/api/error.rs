@@ -9,7 +9,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tidings_model::MsgId;
-use tracing::error;
 
 /// The message id of a push, beside the one in the body (JPush sends it on every push reply).
 pub(crate) const MSG_ID_HEADER: HeaderName = HeaderName::from_static("x-jpush-msgid");
@@ -138,7 +137,7 @@ impl ApiError {
         }
     }
 
-    /// A failure of ours: `cause` is logged once, and the caller gets a fixed text.
+    /// A failure of ours: the edge logs `cause` once, and the caller gets a fixed text.
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         Self {
             cause: Some(cause),
@@ -188,11 +187,13 @@ impl ApiError {
         self.field.as_deref()
     }
 
-    /// Writes the body and the headers of `response`, whose other headers stay, and logs the cause if there is one.
+    /// What went wrong inside, for the log and for nobody else.
+    pub(crate) fn cause(&self) -> Option<&anyhow::Error> {
+        self.cause.as_ref()
+    }
+
+    /// Writes the body and the headers of `response`, whose other headers stay.
     pub(crate) fn render(&self, family: Family, response: &mut Response) {
-        if let Some(cause) = &self.cause {
-            error!(status = %self.fault.status(), "a request failed: {cause:#}");
-        }
         #[derive(Serialize)]
         struct Envelope<'a> {
             error: Inner<'a>,

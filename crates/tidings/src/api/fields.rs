@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tidings_model::Secret;
 
 use super::error::{ApiError, Fault, shown};
 
@@ -97,6 +98,15 @@ impl Fields {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.wrong(key, "a string", &other)),
+        }
+    }
+
+    /// A text that no message may show.
+    pub(crate) fn secret(&mut self, key: &'static str) -> Result<Option<Secret>, ApiError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Secret::new(text))),
+            Some(_) => Err(ApiError::invalid(self.at(key), "must be a string")),
         }
     }
 

@@ -11,17 +11,22 @@ use std::time::Duration;
 use anyhow::anyhow;
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::middleware::{Next, from_fn, map_request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use tokio::time::timeout;
+use tracing::error;
 
 use super::error::{ApiError, Family, Fault, shown};
 
+/// Bytes of a body of `/v3` before it is looked at: a thousand single pushes in one batch.
+const V3_BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of any other body: a credential with a chain of certificates, a device with a thousand tags.
+const V1_BODY_BYTES_MAX: usize = 256 << 10;
 /// How long a caller may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,21 +42,28 @@ pub(crate) fn edge(routes: Router) -> Router {
         .layer(map_request(normalise))
 }
 
-/// A whole body. Its limit is that of the routes: axum's `DefaultBodyLimit`.
+/// A whole body, within the limit of its family.
 #[derive(Debug)]
 pub(crate) struct RawBody(pub(crate) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes_max = match request.extensions().get() {
+            None | Some(Family::V1) => V1_BODY_BYTES_MAX,
+            Some(Family::Device | Family::Push | Family::Report | Family::Schedule) => {
+                V3_BODY_BYTES_MAX
+            }
+        };
+        DefaultBodyLimit::max(bytes_max).apply(&mut request);
         match timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
             Ok(Ok(body)) => Ok(Self(body)),
             Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(
                 _,
             )))) => Err(ApiError::new(
                 Fault::BodyTooLarge,
-                "The body is larger than this call takes.",
+                format!("The body is larger than this call takes, {bytes_max} bytes at most."),
             )),
             Ok(Err(_)) => Err(ApiError::new(
                 Fault::BodyUnreadable,
@@ -112,19 +124,38 @@ async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     )
 }
 
-/// Runs the call, and gives a refusal or a panic the body of its family.
-async fn answer(request: Request, next: Next) -> Response {
+/// Runs the call, which finds its [`Family`] among the request's extensions, and gives a refusal or a panic the body of
+/// that family.
+async fn answer(mut request: Request, next: Next) -> Response {
     let family = Family::of(request.uri().path());
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    request.extensions_mut().insert(family);
     let mut response = AssertUnwindSafe(next.run(request))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| {
             ApiError::internal(anyhow!("panic: {}", said(&*panic))).into_response()
         });
-    if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
-        error.render(family, &mut response);
+    let error = match response.extensions_mut().remove::<Arc<ApiError>>() {
+        Some(error) => error,
+        None if is_foreign_refusal(&uri, &response) => Arc::new(ApiError::new(
+            Fault::Invalid,
+            "The path or the query of this call cannot be read: they must be percent-encoded UTF-8.",
+        )),
+        None => return response,
+    };
+    if let Some(cause) = error.cause() {
+        error!(%method, path = uri.path(), "a call failed: {cause:#}");
     }
+    error.render(family, &mut response);
     response
+}
+
+/// Whether an extractor of axum's refused the request, whose texts are no JSON.
+fn is_foreign_refusal(uri: &Uri, response: &Response) -> bool {
+    let is_api = uri.path().starts_with("/v1/") || uri.path().starts_with("/v3/");
+    is_api && response.status() == StatusCode::BAD_REQUEST
 }
 
 /// What a panic said.
@@ -140,7 +171,7 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use axum::body::Body;
-    use axum::extract::{DefaultBodyLimit, Path};
+    use axum::extract::Path;
     use axum::routing::{get, post};
     use tower::ServiceExt;
 
@@ -153,8 +184,7 @@ mod tests {
     }
 
     async fn broken() -> String {
-        let nothing: Option<String> = None;
-        nothing.expect("on purpose")
+        panic!("on purpose")
     }
 
     async fn send(method: &str, uri: &str, body: Body) -> (u16, String) {
@@ -163,7 +193,7 @@ mod tests {
             .route("/v3/push", post(push))
             .route("/v3/tags/{tag}", get(tag))
             .route("/v3/received", get(broken))
-            .layer(DefaultBodyLimit::max(8));
+            .route("/v1/apps", post(push));
         let request = Request::builder()
             .method(method)
             .uri(uri)
@@ -205,6 +235,7 @@ mod tests {
             ("GET", "/v3/push", 405, "\"code\":1001"),
             ("DELETE", "/v3//tags/x", 405, "\"code\":7002"),
             ("GET", "/v3/received", 500, "\"code\":10,"),
+            ("GET", "/v3/tags/%FF", 400, "\"code\":7002"),
         ];
         for (method, uri, status, code) in cases {
             let answer = send(method, uri, Body::empty()).await;
@@ -216,18 +247,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_has_a_limit_also_when_its_length_is_not_told() {
-        let long = || {
-            Body::from_stream(futures_util::stream::iter([Ok::<_, BrokenOff>(
-                "x".repeat(9),
-            )]))
-        };
-        let answer = send("POST", "/v3/push", long()).await;
-        assert_eq!(answer.0, 413);
-        assert!(answer.1.contains("\"code\":1005"), "{}", answer.1);
-        assert_eq!(
-            send("POST", "/v3/push", Body::from("12345678")).await.0,
-            200
-        );
+        for (uri, bytes_max, code) in [
+            ("/v3/push", V3_BODY_BYTES_MAX, "\"code\":1005"),
+            ("/v1/apps", V1_BODY_BYTES_MAX, "\"code\":\"body.too_large\""),
+        ] {
+            let body = |len| {
+                let bytes = Ok::<_, BrokenOff>("x".repeat(len));
+                Body::from_stream(futures_util::stream::iter([bytes]))
+            };
+            assert_eq!(send("POST", uri, body(bytes_max)).await.0, 200);
+            let answer = send("POST", uri, body(bytes_max + 1)).await;
+            assert_eq!(answer.0, 413);
+            assert!(answer.1.contains(code), "{}", answer.1);
+        }
 
         let cut = Body::from_stream(futures_util::stream::iter([Ok("x"), Err(BrokenOff)]));
         assert_eq!(send("POST", "/v3/push", cut).await.0, 400);

@@ -77,7 +77,7 @@ impl ApnsCredentialBody {
         let p12 = file(&mut fields, "p12")?;
         let p8 = file(&mut fields, "p8")?;
         let topic = topic(&mut fields)?;
-        let password = fields.text("password")?;
+        let password = fields.secret("password")?;
         let key_id = apple_id(&mut fields, "key_id")?;
         let team_id = apple_id(&mut fields, "team_id")?;
         let key = match (p12, p8) {
@@ -97,7 +97,7 @@ impl ApnsCredentialBody {
                         environment,
                         "sandbox or production",
                     )?,
-                    password: Secret::new(password.unwrap_or_default()),
+                    password: password.unwrap_or_else(|| Secret::new("")),
                 }
             }
             (None, Some(p8)) => {

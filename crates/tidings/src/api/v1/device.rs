@@ -243,7 +243,7 @@ fn channel(path: String, value: Value) -> Result<Channel, ApiError> {
 fn apns_token(fields: &Fields, token: &str) -> Result<String, ApiError> {
     let is_hex = token.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_sized = (APNS_TOKEN_LEN_MIN..=APNS_TOKEN_LEN_MAX).contains(&token.len());
-    if is_hex && is_sized && token.len() % 2 == 0 {
+    if is_hex && is_sized && token.len().is_multiple_of(2) {
         return Ok(token.to_ascii_lowercase());
     }
     let found = match is_hex {

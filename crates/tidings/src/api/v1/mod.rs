@@ -8,9 +8,6 @@ pub(crate) mod event;
 use super::error::{ApiError, shown};
 use super::fields::Fields;
 
-/// Bytes of a body before it is looked at: a credential with a chain of certificates, or a device with a thousand tags.
-pub(crate) const BODY_BYTES_MAX: usize = 256 << 10;
-
 /// A short text for people: not blank, and no control characters; `""` is absent.
 fn short_text(
     fields: &mut Fields,

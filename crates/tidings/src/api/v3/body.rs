@@ -10,9 +10,6 @@ use super::options::options;
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::{Fields, Ignored, json_len};
 
-/// Bytes of a body before it is looked at. JPush's own limits are far below; a thousand registration ids take 20 KB.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-
 /// Bytes of compact JSON of the android section and the message together, and of the message alone (JPush's reference,
 /// size limits).
 const MESSAGE_BYTES_MAX: usize = 4000;

@@ -771,3 +771,76 @@ fn an_encrypted_body_is_refused() {
     let error = refuse_encrypted(&headers).expect_err("a refusal");
     assert_eq!(error.fault().code(Family::Push), Code::Number(1003));
 }
+
+#[test]
+fn no_value_at_any_key_panics() {
+    let full = json!({
+        "platform": ["ios"], "cid": "c", "callback": {"url": "u"}, "sms_message": {"temp_id": 1},
+        "audience": {"tag": ["a"], "alias": ["b"], "registration_id": ["0000000000000007"], "tag_and": []},
+        "notification": {
+            "alert": "a",
+            "android": {"title": "t", "style": 1, "inbox": {"a": "b"}, "intent": {"url": "u"}, "extras": {"k": "v"},
+                "custom_buttons": [{"name": "n"}], "show_begin_time": "2026-09-17 12:00:00", "display_foreground": "1"},
+            "ios": {"alert": {"title": "t"}, "badge": 1, "sound": "s", "extras": {"k": "v"}, "content-available": true},
+        },
+        "message": {"msg_content": "c", "extras": {"k": "v"}},
+        "inapp_message": {"inapp_message": false},
+        "options": {"time_to_live": 1, "sendno": 1, "apns_production": true, "apns_collapse_id": "c", "big_push_duration": 0},
+    });
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(""),
+        json!("\u{0}"),
+        json!("好".repeat(3000)),
+        json!("-9223372036854775809"),
+        json!([]),
+        json!([null]),
+        json!({}),
+        json!({"0": {"1": []}}),
+        json!({"": ""}),
+    ];
+    let mut pointers = Vec::new();
+    let mut open = vec![(String::new(), &full)];
+    while let Some((pointer, value)) = open.pop() {
+        let children: Vec<(String, &Value)> = match value {
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| (key.clone(), value))
+                .collect(),
+            Value::Array(list) => list
+                .iter()
+                .enumerate()
+                .map(|(index, value)| (index.to_string(), value))
+                .collect(),
+            _ => Vec::new(),
+        };
+        open.extend(
+            children
+                .into_iter()
+                .map(|(key, value)| (format!("{pointer}/{key}"), value)),
+        );
+        pointers.push(pointer);
+    }
+    assert!(pointers.len() > 40);
+    assert!(parse(&full).is_ok());
+    for pointer in &pointers {
+        for value in &odd {
+            let mut body = full.clone();
+            *body.pointer_mut(pointer).expect("a place") = value.clone();
+            if let Err(error) = parse(&body) {
+                assert!(
+                    error.fault().status() == 400 && error.message().len() < 500,
+                    "{pointer}: {}",
+                    error.message()
+                );
+            }
+        }
+    }
+}

@@ -187,7 +187,7 @@ mod tests {
         panic!("on purpose")
     }
 
-    async fn send(method: &str, uri: &str, body: Body) -> (u16, String) {
+    async fn answered(method: &str, uri: &str, body: Body) -> Response {
         let routes = Router::new()
             .route("/", get(async || "root"))
             .route("/v3/push", post(push))
@@ -200,7 +200,11 @@ mod tests {
             .header("content-type", "application/json;charset:utf-8")
             .body(body)
             .expect("a request");
-        let response = edge(routes).oneshot(request).await.expect("infallible");
+        edge(routes).oneshot(request).await.expect("infallible")
+    }
+
+    async fn send(method: &str, uri: &str, body: Body) -> (u16, String) {
+        let response = answered(method, uri, body).await;
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), 4096).await;
         let body = String::from_utf8(body.expect("a body").to_vec()).expect("UTF-8");
@@ -243,6 +247,16 @@ mod tests {
             assert!(answer.1.contains(code), "{method} {uri}: {}", answer.1);
             assert!(!answer.1.contains("on purpose"), "{}", answer.1);
         }
+    }
+
+    #[tokio::test]
+    async fn the_headers_of_a_refusal_say_what_would_be_right() {
+        let response = answered("GET", "/v3/push", Body::empty()).await;
+        assert_eq!(response.headers()["allow"], "POST");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let length = response.headers()["content-length"].clone();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await;
+        assert_eq!(length, body.expect("a body").len().to_string());
     }
 
     #[tokio::test]

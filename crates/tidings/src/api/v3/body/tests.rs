@@ -132,467 +132,94 @@ fn what_each_sdk_sends_is_accepted() {
     }
 }
 
+/// Checks that a push with these changes is refused with 400, this code, and a message that says so.
+fn check_refusal(changes: Value, code: u16, said: &str) {
+    let Err(error) = parse(&push(changes.clone())) else {
+        panic!("accepted: {changes}");
+    };
+    let message = error.message();
+    assert_eq!(error.fault().status(), 400, "{changes}: {message}");
+    assert_eq!(
+        error.fault().code(Family::Push),
+        Code::Number(code),
+        "{changes}: {message}"
+    );
+    assert!(message.contains(said), "{changes}: {message}");
+}
+
 #[test]
 fn every_refusal_has_its_code_and_names_the_field() {
-    let ios = |section: Value| json!({"notification": {"ios": section}});
-    let android = |section: Value| json!({"notification": {"alert": "hi", "android": section}});
-    let strings = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    for line in include_str!("refusals.txt").lines() {
+        let (code, rest) = line.split_once(' ').expect("a code");
+        let (changes, said) = rest.rsplit_once(" => ").expect("a message");
+        let changes = serde_json::from_str(changes).expect(line);
+        check_refusal(changes, code.parse().expect(line), said);
+    }
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let texts = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    let long = |len: usize| "x".repeat(len);
     let cases = [
-        (json!({"platform": null}), 1002, "platform is missing"),
-        (json!({"platform": []}), 1003, "platform must be"),
-        (json!({"platform": {}}), 1003, "platform must be"),
-        (json!({"platform": "ios"}), 1003, "platform must be"),
-        (json!({"platform": ["iOS"]}), 1003, "not \"iOS\""),
-        (json!({"platform": ["ios", 7]}), 1003, "not 7"),
-        (json!({"platform": true}), 1003, "not true"),
         (
-            json!({"platform": ["winphone"]}),
-            1003,
-            "platform is not supported",
-        ),
-        (json!({"audience": null}), 1002, "audience is missing"),
-        (json!({"audience": {}}), 1002, "audience is missing"),
-        (json!({"audience": []}), 1002, "audience is missing"),
-        (json!({"audience": "some"}), 1003, "audience must be"),
-        (json!({"audience": ["a"]}), 1003, "audience must be"),
-        (
-            json!({"audience": {"tag": []}}),
-            1003,
-            "audience has no target",
-        ),
-        (
-            json!({"audience": {"tag": "a"}}),
-            1003,
-            "audience.tag must be an array, not \"a\"",
-        ),
-        (
-            json!({"audience": {"tag": ["a", ""]}}),
-            1003,
-            "audience.tag[1] must not be empty",
-        ),
-        (
-            json!({"audience": {"alias": [""]}}),
-            1003,
-            "audience.alias[0] must not be empty",
-        ),
-        (
-            json!({"audience": {"alias": [7]}}),
-            1003,
-            "audience.alias[0] must be a string, not 7",
-        ),
-        (
-            json!({"audience": {"alias": ["a b"]}}),
-            1003,
-            "audience.alias[0] may hold letters",
-        ),
-        (
-            json!({"audience": {"alias": ["a".repeat(41)]}}),
-            1003,
-            "at most 40 bytes",
-        ),
-        (
-            json!({"audience": {"registration_id": [""]}}),
-            1003,
-            "registration_id[0] must not be empty",
-        ),
-        (
-            json!({"audience": {"registration_id": ["nope"]}}),
-            1003,
-            "The registration_id nope is invalid!",
-        ),
-        (
-            json!({"audience": {"registration_id": ["nope"], "tag": ["a"]}}),
-            1003,
-            "The registration_id nope is invalid!",
-        ),
-        (
-            json!({"audience": {"tag": strings(21)}}),
+            json!({"audience": {"tag": texts(21)}}),
             1003,
             "audience.tag may have at most 20 entries, not 21",
         ),
         (
-            json!({"audience": {"alias": strings(1001)}}),
+            json!({"audience": {"alias": texts(1001)}}),
             1003,
             "audience.alias may have at most 1000",
         ),
         (
-            json!({"audience": {"registration_id": strings(1001)}}),
+            json!({"audience": {"registration_id": texts(1001)}}),
             1003,
-            "audience.registration_id may have at most 1000",
+            "registration_id may have at most 1000",
         ),
         (
-            json!({"audience": {"tag_and": ["a"]}}),
+            json!({"audience": {"alias": [long(41)]}}),
             1003,
-            "audience.tag_and is not supported yet",
+            "at most 40 bytes",
         ),
         (
-            json!({"audience": {"tag": ["a"], "tag_not": ["b"]}}),
+            json!({"cid": long(129)}),
             1003,
-            "audience.tag_not is not supported yet",
+            "cid must have at most 128 characters",
         ),
         (
-            json!({"audience": {"segment": ["1"]}}),
-            1003,
-            "audience.segment is not",
+            json!({"notification": {"alert": long(2000)}}),
+            1005,
+            "notification.alert may have at most 2000",
         ),
         (
-            json!({"audience": {"abtest": ["1"]}}),
-            1003,
-            "audience.abtest is not",
-        ),
-        (
-            json!({"audience": {"file": {"file_id": "1"}}}),
-            1003,
-            "audience.file is not",
-        ),
-        (
-            json!({"audience": {"live_activity_id": "1"}}),
-            1003,
-            "audience.live_activity_id is not",
-        ),
-        (
-            json!({"audience": {"registrationId": ["1"]}}),
-            1009,
-            "did you mean registration_id?",
-        ),
-        (
-            json!({"notification": null}),
-            1002,
-            "notification is missing",
-        ),
-        (json!({"notification": {}}), 1002, "notification is missing"),
-        (
-            json!({"notification": "hi"}),
-            1003,
-            "notification must be an object",
-        ),
-        (
-            json!({"notification": {"alert": 7}}),
-            1003,
-            "notification.alert must be a string, not 7",
-        ),
-        (
-            json!({"notification": {"ios": {}}}),
-            1003,
-            "notification has nothing to show",
-        ),
-        (
-            json!({"notification": {"hmos": {"alert": "x"}}}),
-            1003,
-            "notification has nothing to show",
-        ),
-        (
-            json!({"platform": ["android"], "notification": {"ios": {"alert": "x"}}}),
-            1003,
-            "notification has nothing to show",
-        ),
-        (
-            json!({"notification": {"voip": {"k": "v"}}}),
-            1003,
-            "notification.voip is not supported",
-        ),
-        (
-            json!({"notification": {"Alert": "x"}}),
-            1009,
-            "did you mean alert?",
-        ),
-        (
-            ios(json!({"badge": 1})),
-            1003,
-            "notification.ios.alert is missing",
-        ),
-        (
-            ios(json!({"alert": ["x"]})),
-            1003,
-            "notification.ios.alert must be",
-        ),
-        (
-            ios(json!({"alert": "x", "badge": 100})),
-            1003,
-            "notification.ios.badge must be",
-        ),
-        (
-            ios(json!({"alert": "x", "badge": "++1"})),
-            1003,
-            "notification.ios.badge must be",
-        ),
-        (
-            ios(json!({"alert": "x", "badge": "+"})),
-            1003,
-            "notification.ios.badge must be",
-        ),
-        (
-            ios(json!({"alert": "x", "badge": [1]})),
-            1003,
-            "notification.ios.badge must be",
-        ),
-        (
-            ios(json!({"alert": "x", "sound": 1})),
-            1003,
-            "notification.ios.sound must be",
-        ),
-        (
-            ios(json!({"alert": "x", "content_available": true})),
-            1009,
-            "did you mean content-available?",
-        ),
-        (
-            ios(json!({"alert": "x", "mutable_content": 1})),
-            1009,
-            "did you mean mutable-content?",
-        ),
-        (
-            ios(json!({"alert": "x", "content-available": "y"})),
-            1003,
-            "notification.ios.content-available must be true or false",
-        ),
-        (
-            ios(json!({"alert": "x", "interruption-level": "loud"})),
-            1003,
-            "notification.ios.interruption-level must be",
-        ),
-        (
-            ios(json!({"alert": "x", "thread-id": 1})),
-            1003,
-            "notification.ios.thread-id must be a string",
-        ),
-        (
-            ios(json!({"alert": "x", "extras": {"aps": {}}})),
-            1003,
-            "notification.ios.extras.aps is Apple's",
-        ),
-        (
-            ios(json!({"alert": "x", "extras": [1]})),
-            1003,
-            "notification.ios.extras must be an object",
-        ),
-        (
-            ios(json!({"alert": "x".repeat(2000)})),
+            json!({"notification": {"ios": long(2000)}}),
             1005,
             "notification.ios may have at most 2000 bytes",
         ),
         (
-            ios(json!(7)),
-            1003,
-            "notification.ios must be an object, or a string",
-        ),
-        (
-            json!({"notification": {"alert": "x".repeat(2000)}}),
-            1005,
-            "notification.alert may have at most 2000 bytes",
-        ),
-        (
-            json!({"notification": {"android": {"title": "t"}}}),
-            1003,
-            "notification.android.alert is missing",
-        ),
-        (
-            android(json!({"build_id": 1})),
-            1009,
-            "did you mean builder_id?",
-        ),
-        (
-            android(json!({"title": 1})),
-            1003,
-            "notification.android.title must be a string",
-        ),
-        (
-            android(json!({"priority": 3})),
-            1003,
-            "notification.android.priority must be a whole number from -2 to 2, not 3",
-        ),
-        (
-            android(json!({"style": 4})),
-            1003,
-            "notification.android.style",
-        ),
-        (
-            android(json!({"alert_type": 8})),
-            1003,
-            "notification.android.alert_type",
-        ),
-        (
-            android(json!({"badge_add_num": 0})),
-            1003,
-            "notification.android.badge_add_num",
-        ),
-        (
-            android(json!({"badge_set_num": 100})),
-            1003,
-            "notification.android.badge_set_num",
-        ),
-        (
-            android(json!({"channel_id": "x".repeat(1001)})),
+            json!({"notification": {"android": {"alert": "x", "channel_id": long(1001)}}}),
             1005,
             "notification.android.channel_id may have at most 1000 bytes",
         ),
         (
-            android(json!({"intent": "x"})),
-            1003,
-            "notification.android.intent must be an object",
-        ),
-        (
-            android(json!({"intent": {"url": 1}})),
-            1003,
-            "notification.android.intent.url must be a string",
-        ),
-        (
-            android(json!({"inbox": ["x"]})),
-            1003,
-            "notification.android.inbox must be an object",
-        ),
-        (
-            android(json!({"show_begin_time": "2026-9-17 12:00:00"})),
-            1003,
-            "notification.android.show_begin_time must be a time like",
-        ),
-        (
-            android(json!({"show_end_time": "2026-02-30 12:00:00"})),
-            1003,
-            "notification.android.show_end_time must be a time like",
-        ),
-        (
-            android(json!({"display_foreground": "no"})),
-            1003,
-            "notification.android.display_foreground must be",
-        ),
-        (
-            json!({"notification": null, "message": {"title": "t"}}),
-            1002,
-            "message.msg_content is missing",
-        ),
-        (
-            json!({"message": {"msg_content": 7}}),
-            1003,
-            "message.msg_content must be a string or an object, not 7",
-        ),
-        (json!({"message": "x"}), 1003, "message must be an object"),
-        (
-            json!({"message": {"msg_content": "x", "content-type": "t"}}),
-            1009,
-            "did you mean content_type?",
-        ),
-        (
-            json!({"message": {"msg_content": "x".repeat(4000)}}),
+            json!({"message": {"msg_content": long(4000)}}),
             1005,
             "message may have at most 4000 bytes",
         ),
         (
-            json!({"notification": {"android": "x".repeat(2000)}, "message": {"msg_content": "x".repeat(2000)}}),
+            json!({"notification": {"android": long(2000)}, "message": {"msg_content": long(2000)}}),
             1005,
             "notification.android may have at most 4000 bytes of JSON together with the message",
         ),
         (
-            json!({"live_activity": {"ios": {"event": "end"}}}),
-            1003,
-            "live_activity is not supported",
-        ),
-        (
-            json!({"inapp_message": {"inapp_message": true}}),
-            1003,
-            "inapp_message.inapp_message is not supported",
-        ),
-        (
-            json!({"options": {"time_to_live": -1}}),
-            1003,
-            "options.time_to_live must be a whole number from 0 to 864000, not -1",
-        ),
-        (
-            json!({"options": {"time_to_live": 864001}}),
-            1003,
-            "options.time_to_live",
-        ),
-        (
-            json!({"options": {"time_to_live": "long"}}),
-            1003,
-            "not \"long\"",
-        ),
-        (
-            json!({"options": {"apns_production": "maybe"}}),
-            1003,
-            "options.apns_production must be true or false",
-        ),
-        (
-            json!({"options": {"sendno": 1.5}}),
-            1003,
-            "options.sendno must be a whole number",
-        ),
-        (
-            json!({"options": {"sendno": u64::MAX}}),
-            1003,
-            "options.sendno must be a whole number",
-        ),
-        (
-            json!({"options": {"apns_collapse_id": "x".repeat(65)}}),
+            json!({"options": {"apns_collapse_id": long(65)}}),
             1005,
-            "options.apns_collapse_id may have at most 64 bytes",
+            "apns_collapse_id may have at most 64 bytes",
         ),
-        (
-            json!({"options": {"apns_collapse_id": "a\nb"}}),
-            1003,
-            "options.apns_collapse_id must have no control",
-        ),
-        (
-            json!({"options": {"override_msg_id": 7}}),
-            1003,
-            "options.override_msg_id is not supported",
-        ),
-        (
-            json!({"options": {"override_msg_id": "7"}}),
-            1003,
-            "options.override_msg_id is not supported",
-        ),
-        (
-            json!({"options": {"big_push_duration": 10}}),
-            1003,
-            "options.big_push_duration is not supported",
-        ),
-        (
-            json!({"options": {"test_model": true}}),
-            1003,
-            "options.test_model is not supported",
-        ),
-        (
-            json!({"options": {"geofence": {"x": 1}}}),
-            1003,
-            "options.geofence is not supported",
-        ),
-        (
-            json!({"options": {"active_push": true}}),
-            1003,
-            "options.active_push is not supported",
-        ),
-        (
-            json!({"options": {"timeToLive": 1}}),
-            1009,
-            "did you mean time_to_live?",
-        ),
-        (json!({"options": [1]}), 1003, "options must be an object"),
-        (json!({"cid": 7}), 1003, "cid must be a string"),
-        (
-            json!({"cid": "x".repeat(129)}),
-            1003,
-            "cid must have at most 128 characters",
-        ),
-        (json!({"Platform": "all"}), 1009, "did you mean platform?"),
     ];
     for (changes, code, said) in cases {
-        let body = push(changes.clone());
-        let Err(error) = parse(&body) else {
-            panic!("accepted: {changes}");
-        };
-        let answer = (error.fault().code(Family::Push), error.fault().status());
-        assert_eq!(
-            answer,
-            (Code::Number(code), http::StatusCode::BAD_REQUEST),
-            "{changes}: {}",
-            error.message()
-        );
-        assert!(
-            error.message().contains(said),
-            "{changes}: {}",
-            error.message()
-        );
+        check_refusal(changes, code, said);
     }
 }
 

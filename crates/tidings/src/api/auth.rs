@@ -1,12 +1,15 @@
-//! Who calls: the `Authorization` header as a typed value. Whether a secret is the right one is for those who keep its
-//! hash to say.
+//! Who calls: the `Authorization` header, and the extractors by which a handler says whom it serves.
 
+use axum::extract::{FromRequestParts, RawPathParams};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use tidings_model::{AppKey, Secret};
+use http::request::Parts;
+use tidings_model::{AppId, AppKey, Secret};
+use tidings_store::{App, Device};
 
+use super::Api;
 use super::error::{ApiError, Fault};
 
 /// Bytes of a header's value that are looked at; ours take less than a hundred.
@@ -37,6 +40,124 @@ impl AppCredentials {
             master_secret: Secret::new(master_secret),
         })
     }
+}
+
+impl Api {
+    /// The app whose back end calls.
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<App, ApiError> {
+        let credentials = AppCredentials::from_headers(headers)?;
+        let app = self.store.app(credentials.app_key).await?;
+        app.filter(|app| {
+            app.master_secret
+                .matches(credentials.master_secret.expose())
+        })
+        .ok_or_else(wrong_app)
+    }
+}
+
+/// An administrator.
+pub(crate) struct Admin;
+
+impl FromRequestParts<Api> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let token = bearer(&parts.headers)?;
+        match api.admin.matches(token.expose()) {
+            true => Ok(Self),
+            false => Err(wrong_token()),
+        }
+    }
+}
+
+/// The device that the path names, proven by its secret. One that is unknown is refused as a wrong secret is.
+pub(crate) struct AuthedDevice {
+    pub(crate) app: AppId,
+    pub(crate) device: Device,
+}
+
+impl FromRequestParts<Api> for AuthedDevice {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let secret = bearer(&parts.headers)?;
+        let id = id_in_path(parts, api).await.and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(wrong_token)?;
+        let app = api.store.app_of_device(id).await?.ok_or_else(wrong_token)?;
+        let device = api.store.device(app, id).await?;
+        let device = device.filter(|device| device.secret.matches(secret.expose()));
+        let device = device.ok_or_else(wrong_token)?;
+        Ok(Self { app, device })
+    }
+}
+
+/// The device that the path names, for the device itself, its app's back end, or an administrator.
+pub(crate) struct ManagedDevice {
+    pub(crate) app: AppId,
+    pub(crate) device: Device,
+}
+
+impl FromRequestParts<Api> for ManagedDevice {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = match Caller::from_request_parts(parts, api).await {
+            Ok(caller) => caller,
+            Err(_) if is_bearer(&parts.headers) => {
+                let AuthedDevice { app, device } =
+                    AuthedDevice::from_request_parts(parts, api).await?;
+                return Ok(Self { app, device });
+            }
+            Err(error) => return Err(error),
+        };
+        let id = id_in_path(parts, api).await.unwrap_or_default();
+        let (app, device) = api.device(&caller, &id).await?;
+        Ok(Self { app, device })
+    }
+}
+
+/// The `registration_id` of the path.
+async fn id_in_path(parts: &mut Parts, api: &Api) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, api).await.ok()?;
+    let mut params = params.iter();
+    let (_, id) = params.find(|(name, _)| *name == "registration_id")?;
+    Some(id.to_owned())
+}
+
+/// A back end or an administrator.
+pub(crate) enum Caller {
+    Admin,
+    App(App),
+}
+
+impl Caller {
+    /// Whether it may see what belongs to `app`.
+    pub(crate) fn may_see(&self, app: AppId) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::App(own) => own.id == app,
+        }
+    }
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        if is_bearer(&parts.headers) {
+            Admin::from_request_parts(parts, api).await?;
+            return Ok(Self::Admin);
+        }
+        api.authenticate(&parts.headers).await.map(Self::App)
+    }
+}
+
+/// Whether the caller brings a token, rather than an app's credentials.
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let scheme = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.as_bytes().get(..6));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// The refusal of an app's credentials: the same whether the app is unknown or its secret wrong.

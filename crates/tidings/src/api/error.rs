@@ -9,6 +9,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tidings_model::MsgId;
+use tidings_providers::apns::CredentialError;
+use tidings_store::StoreError;
 
 /// The message id of a push, beside the one in the body (JPush sends it on every push reply).
 pub(crate) const MSG_ID_HEADER: HeaderName = HeaderName::from_static("x-jpush-msgid");
@@ -44,13 +46,17 @@ impl Family {
 /// What can be wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    AppUnknown,
     BodyTooLarge,
     BodyUnreadable,
     Busy,
-    CredentialUnreadable,
-    CredentialWrongPassword,
+    /// A file that is no credential, or not for what is wanted of it: why, in a word.
+    Credential(&'static str),
+    CredentialUnknown,
+    DeviceUnknown,
     Internal,
     Invalid,
+    MessageUnknown,
     MethodNotAllowed,
     Missing,
     NoTarget,
@@ -69,15 +75,16 @@ impl Fault {
     /// The numbers are JPush's where its tables have one for the case; else that of a value that is not valid.
     fn entry(self) -> (u16, &'static str, [u16; 4]) {
         match self {
+            Self::AppUnknown => (404, "app.not_found", [1008, 7008, 3002, 8104]),
             Self::BodyTooLarge => (413, "body.too_large", [1005, 7002, 3002, 8100]),
             Self::BodyUnreadable => (400, "body.unreadable", [1003, 7002, 3002, 8100]),
             Self::Busy => (503, "server.busy", [1030, 7030, 10, 8203]),
-            Self::CredentialUnreadable => (400, "credential.unreadable", [1003, 7002, 3002, 8100]),
-            Self::CredentialWrongPassword => {
-                (400, "credential.wrong_password", [1003, 7002, 3002, 8100])
-            }
+            Self::Credential(why) => (400, why, [1003, 7002, 3002, 8100]),
+            Self::CredentialUnknown => (404, "credential.not_found", [1003, 7002, 3002, 8104]),
+            Self::DeviceUnknown => (404, "device.not_found", [1003, 7002, 3002, 8104]),
             Self::Internal => (500, "server.internal", [1000, 7000, 10, 8200]),
             Self::Invalid => (400, "field.invalid", [1003, 7002, 3002, 8100]),
+            Self::MessageUnknown => (404, "message.not_found", [1003, 7002, 3002, 8104]),
             Self::MethodNotAllowed => (405, "method.not_allowed", [1001, 7002, 3002, 8100]),
             Self::Missing => (400, "field.missing", [1002, 7002, 3002, 8100]),
             Self::NoTarget => (400, "audience.empty", [1011, 7002, 3002, 8100]),
@@ -102,17 +109,20 @@ impl Fault {
             Family::Push => Code::Number(push),
             Family::Report => Code::Number(report),
             Family::Schedule => Code::Number(schedule),
-            Family::V1 => Code::Word(word),
+            Family::V1 => match self {
+                Self::Credential(_) => Code::Word(format!("credential.{word}").into()),
+                _ => Code::Word(word.into()),
+            },
         }
     }
 }
 
 /// A code as the reply carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Code {
     Number(u16),
-    Word(&'static str),
+    Word(Cow<'static, str>),
 }
 
 /// A refusal, or a failure of ours. It does not know in which family it was raised: as a response it is empty but for
@@ -145,6 +155,14 @@ impl ApiError {
                 Fault::Internal,
                 "Server internal error: it is in the server's log.",
             )
+        }
+    }
+
+    /// A refusal of one field, by a text that names it already.
+    pub(crate) fn with_field(self, field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..self
         }
     }
 
@@ -233,6 +251,24 @@ impl ApiError {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme)); // RFC 9110 section 11.6.1 asks for it
         }
         *response.body_mut() = Body::from(body);
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::new(
+                Fault::Busy,
+                "The server is shutting down: try again in a moment.",
+            ),
+            error => Self::internal(error.into()),
+        }
+    }
+}
+
+impl From<CredentialError> for ApiError {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Fault::Credential(error.code()), error.to_string()).with_field(error.field())
     }
 }
 
@@ -327,7 +363,7 @@ mod tests {
         );
 
         let wrong = ApiError::at(
-            Fault::CredentialWrongPassword,
+            Fault::Credential("wrong_password"),
             "password",
             "does not open it",
         );

@@ -4,7 +4,6 @@
 //! its family; a panic becomes an answer. The request's `Content-Type` is looked at nowhere, since SDKs send wrong ones.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,11 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::middleware::{Next, from_fn, map_request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::FutureExt;
+use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use tokio::time::timeout;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::error::{ApiError, Family, Fault, shown};
 
@@ -131,12 +130,15 @@ async fn answer(mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let uri = request.uri().clone();
     request.extensions_mut().insert(family);
-    let mut response = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| {
-            ApiError::internal(anyhow!("panic: {}", said(&*panic))).into_response()
-        });
+    // In a task of its own a call runs to its end also when its caller hangs up: what it has committed is told of.
+    let mut response = tokio::spawn(next.run(request)).await.unwrap_or_else(|end| {
+        let cause = match end.try_into_panic() {
+            Ok(panic) => anyhow!("panic: {}", said(&*panic)),
+            Err(end) => end.into(),
+        };
+        ApiError::internal(cause).into_response()
+    });
+    debug!(%method, path = uri.path(), status = response.status().as_u16(), "called");
     let error = match response.extensions_mut().remove::<Arc<ApiError>>() {
         Some(error) => error,
         None if is_foreign_refusal(&uri, &response) => Arc::new(ApiError::new(
@@ -155,7 +157,9 @@ async fn answer(mut request: Request, next: Next) -> Response {
 /// Whether an extractor of axum's refused the request, whose texts are no JSON.
 fn is_foreign_refusal(uri: &Uri, response: &Response) -> bool {
     let is_api = uri.path().starts_with("/v1/") || uri.path().starts_with("/v3/");
-    is_api && response.status() == StatusCode::BAD_REQUEST
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_json = content_type.is_some_and(|value| value == "application/json");
+    is_api && response.status() == StatusCode::BAD_REQUEST && !is_json
 }
 
 /// What a panic said.

@@ -1,31 +1,51 @@
 //! `POST /v1/devices/{registration_id}/events`: what a device tells of the messages it got.
 
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
 use serde_json::Value;
-use tidings_model::MsgId;
+use tidings_model::{AppId, DeviceId, Platform};
+use tidings_store::{DeviceEvent, EventKind};
 
 use super::required;
+use crate::api::Api;
+use crate::api::auth::AuthedDevice;
 use crate::api::error::{ApiError, shown};
 use crate::api::fields::{Fields, wrong};
+use crate::api::http::RawBody;
 
 /// Events in one call; a device that was away for long sends several.
 const EVENTS_MAX: usize = 100;
 
-/// What became of a message at its device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventKind {
-    Dismissed,
-    Opened,
-    Received,
+#[derive(Debug, Serialize)]
+pub(crate) struct EventsReply {
+    /// Those that were new, and of messages that were for this device.
+    recorded: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) kind: EventKind,
-    pub(crate) msg_id: MsgId,
+pub(crate) async fn add(
+    State(api): State<Api>,
+    AuthedDevice { app, device }: AuthedDevice,
+    RawBody(body): RawBody,
+) -> Result<Json<EventsReply>, ApiError> {
+    let recorded = apply_events(&api, app, device.id, device.platform, &body).await?;
+    Ok(Json(EventsReply { recorded }))
+}
+
+/// Records what a device tells, by HTTP or over the link. Returns how many events were new.
+pub(crate) async fn apply_events(
+    api: &Api,
+    app: AppId,
+    device: DeviceId,
+    platform: Platform,
+    body: &[u8],
+) -> Result<u64, ApiError> {
+    let events = parse_events(body)?;
+    Ok(api.store.add_events(app, device, platform, events).await?)
 }
 
 /// Reads the body; there is at least one event.
-pub(crate) fn parse_events(body: &[u8]) -> Result<Vec<Event>, ApiError> {
+fn parse_events(body: &[u8]) -> Result<Vec<DeviceEvent>, ApiError> {
     let mut fields = Fields::parse(body)?;
     let entries = fields.list("events")?;
     let entries = required(&fields, "events", entries, "give at least one event")?;
@@ -43,7 +63,7 @@ pub(crate) fn parse_events(body: &[u8]) -> Result<Vec<Event>, ApiError> {
         .collect()
 }
 
-fn event(path: String, value: Value) -> Result<Event, ApiError> {
+fn event(path: String, value: Value) -> Result<DeviceEvent, ApiError> {
     const KINDS: &str = "opened, dismissed or received";
     let Value::Object(map) = value else {
         return Err(wrong(path, "an object with type and msg_id", &value));
@@ -72,17 +92,18 @@ fn event(path: String, value: Value) -> Result<Event, ApiError> {
         msg_id,
         "the id that came with the message",
     )?;
-    let msg_id = msg_id.parse().map_err(|error| {
+    let message = msg_id.parse().map_err(|error| {
         let why = format!("{} is wrong: {error}", shown(&msg_id));
         ApiError::invalid(fields.at("msg_id"), why)
     })?;
     fields.finish_strictly()?;
-    Ok(Event { kind, msg_id })
+    Ok(DeviceEvent { kind, message })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_model::MsgId;
 
     #[test]
     fn events_are_read() {
@@ -90,9 +111,9 @@ mod tests {
             r#"{{"events":[{}]}}"#,
             vec![r#"{"type":"opened","msg_id":"1"}"#; 101].join(",")
         );
-        let event = |kind, id| Event {
+        let event = |kind, id| DeviceEvent {
             kind,
-            msg_id: MsgId(id),
+            message: MsgId(id),
         };
         let cases = [
             (

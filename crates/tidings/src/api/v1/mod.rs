@@ -1,12 +1,25 @@
-//! Tidings' own API: what administrators and devices call.
+//! Tidings' own API: what administrators, devices and back ends call.
 
 pub(crate) mod app;
 pub(crate) mod credential;
 pub(crate) mod device;
 pub(crate) mod event;
+pub(crate) mod message;
+pub(crate) mod verdict;
+
+use jiff::Timestamp;
+use tidings_model::UnixMillis;
 
 use super::error::{ApiError, shown};
 use super::fields::Fields;
+
+pub(crate) use super::v3::reply::Done;
+
+/// A time as `/v1` writes it (RFC 3339), in UTC and to the millisecond.
+pub(crate) fn rfc3339(time: UnixMillis) -> String {
+    let time = Timestamp::from_millisecond(time.0).unwrap_or(Timestamp::MAX);
+    format!("{time:.3}")
+}
 
 /// A short text for people: not blank, and no control characters; `""` is absent.
 fn short_text(

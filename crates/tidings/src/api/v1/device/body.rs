@@ -8,9 +8,9 @@ use serde_json::Value;
 use tidings_model::device::TAGS_MAX;
 use tidings_model::{Alias, AppKey, Environment, Platform, Provider, Tag};
 
-use super::{required, short_text};
 use crate::api::error::{ApiError, shown};
 use crate::api::fields::{Fields, wrong};
+use crate::api::v1::{required, short_text};
 
 /// Hexadecimal characters of an APNs token: 64 today, "of variable length" says Apple (Registering your app with APNs).
 const APNS_TOKEN_LEN_MIN: usize = 64;

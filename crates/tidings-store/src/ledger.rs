@@ -75,6 +75,8 @@ pub struct Tally {
 /// Everything that is counted of a message.
 #[derive(Clone, Debug)]
 pub struct Ledger {
+    /// No device has yet to be turned to, and no page is out.
+    pub dispatched: bool,
     /// Nothing more can happen to it.
     pub finished: bool,
     pub message: Message,
@@ -250,8 +252,13 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
     let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
         return Ok(None);
     };
-    let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
-    let finished = select.query_row(params![id.0], |row| row.get(0))?;
+    let mut select = sql.prepare_cached(
+        "SELECT finished, NOT EXISTS (SELECT 1 FROM tasks WHERE message = ?1)
+             AND NOT EXISTS (SELECT 1 FROM pages WHERE message = ?1 AND owner IS NOT NULL)
+         FROM messages WHERE id = ?1",
+    )?;
+    let (finished, dispatched) =
+        select.query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut select = sql.prepare_cached(
         "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed
          FROM counts WHERE message = ?1 ORDER BY provider, platform",
@@ -284,6 +291,7 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
         Ok((provider, ending, Reason::heard(&reason), row.get(3)?))
     })?;
     Ok(Some(Ledger {
+        dispatched,
         finished,
         message,
         reasons: reasons.collect::<Result<_, _>>()?,

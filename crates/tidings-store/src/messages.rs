@@ -38,6 +38,14 @@ impl Store {
             .await
     }
 
+    /// The message that was accepted with this `cid`, while it is remembered.
+    pub async fn accepted(&self, app: AppId, cid: String) -> Result<Option<Message>, StoreError> {
+        let since = UnixMillis::now().minus(CID_KEPT);
+        self.engine
+            .read(move |sql| accepted(sql, app, &cid, since))
+            .await
+    }
+
     /// An id that no message will have, for a push that has to be answered with one but is not accepted.
     pub async fn void_id(&self) -> Result<MsgId, StoreError> {
         self.engine.write(|tx| Ok(MsgId(tx.ids.next(tx.now)))).await
@@ -127,20 +135,10 @@ fn accept(
     push: Push,
     cid: Option<&str>,
 ) -> Result<Accepted, StoreError> {
-    if let Some(cid) = cid {
-        let mut select = tx
-            .sql
-            .prepare_cached("SELECT message FROM cids WHERE app = ?1 AND cid = ?2 AND at > ?3")?;
-        let since = tx.now.minus(CID_KEPT).0;
-        let known: Option<i64> = select
-            .query_row(params![app.0, cid, since], |row| row.get(0))
-            .optional()?;
-        if let Some(known) = known {
-            let message = find(tx.sql, MsgId(known))?;
-            return message
-                .map(Accepted::Repeated)
-                .ok_or_else(|| StoreError::Stored(format!("message {known}")));
-        }
+    if let Some(cid) = cid
+        && let Some(known) = accepted(tx.sql, app, cid, tx.now.minus(CID_KEPT))?
+    {
+        return Ok(Accepted::Repeated(known));
     }
     let message = Message {
         accepted_at: tx.now,
@@ -176,6 +174,25 @@ fn accept(
         insert.execute(params![app.0, cid, message.id.0, tx.now.0])?;
     }
     Ok(Accepted::New(message))
+}
+
+/// The message that was accepted with a `cid` later than `since`.
+fn accepted(
+    sql: &Connection,
+    app: AppId,
+    cid: &str,
+    since: UnixMillis,
+) -> Result<Option<Message>, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT message FROM cids WHERE app = ?1 AND cid = ?2 AND at > ?3")?;
+    let known: Option<i64> = select
+        .query_row(params![app.0, cid, since.0], |row| row.get(0))
+        .optional()?;
+    let Some(known) = known else { return Ok(None) };
+    let message = find(sql, MsgId(known))?;
+    message
+        .map(Some)
+        .ok_or_else(|| StoreError::Stored(format!("message {known}")))
 }
 
 pub(crate) fn find(sql: &Connection, id: MsgId) -> Result<Option<Message>, StoreError> {

@@ -1,5 +1,8 @@
 //! The whole API over a real store, call by call.
 
+mod app;
+mod credential;
+mod device;
 mod push;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod app;
 mod credential;
 mod device;
+mod message;
 mod push;
 
 use std::sync::Arc;

@@ -3,6 +3,11 @@
     expect(dead_code, reason = "the server that mounts it comes next")
 )]
 mod api;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the server that mounts it comes next")
+)]
+mod cli;
 mod credentials;
 
 fn main() {}

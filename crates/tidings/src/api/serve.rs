@@ -250,7 +250,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_or_not_all_is_closed() {
         let served = served(hello()).await;
-        for said in ["", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        for said in [
+            "",
+            "PRI * HTTP",
+            "GET / HTTP/1.1\r\nhost: x\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        ] {
             let mut socket = TcpStream::connect(served.addr).await.expect("a connection");
             socket.write_all(said.as_bytes()).await.expect("sent");
             let start = tokio::time::Instant::now();

@@ -1,7 +1,7 @@
 //! Why a message did or did not reach a device, in one sentence that a person who is asked by a user can pass on.
 
 use serde::Serialize;
-use tidings_model::{Audience, DeviceId, Message, Provider, Selection, UnixMillis};
+use tidings_model::{Audience, DeviceId, Provider, Selection, UnixMillis};
 use tidings_store::{Answer, Device, Ending, EventKind, Journey, LinkStanding};
 
 use super::rfc3339;

@@ -1,7 +1,7 @@
 use serde_json::{Map, json};
 use tidings_model::{
-    AppId, CustomMessage, IosNotification, MsgId, Notification, Platform, PlatformSet, Push,
-    PushOptions, Reason, Secret,
+    AppId, CustomMessage, IosNotification, Message, MsgId, Notification, Platform, PlatformSet,
+    Push, PushOptions, Reason, Secret,
 };
 use tidings_store::{ChannelRecord, PageStanding, Tombstone};
 

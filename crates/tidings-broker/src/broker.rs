@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidings_model::UnixMillis;
+use tidings_providers::Attempt;
 use tidings_providers::apns::{self, Answers, Client, ConfigError, Notification};
 use tidings_providers::jitter::Jitter;
-use tidings_providers::Attempt;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
@@ -112,6 +112,7 @@ struct Carried<T> {
 }
 
 type Carrier<T> = apns::Delivery<Carried<T>>;
+type Started<T> = (Client<Carried<T>>, Answers<Carried<T>>);
 
 /// Takes deliveries for one provider. Dropping it lets it finish what it has.
 pub struct Broker<T> {
@@ -139,7 +140,7 @@ struct State<T> {
     lane: Lane<apns::Delivery<T>>,
     capacity: usize,
     connections_max: Option<usize>,
-    replacement: Option<(Client<Carried<T>>, Answers<Carried<T>>)>,
+    replacement: Option<Started<T>>,
     stopping: bool,
     /// When stopping has to be over, if there is a limit.
     stop_by: Option<Instant>,
@@ -232,7 +233,10 @@ fn unload<T>(carrier: Carrier<T>) -> Item<apns::Delivery<T>> {
 
 impl<T: Send + 'static> Broker<T> {
     /// Starts on the current tokio runtime. Nothing is connected until the first delivery is queued.
-    pub fn start(apns: apns::Config, config: BrokerConfig) -> Result<(Self, Events<T>), ConfigError> {
+    pub fn start(
+        apns: apns::Config,
+        config: BrokerConfig,
+    ) -> Result<(Self, Events<T>), ConfigError> {
         let (client, answers) = Client::start(apns)?;
         let lane = Lane::new(config.retry, config.park, Jitter::from_system());
         let shared = Arc::new(Shared {
@@ -436,7 +440,10 @@ async fn run<T: Send + 'static>(
             state.ended = ended;
             state.discard_unheard();
             let stop_by = state.stop_by.filter(|_| state.in_time);
-            let timeout = [state.lane.poll_timeout(), stop_by].into_iter().flatten().min();
+            let timeout = [state.lane.poll_timeout(), stop_by]
+                .into_iter()
+                .flatten()
+                .min();
             (timeout, ended, state.lane.has_settled())
         };
         if news || ended {

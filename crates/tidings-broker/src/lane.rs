@@ -85,6 +85,8 @@ pub struct Status {
     pub queued: usize,
     /// Settled, and not yet fetched.
     pub settled: usize,
+    /// Why the last attempt had no answer; none once the provider has answered again.
+    pub trouble: Option<Cause>,
     /// Waiting for their next try.
     pub waiting: usize,
 }
@@ -163,6 +165,7 @@ pub struct Lane<D> {
     settled: VecDeque<Settlement<D>>,
     parked: Option<Reason>,
     pause: Pause,
+    trouble: Option<Cause>,
     /// When to look for deliveries whose time is over.
     sweep_at: Option<Instant>,
     swept_at: Option<Instant>,
@@ -185,6 +188,7 @@ impl<D> Lane<D> {
             settled: VecDeque::new(),
             parked: None,
             pause: Pause::default(),
+            trouble: None,
             sweep_at: None,
             swept_at: None,
             closed: false,
@@ -225,6 +229,7 @@ impl<D> Lane<D> {
             parked: self.parked.clone(),
             queued: self.ready.len(),
             settled: self.settled.len(),
+            trouble: self.trouble.clone(),
             waiting: self.waiting.len(),
         }
     }
@@ -260,7 +265,10 @@ impl<D> Lane<D> {
     pub fn apply(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
         self.in_flight -= 1;
         match attempt {
-            Attempt::Answered(outcome) => self.answered(now, item, outcome),
+            Attempt::Answered(outcome) => {
+                self.trouble = None;
+                self.answered(now, item, outcome);
+            }
             Attempt::NotSent(cause) => self.unsent(now, item, cause),
             Attempt::Unanswered(cause) => self.unanswered(now, item, cause),
         }
@@ -304,7 +312,9 @@ impl<D> Lane<D> {
                     self.pause.failed(now, &mut self.jitter);
                 }
                 let progress = &mut item.progress;
-                let wait = self.policy.after_answer(progress, &outcome, &mut self.jitter);
+                let wait = self
+                    .policy
+                    .after_answer(progress, &outcome, &mut self.jitter);
                 match wait {
                     Some(wait) if !self.closed => self.wait(now, wait, item),
                     _ => self.settle(item, Err(Failure::GivenUp(outcome)), 0),
@@ -318,6 +328,7 @@ impl<D> Lane<D> {
             return self.stop(item, cause);
         }
         self.pause.failed(now, &mut self.jitter);
+        self.trouble = Some(cause);
         let progress = &mut item.progress;
         let wait = self.policy.after_unsent(progress, &mut self.jitter);
         // It costs nobody anything to wait until the very end.
@@ -330,6 +341,7 @@ impl<D> Lane<D> {
 
     fn unanswered(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
         self.pause.failed(now, &mut self.jitter);
+        self.trouble = Some(cause.clone());
         let progress = &mut item.progress;
         let wait = self.policy.after_silence(progress, &mut self.jitter);
         match wait {
@@ -350,12 +362,18 @@ impl<D> Lane<D> {
 
     /// Ready again, before the others.
     fn put_back(&mut self, item: Item<D>) {
-        item.progress.expires.into_iter().for_each(|at| self.sweep_by(at));
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
         self.ready.push_front(item);
     }
 
     fn put_off(&mut self, due: Instant, item: Item<D>) {
-        item.progress.expires.into_iter().for_each(|at| self.sweep_by(at));
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
         self.waited += 1;
         self.waiting.push(Waiting {
             due,
@@ -451,15 +469,17 @@ impl<D> Lane<D> {
         self.pause = Pause::default();
     }
 
-    /// Settles all that is not in flight, and from now on all that comes back.
+    /// Settles all that is not in flight, and from now on all that comes back. What has been tried in vain says why.
     pub fn close(&mut self) {
         self.closed = true;
         self.sweep_at = None;
-        for item in std::mem::take(&mut self.ready) {
-            self.stop(item, Cause::Shutdown);
-        }
-        for waiting in std::mem::take(&mut self.waiting).into_vec() {
-            self.stop(waiting.item, Cause::Shutdown);
+        let ready = std::mem::take(&mut self.ready).into_iter();
+        let waiting = std::mem::take(&mut self.waiting).into_vec();
+        for item in ready.chain(waiting.into_iter().map(|waiting| waiting.item)) {
+            let tried = item.progress.unsent + item.progress.unanswered > 0;
+            let trouble = self.trouble.as_ref().filter(|_| tried);
+            let cause = trouble.cloned().unwrap_or(Cause::Shutdown);
+            self.stop(item, cause);
         }
     }
 

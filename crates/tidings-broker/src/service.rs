@@ -6,7 +6,9 @@ use std::time::Duration;
 use tidings_providers::apns::{self, ConfigError, Notification};
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerConfig, Delivery, Events, QueueError, Settled, StopReport, Stopped};
+use crate::broker::{
+    Broker, BrokerConfig, Delivery, Events, QueueError, Settled, StopReport, Stopped,
+};
 use crate::lane::{Failure, Status};
 
 /// Settlements handed to the callbacks at one time.
@@ -142,7 +144,9 @@ impl<T: Send + 'static> Service<T> {
     /// What is where; nothing anywhere when it is stopped.
     pub fn status(&self) -> Status {
         let running = self.running.as_ref();
-        running.map(|running| running.broker.status()).unwrap_or_default()
+        running
+            .map(|running| running.broker.status())
+            .unwrap_or_default()
     }
 
     /// Takes no more deliveries, sends what it has, and gives up at the deadline. When this returns, a callback has been
@@ -167,7 +171,11 @@ impl<T: Send + 'static> Service<T> {
 impl Service<()> {
     /// Queues `notification` for each of `tokens`, waiting for room in the queue. Says how many were queued: fewer than
     /// all only when the service was stopped.
-    pub async fn queue_all<I>(&self, notification: &Arc<Notification>, tokens: I) -> Result<usize, Stopped>
+    pub async fn queue_all<I>(
+        &self,
+        notification: &Arc<Notification>,
+        tokens: I,
+    ) -> Result<usize, Stopped>
     where
         I: IntoIterator,
         I::Item: Into<Box<str>>,

@@ -19,7 +19,7 @@ impl Jitter {
     }
 
     /// The next number, any of 2^64.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -38,8 +38,8 @@ impl Jitter {
     pub fn up_to(&mut self, ceiling: Duration) -> Duration {
         let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(match nanos.checked_add(1) {
-            Some(span) => self.next() % span,
-            None => self.next(),
+            Some(span) => self.next_u64() % span,
+            None => self.next_u64(),
         })
     }
 }

@@ -64,6 +64,19 @@ impl Store {
             .await
     }
 
+    /// The devices of a scope from `first` to `last`: a page once more.
+    pub async fn targets_between(
+        &self,
+        scope: &Scope,
+        first: DeviceId,
+        last: DeviceId,
+    ) -> Result<Vec<Target>, StoreError> {
+        let scope = scope.clone();
+        self.engine
+            .read(move |sql| select(sql, &scope, DeviceId(first.0 - 1), last, usize::MAX))
+            .await
+    }
+
     /// Whether a scope has any device.
     pub async fn reaches_any(&self, scope: &Scope) -> Result<bool, StoreError> {
         Ok(!self.targets(scope, DeviceId(0), 1).await?.is_empty())

@@ -38,7 +38,7 @@ pub use devices::{
 pub use inbox::{Ack, AckKind};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};
 pub use messages::{Accepted, OpenTask};
-pub use pages::{Page, PageKey, Removal};
+pub use pages::{NewPage, Page, PageKey, Removal};
 pub use retention::Purged;
 pub use seal::{SealError, SealKey};
 pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};

@@ -7,7 +7,7 @@ use crate::codes::AsCode;
 use crate::detail::{Answer, pack, pack_settled, unpack};
 use crate::devices::remove_channel;
 use crate::ledger::{self, Counts};
-use crate::{Store, StoreError, WriteTx};
+use crate::{Store, StoreError, WriteTx, messages};
 
 /// Which page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,16 @@ pub struct PageKey {
     pub first: DeviceId,
     pub message: MsgId,
     pub provider: Provider,
+}
+
+/// A page that is to be taken out.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPage {
+    pub count: usize,
+    /// No device of the audience comes after it.
+    pub ends_task: bool,
+    pub key: PageKey,
+    pub last: DeviceId,
 }
 
 /// A page that is out.
@@ -38,32 +48,34 @@ pub struct Removal {
 }
 
 impl Store {
-    /// Takes out the page of `message` from `key.first` to `last`, `count` devices, until `until`, and moves the task
-    /// behind it. Durable before anything is sent, so that what is sent has a place to be remembered in.
+    /// Takes out a page until `until`, and moves its task behind it, or ends the task when this is its last page.
+    /// Durable before anything is sent, so that what is sent has a place to be remembered in.
     pub async fn lease_page(
         &self,
-        key: PageKey,
-        last: DeviceId,
-        count: usize,
+        new: NewPage,
         owner: u64,
         until: UnixMillis,
     ) -> Result<(), StoreError> {
         let lease = move |tx: &mut WriteTx<'_>| {
+            let key = new.key;
             let mut insert = tx.sql.prepare_cached(
                 "INSERT INTO pages (message, provider, first, last, count, owner, lease_until, detail)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, x'')",
             )?;
-            let (message, provider) = (key.message.0, AsCode(key.provider));
             insert.execute(params![
-                message,
-                provider,
+                key.message.0,
+                AsCode(key.provider),
                 key.first.0,
-                last.0,
-                count,
+                new.last.0,
+                new.count,
                 owner as i64,
                 until.0
             ])?;
-            move_task(tx, key.message, key.provider, last)
+            if new.ends_task {
+                messages::finish_task(tx, key.message, key.provider)
+            } else {
+                move_task(tx, key.message, key.provider, new.last)
+            }
         };
         self.engine.write(lease).await
     }

@@ -12,8 +12,8 @@ use tidings_model::{
 use tidings_store::limits::PAGE_MAX;
 use tidings_store::{
     Accepted, Ack, AckKind, Answer, ChannelChange, CredentialSlot, DeviceChange, DeviceEvent,
-    Ending, EventKind, NewDevice, PageKey, Registered, Removal, Scope, SealKey, Store, StoreError,
-    TagChange,
+    Ending, EventKind, NewDevice, NewPage, PageKey, Registered, Removal, Scope, SealKey, Store,
+    StoreError, TagChange,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -95,6 +95,15 @@ async fn reached(store: &Store, message: &Message, provider: Provider) -> Vec<De
         .await
         .expect("targets");
     targets.into_iter().map(|target| target.device).collect()
+}
+
+fn page(key: PageKey, last: DeviceId, count: usize) -> NewPage {
+    NewPage {
+        count,
+        ends_task: true,
+        key,
+        last,
+    }
 }
 
 fn answer(device: DeviceId, ending: Ending, reason: Option<&'static str>) -> Answer {
@@ -354,7 +363,7 @@ async fn a_killed_owners_page_is_taken_over_with_what_it_flushed() {
     };
     let far = UnixMillis(i64::MAX);
     store
-        .lease_page(key, ids[9], 10, OWNER, far)
+        .lease_page(page(key, ids[9], 10), OWNER, far)
         .await
         .expect("leased");
     let answered = vec![
@@ -434,7 +443,7 @@ async fn a_settled_page_answers_for_each_device_and_its_dead_tokens_are_gone() {
         provider: Provider::Apns,
     };
     store
-        .lease_page(key, ids[3], 4, OWNER, UnixMillis(i64::MAX))
+        .lease_page(page(key, ids[3], 4), OWNER, UnixMillis(i64::MAX))
         .await
         .expect("leased");
     let answers = vec![

@@ -81,8 +81,13 @@ impl Certificate {
         let chosen = certificates
             .iter()
             .filter_map(|leaf| {
-                let key = keys.iter().find(|key| belong_together(leaf, key))?;
-                Self::new(leaf, key, &certificates)
+                let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+                let key = keys.iter().find(|key| belong_together(&parsed, key))?;
+                let chain = chain(leaf, &parsed, &certificates);
+                Some(Self::new(
+                    &parsed,
+                    CertifiedKey::new(chain, Arc::clone(key)),
+                ))
             })
             .max_by_key(|found| {
                 let named = !found.topics.is_empty();
@@ -96,34 +101,37 @@ impl Certificate {
         Ok(chosen)
     }
 
-    fn new(
-        leaf: &CertificateDer<'static>,
-        key: &Arc<dyn SigningKey>,
-        others: &[CertificateDer<'static>],
-    ) -> Option<Self> {
-        let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    fn new(leaf: &X509Certificate<'_>, client_auth: CertifiedKey) -> Self {
         let time = |secs: i64| UnixMillis(secs.saturating_mul(1000));
-        Some(Self {
-            client_auth: CertifiedKey::new(chain(leaf, others), Arc::clone(key)),
-            environments: environments(&parsed),
-            is_for_clients: is_for_clients(&parsed),
-            name: common_name(&parsed),
-            not_after: time(parsed.validity().not_after.timestamp()),
-            not_before: time(parsed.validity().not_before.timestamp()),
-            topics: topics(&parsed),
-        })
+        Self {
+            client_auth,
+            environments: environments(leaf),
+            is_for_clients: is_for_clients(leaf),
+            name: common_name(leaf),
+            not_after: time(leaf.validity().not_after.timestamp()),
+            not_before: time(leaf.validity().not_before.timestamp()),
+            topics: topics(leaf),
+        }
     }
 }
 
-fn belong_together(leaf: &CertificateDer<'static>, key: &Arc<dyn SigningKey>) -> bool {
-    CertifiedKey::new(vec![leaf.clone()], Arc::clone(key))
-        .keys_match()
-        .is_ok()
+/// Whether the certificate is for this key. Compares the keys themselves: rustls' own check first judges the whole
+/// certificate, by what a server's has to be, and finds fault with an unknown critical extension.
+fn belong_together(certificate: &X509Certificate<'_>, key: &Arc<dyn SigningKey>) -> bool {
+    let Some(public) = key.public_key() else {
+        return false;
+    };
+    let bits = Reader::new(&public).expect(der::SEQUENCE);
+    let bits = bits.and_then(|info| info.children().find(|part| part.tag == der::BIT_STRING));
+    // The first byte of a BIT STRING counts the bits that its last byte leaves unused: none here.
+    bits.and_then(|bits| bits.content.split_first())
+        .is_some_and(|(_, bits)| bits == &certificate.public_key().subject_public_key.data[..])
 }
 
 /// The leaf and the intermediates that lead on from it, without the root: the server has that.
 fn chain(
     leaf: &CertificateDer<'static>,
+    parsed: &X509Certificate<'_>,
     others: &[CertificateDer<'static>],
 ) -> Vec<CertificateDer<'static>> {
     let others: Vec<_> = others
@@ -132,16 +140,14 @@ fn chain(
         .filter(|(_, parsed)| parsed.subject().as_raw() != parsed.issuer().as_raw())
         .collect();
     let mut chain = vec![leaf.clone()];
-    let mut issuer = x509_parser::parse_x509_certificate(leaf)
-        .map(|(_, parsed)| parsed.issuer().as_raw().to_vec())
-        .unwrap_or_default();
+    let mut issuer = parsed.issuer().as_raw();
     while chain.len() <= INTERMEDIATES_MAX {
         let next = others
             .iter()
             .find(|(der, parsed)| parsed.subject().as_raw() == issuer && !chain.contains(der));
         let Some((der, parsed)) = next else { break };
         chain.push((*der).clone());
-        issuer = parsed.issuer().as_raw().to_vec();
+        issuer = parsed.issuer().as_raw();
     }
     chain
 }

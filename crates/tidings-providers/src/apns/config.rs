@@ -124,7 +124,11 @@ impl Endpoint {
 }
 
 /// Refuses what is out of range; the text names the field.
-pub(super) fn check_range(field: &'static str, value: usize, max: usize) -> Result<(), ConfigError> {
+pub(super) fn check_range(
+    field: &'static str,
+    value: usize,
+    max: usize,
+) -> Result<(), ConfigError> {
     if (1..=max).contains(&value) {
         Ok(())
     } else {

@@ -98,7 +98,12 @@ impl Limits {
 
 impl<T> Connection<T> {
     /// Joins the queue.
-    pub(super) fn new(id: u64, queue: Arc<Queue<T>>, connector: &Connector, opened: Opened) -> Self {
+    pub(super) fn new(
+        id: u64,
+        queue: Arc<Queue<T>>,
+        connector: &Connector,
+        opened: Opened,
+    ) -> Self {
         let mut wire = opened.connection;
         let limits = Limits::of(&connector.config);
         let mut tick = interval(limits.tick());

@@ -1,6 +1,7 @@
 //! Just enough DER (X.690) to look into what p12-keystore and x509-parser leave closed: Apple's own extensions, and
 //! the outer layers of a .p12.
 
+pub(super) const BIT_STRING: u8 = 0x03;
 /// `[0]` with elements inside.
 pub(super) const CONTEXT_0: u8 = 0xa0;
 /// `[0]` in the place of an octet string's own tag.

@@ -110,27 +110,23 @@ fn text(file: &[u8]) -> &'static str {
 
 /// Why a file that looks like PKCS#12 did not open.
 fn refusal(error: &Error, pfx: &[u8]) -> CredentialError {
+    if let Error::MacError(_) = error {
+        return CredentialError::WrongPassword;
+    }
+    if let Some(algorithm) = unsupported(pfx) {
+        return CredentialError::UnsupportedAlgorithm { algorithm };
+    }
     match error {
-        Error::MacError(_) => CredentialError::WrongPassword,
-        Error::Pkcs5Error(_) | Error::UnpadError if has_mac(pfx) => CredentialError::Damaged {
-            found: "the password is right, but what it locks cannot be read",
-        },
         // Without a MAC, nonsense is all that a wrong password shows.
-        Error::Pkcs5Error(_) | Error::UnpadError => CredentialError::WrongPassword,
+        Error::Pkcs5Error(_) | Error::UnpadError if !has_mac(pfx) => CredentialError::WrongPassword,
         Error::InvalidParameters
         | Error::UnsupportedCertificateType
         | Error::UnsupportedContentType
         | Error::UnsupportedEncryptionScheme
         | Error::UnsupportedMacAlgorithm => CredentialError::UnsupportedAlgorithm {
-            algorithm: unsupported(pfx),
+            algorithm: "an unusual algorithm",
         },
-        Error::DerError(_)
-        | Error::InvalidData
-        | Error::InvalidLength
-        | Error::InvalidPrivateKey
-        | Error::InvalidVersion
-        | Error::IoError(_)
-        | Error::X509Error(_) => CredentialError::Damaged {
+        _ => CredentialError::Damaged {
             found: "what is in it is not in order",
         },
     }
@@ -141,11 +137,11 @@ fn has_mac(pfx: &[u8]) -> bool {
     whole.is_some_and(|whole| whole.children().count() > 2)
 }
 
-/// The name of the algorithm that is not supported. The identifiers stand in the clear, so it is enough to look for
+/// The name of an algorithm that is not supported. The identifiers stand in the clear, so it is enough to look for
 /// them.
-fn unsupported(pfx: &[u8]) -> &'static str {
-    // RFC 7292, appendix C, and RFC 9579.
-    const ALGORITHMS: [(&[u8], &str); 5] = [
+fn unsupported(pfx: &[u8]) -> Option<&'static str> {
+    // RFC 7292 (appendix C), RFC 8018 (appendix B.2), RFC 3657, RFC 5794, RFC 9579.
+    const ALGORITHMS: [(&[u8], &str); 9] = [
         (
             b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x01",
             "RC4 (128 bits)",
@@ -159,9 +155,13 @@ fn unsupported(pfx: &[u8]) -> &'static str {
             b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x05",
             "RC2 (128 bits)",
         ),
+        (b"\x2b\x0e\x03\x02\x07", "DES in PBES2"),
+        (b"\x2a\x86\x48\x86\xf7\x0d\x03\x07", "triple DES in PBES2"),
+        (b"\x2a\x83\x08\x8c\x9a\x4b\x3d\x01\x01\x01", "Camellia"),
+        (b"\x2a\x83\x1a\x8c\x9a\x6e\x01\x01", "ARIA"),
         (b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e", "PBMAC1"),
     ];
     let has = |oid: &[u8]| pfx.windows(oid.len()).any(|part| part == oid);
     let known = ALGORITHMS.iter().find(|(oid, _)| has(oid));
-    known.map_or("an algorithm", |(_, name)| name)
+    known.map(|(_, name)| *name)
 }

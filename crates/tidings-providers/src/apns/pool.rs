@@ -23,7 +23,7 @@ const FAILURES_MAX: u32 = 3;
 const DRAINING_MAX: usize = 4;
 
 enum Event {
-    Opened(Result<Opened, ConnectError>),
+    Opened(Result<Box<Opened>, ConnectError>),
     Ended(End),
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
         let may_open = wanted && opening.is_none() && events.len() < max * (1 + DRAINING_MAX);
         if may_open && Instant::now() >= pauses.until {
             let connector = Arc::clone(&connector);
-            opening = Some(events.spawn(async move { Event::Opened(connector.open().await) }));
+            opening = Some(events.spawn(async move { Event::Opened(connector.open().await.map(Box::new)) }));
         }
         let paused = may_open && opening.is_none();
         // Each arm is cancel safe: a permit of `notified` that was not taken stays.
@@ -87,7 +87,7 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
                             connections += 1;
                             debug!(connection = connections, "APNs connection {connections} is open");
                             let queue = Arc::clone(&queue);
-                            let connection = Connection::new(connections, queue, &connector, opened);
+                            let connection = Connection::new(connections, queue, &connector, *opened);
                             events.spawn(async move { Event::Ended(connection.run().await) });
                         }
                         Err(ConnectError::Rejected(reason)) => {
@@ -116,7 +116,10 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
 
 /// The peer refuses the certificate: so it will for all that waits.
 fn reject<T>(queue: &Queue<T>, reason: Reason) {
-    warn!(reason = reason.as_str(), "APNs refuses the certificate: {reason}");
+    warn!(
+        reason = reason.as_str(),
+        "APNs refuses the certificate: {reason}"
+    );
     queue.bounce(&Attempt::Answered(Outcome::CredentialRejected { reason }));
 }
 

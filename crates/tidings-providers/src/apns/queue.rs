@@ -248,7 +248,11 @@ impl<T> Queue<T> {
     }
 
     /// Fetches up to `max` answers into `into`; says how many, and whether more can come.
-    pub(super) fn fetch(&self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> (usize, bool) {
+    pub(super) fn fetch(
+        &self,
+        into: &mut Vec<(Delivery<T>, Attempt)>,
+        max: usize,
+    ) -> (usize, bool) {
         let mut state = self.lock();
         let count = state.answers.len().min(max);
         into.extend(state.answers.drain(..count));

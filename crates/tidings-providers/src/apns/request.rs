@@ -53,7 +53,10 @@ impl Requests {
         }
     }
 
-    pub(super) fn request<T>(&mut self, delivery: &Delivery<T>) -> Result<Request<()>, MalformedToken> {
+    pub(super) fn request<T>(
+        &mut self,
+        delivery: &Delivery<T>,
+    ) -> Result<Request<()>, MalformedToken> {
         let path = self.path(&delivery.token).ok_or(MalformedToken)?;
         let mut headers = self.template(&delivery.notification).clone();
         headers.insert(APNS_ID, self.id(delivery.id));
@@ -87,7 +90,8 @@ impl Requests {
         self.reserve(text.len());
         self.text.put_slice(&text);
         let text: Bytes = self.text.split().freeze();
-        let mut value = HeaderValue::from_maybe_shared(text).expect("a UUID's text is a header value");
+        let mut value =
+            HeaderValue::from_maybe_shared(text).expect("a UUID's text is a header value");
         // Apple asks for the name to be put into the header table once and for the value never to be; h2 does that
         // with values that are marked as sensitive.
         value.set_sensitive(self.named_id);

@@ -123,6 +123,7 @@ fn the_environment_comes_from_the_certificate() {
         ("modern", [true, true]),
         ("production", [true, false]),
         ("sandbox", [false, true]),
+        ("critical", [false, true]),
         ("voip", [true, true]),
     ];
     for (name, allowed) in cases {
@@ -210,6 +211,24 @@ fn a_certificate_for_signing_apps_is_not_for_push() {
 }
 
 #[test]
+fn a_key_that_is_too_small_is_refused() {
+    refused(
+        p12("small-key", PASSWORD),
+        "p12",
+        "unsupported_key",
+        "p12: has a key of a kind that TLS does not use here; use RSA of 2048 bits or more, or ECDSA on P-256 or P-384",
+    );
+}
+
+/// This is why keys and certificates are compared here and not by rustls.
+#[test]
+fn an_extension_that_nobody_knows_is_no_mismatch() {
+    let credential = opened("critical");
+    let auth = credential.client_auth().expect("a certificate");
+    assert!(auth.keys_match().is_err());
+}
+
+#[test]
 fn what_is_no_p12_is_recognised() {
     let base64 = b"MIIKdgIBAzCCCiwGCSqGSIb3DQEHAaCCCh0=".to_vec();
     let cases = [
@@ -266,6 +285,8 @@ fn an_unsupported_algorithm_comes_with_the_way_out() {
     let cases = [
         (fixture("rc2-128.p12"), "RC2 (128 bits)"),
         (fixture("rc4-128.p12"), "RC4 (128 bits)"),
+        (fixture("triple-des-pbes2.p12"), "triple DES in PBES2"),
+        (fixture("camellia.p12"), "Camellia"),
         (indefinite, "BER with indefinite lengths"),
     ];
     for (file, algorithm) in cases {

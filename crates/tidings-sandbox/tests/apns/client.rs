@@ -20,15 +20,18 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tidings_sandbox::{Sandbox, SandboxConfig};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 pub(crate) const TOPIC: &str = "com.example.app";
 pub(crate) const PAYLOAD: &str = r#"{"aps":{"alert":"hello"}}"#;
 
 pub(crate) async fn sandbox() -> Sandbox {
-    Sandbox::start(SandboxConfig::default())
-        .await
-        .expect("the sandbox starts")
+    sandbox_with(SandboxConfig::default()).await
+}
+
+pub(crate) async fn sandbox_with(config: SandboxConfig) -> Sandbox {
+    Sandbox::start(config).await.expect("the sandbox starts")
 }
 
 /// A device token of the right form; different for each byte.
@@ -96,11 +99,12 @@ impl Signer {
     pub(crate) fn token_of(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), signed.as_bytes())
-            .unwrap();
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.sign(&signed)))
+    }
+
+    pub(crate) fn sign(&self, text: &str) -> Vec<u8> {
+        let signature = self.key.sign(&SystemRandom::new(), text.as_bytes());
+        signature.unwrap().as_ref().to_vec()
     }
 }
 
@@ -108,8 +112,8 @@ impl Signer {
 #[derive(Clone)]
 pub(crate) struct Client {
     send: SendRequest<Bytes>,
-    /// Ends with how the connection ended.
-    pub(crate) ended: tokio::sync::watch::Receiver<Option<String>>,
+    /// How the connection ended, once it has.
+    ended: watch::Receiver<Option<String>>,
 }
 
 /// What came back on a stream.
@@ -153,7 +157,7 @@ impl Client {
             .await
             .unwrap();
         let (send, connection) = h2::client::handshake(stream).await.unwrap();
-        let (report, ended) = tokio::sync::watch::channel(None);
+        let (report, ended) = watch::channel(None);
         tokio::spawn(async move {
             let end = match connection.await {
                 Ok(()) => "closed".to_owned(),
@@ -162,6 +166,11 @@ impl Client {
             report.send_replace(Some(end));
         });
         Self { send, ended }
+    }
+
+    /// A handle that may open a stream now.
+    pub(crate) async fn ready(&self) -> SendRequest<Bytes> {
+        self.send.clone().ready().await.unwrap()
     }
 
     /// Sends a request with its body and reads the answer.
@@ -211,12 +220,16 @@ impl Reply {
 
 /// A request that is right except for its missing authentication.
 pub(crate) fn request_to(token: &str) -> Builder {
-    Request::post(format!("https://localhost/3/device/{token}")).header("apns-topic", TOPIC)
+    post(&format!("/3/device/{token}")).header("apns-topic", TOPIC)
+}
+
+pub(crate) fn post(path: &str) -> Builder {
+    Request::post(format!("https://localhost{path}"))
 }
 
 /// A request that is accepted.
-pub(crate) fn good(signer: &Signer) -> Builder {
-    authorized(request_to(&token(1)), &signer.token(0))
+pub(crate) fn good(provider_token: &str) -> Builder {
+    authorized(request_to(&token(1)), provider_token)
 }
 
 pub(crate) fn authorized(request: Builder, provider_token: &str) -> Builder {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidings_model::{DeviceId, Message, MsgId, Platform, Provider, Reason, UnixMillis};
-use tidings_store::{Ack, AckKind, Answer as Said, Ending, PageKey, Scope};
+use tidings_store::{Ack, AckKind, Answer as Said, Ending, NewPage, PageKey, Scope};
 
 use super::*;
 
@@ -58,10 +58,13 @@ impl Shop {
             provider: Provider::Apns,
         };
         let until = UnixMillis::now().plus(Duration::from_secs(60));
-        store
-            .lease_page(key, device, 1, OWNER, until)
-            .await
-            .expect("leased");
+        let page = NewPage {
+            count: 1,
+            ends_task: true,
+            key,
+            last: device,
+        };
+        store.lease_page(page, OWNER, until).await.expect("leased");
         let said = Said {
             at: UnixMillis::now(),
             device,
@@ -73,10 +76,6 @@ impl Shop {
             .settle_page(OWNER, key, Platform::Ios, vec![said], vec![])
             .await
             .expect("settled");
-        store
-            .finish_task(message.id, Provider::Apns)
-            .await
-            .expect("finished");
     }
 
     /// What dispatch does for the part of the link.

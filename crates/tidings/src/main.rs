@@ -1,6 +1,7 @@
 //! `tidings`: one push server for every phone.
 
 mod api;
+mod cli;
 mod config;
 mod credentials;
 mod dispatch;
@@ -46,6 +47,8 @@ enum Verb {
         #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
         control: SocketAddr,
     },
+    #[command(flatten)]
+    Client(cli::Verb),
 }
 
 #[tokio::main]
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Verb::Sandbox { listen, control } => sandbox::serve(listen, control).await,
+        Verb::Client(verb) => verb.run().await,
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use tidings_model::Secret;
 use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::credentials::{ApnsCredential, ApnsFile};
-use crate::http_client;
+use crate::http_client::Client;
 
 /// The topic of apps that have no credential: the sandbox's token key is good for any.
 const TOPIC: &str = "com.example.app";
@@ -54,12 +55,13 @@ pub(crate) async fn join(control: &str) -> Result<Wiring> {
         team_id: String,
         url: String,
     }
-    let url = format!("{control}/v1/sandbox/credentials");
-    let body = http_client::get(&url)
+    let client = Client::new(control, None, Secret::new(""))?;
+    let told = client
+        .get("/v1/sandbox/credentials")
         .await
-        .with_context(|| format!("cannot reach the sandbox at {control}"))?;
-    let Credentials { apns, ca } = serde_json::from_slice(&body)
-        .with_context(|| format!("{url} is not a sandbox's answer"))?;
+        .context("cannot join the sandbox")?;
+    let Credentials { apns, ca } = serde_json::from_value(told)
+        .with_context(|| format!("{control} is not a sandbox's control port"))?;
     let file = ApnsFile::P8 {
         key_id: apns.key_id,
         pem: apns.p8,

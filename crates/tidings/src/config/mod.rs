@@ -124,7 +124,7 @@ impl Settings {
             api: self
                 .api
                 .or(from_file.api)
-                .unwrap_or(([127, 0, 0, 1], 8650).into()),
+                .unwrap_or_else(|| ([127, 0, 0, 1], 8650).into()),
             data: self
                 .data
                 .or(from_file.data)
@@ -136,7 +136,7 @@ impl Settings {
             link: self
                 .link
                 .or(from_file.link)
-                .unwrap_or(([127, 0, 0, 1], 1883).into()),
+                .unwrap_or_else(|| ([127, 0, 0, 1], 1883).into()),
             log: self.log.or(from_file.log).unwrap_or_else(|| "info".into()),
             log_format: self
                 .log_format

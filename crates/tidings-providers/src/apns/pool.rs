@@ -72,7 +72,9 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
         let may_open = wanted && opening.is_none() && events.len() < max * (1 + DRAINING_MAX);
         if may_open && Instant::now() >= pauses.until {
             let connector = Arc::clone(&connector);
-            opening = Some(events.spawn(async move { Event::Opened(connector.open().await.map(Box::new)) }));
+            opening = Some(
+                events.spawn(async move { Event::Opened(connector.open().await.map(Box::new)) }),
+            );
         }
         let paused = may_open && opening.is_none();
         // Each arm is cancel safe: a permit of `notified` that was not taken stays.

@@ -10,7 +10,7 @@ use tidings_providers::apns::{self, Answers, Client, ConfigError, Notification};
 use tidings_providers::jitter::Jitter;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -19,6 +19,11 @@ use crate::retry::{Progress, RetryPolicy};
 
 /// Answers taken from the client at one time.
 const ANSWERS_AT_ONCE: usize = 1024;
+
+/// Under load, fewer answers than this are not worth waking another thread for: some more may gather. The client has as
+/// many deliveries again to send meanwhile as it has in flight.
+const GATHERED: usize = 128;
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// How a broker behaves. [`BrokerConfig::default`] gives the values named here.
 #[derive(Clone, Debug)]
@@ -404,7 +409,7 @@ async fn run<T: Send + 'static>(
     loop {
         shared.apply(&mut answered, false);
         let now = Instant::now();
-        let (timeout, ended, news) = {
+        let (timeout, ended, news, in_flight) = {
             let mut state = shared.lock();
             if let Some((next_client, next_answers)) = state.replacement.take() {
                 let old_client = std::mem::replace(&mut client, next_client);
@@ -444,7 +449,12 @@ async fn run<T: Send + 'static>(
                 .into_iter()
                 .flatten()
                 .min();
-            (timeout, ended, state.lane.has_settled())
+            (
+                timeout,
+                ended,
+                state.lane.has_settled(),
+                state.lane.in_flight(),
+            )
         };
         if news || ended {
             shared.settled.notify_one();
@@ -457,10 +467,16 @@ async fn run<T: Send + 'static>(
         // Each arm is cancel safe: answers that were not fetched stay where they are.
         tokio::select! {
             () = shared.work.notified() => {}
-            count = answers.recv_many(&mut answered, ANSWERS_AT_ONCE) => if count == 0 {
-                warn!("the APNs client ended by itself; its broker stops");
-                break;
-            },
+            count = answers.recv_many(&mut answered, ANSWERS_AT_ONCE) => {
+                if count == 0 {
+                    warn!("the APNs client ended by itself; its broker stops");
+                    break;
+                }
+                if count < GATHERED && in_flight > 4 * GATHERED {
+                    sleep(GATHERING).await;
+                    answers.try_recv_many(&mut answered, ANSWERS_AT_ONCE);
+                }
+            }
             () = sleep_until(until), if timeout.is_some() => {}
         }
     }

@@ -69,7 +69,7 @@ fn main() -> Result<()> {
             })?;
             report(mode, threads, run.count, before.elapsed())
         }
-        [ref rest @ ..] => {
+        ref rest => {
             let count = rest.first().unwrap_or(&"500000");
             let connections = rest.get(1).unwrap_or(&"1");
             let delay_ms = rest.get(2).unwrap_or(&"0");
@@ -133,7 +133,7 @@ async fn sink(delay_ms: u64) -> Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", sandbox.addr().port())?;
         let made = &sandbox.credentials().apns;
-        write!(out, "{}{}end\n", sandbox.credentials().ca, made.p8)?;
+        writeln!(out, "{}{}end", sandbox.credentials().ca, made.p8)?;
         out.flush()?;
     }
     tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await?;

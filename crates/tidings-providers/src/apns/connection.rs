@@ -251,7 +251,7 @@ impl<T> Connection<T> {
     fn failed(&mut self, job: Job<T>, error: &h2::Error) {
         if error.is_go_away() && error.is_remote() {
             // h2 gives this error to the streams above the last id only; those below may still be answered.
-            self.drain("the peer sent GOAWAY");
+            self.drain(&error.to_string());
             return self.give_back(job, Cause::GoAway);
         }
         if error.is_reset() && error.is_remote() {
@@ -372,8 +372,8 @@ impl<T> Connection<T> {
         match sender.poll_ready(cx) {
             Poll::Ready(Ok(())) => (limit.saturating_sub(self.flights.len()), limit),
             // A GOAWAY has come, or the stream ids are used up.
-            Poll::Ready(Err(_)) => {
-                self.drain("it opens no more streams");
+            Poll::Ready(Err(error)) => {
+                self.drain(&error.to_string());
                 (0, limit)
             }
             // A stream waits to be opened, because the peer has lowered its limit or a reset is still to be written.

@@ -21,7 +21,7 @@ async fn what_is_above_a_goaways_last_id_goes_over_a_new_connection_and_the_rest
         while streams.len() < 5 {
             streams.push(old.request().await.expect("a request"));
         }
-        old.go_away(streams[1]).await;
+        old.go_away(streams[1], 0).await;
         let mut new = peer.http2().await;
         new.allow_streams(5).await;
         for _ in 0..3 {
@@ -37,6 +37,37 @@ async fn what_is_above_a_goaways_last_id_goes_over_a_new_connection_and_the_rest
     };
     let (_new, attempts) = tokio::join!(serve, attempts(&mut answers, 5));
     assert!(attempts.iter().all(|attempt| *attempt == ACCEPTED));
+}
+
+#[tokio::test]
+async fn what_is_below_a_goaways_last_id_and_never_answered_is_not_sent_again() {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    for code in [0, ENHANCE_YOUR_CALM] {
+        let peer = Peer::listen().await;
+        let (_client, mut answers) = submitted(peer.config(), 3).await;
+        let serve = async {
+            let mut old = peer.http2().await;
+            old.allow_streams(3).await;
+            let mut streams = Vec::new();
+            while streams.len() < 3 {
+                streams.push(old.request().await.expect("a request"));
+            }
+            old.go_away(streams[1], code).await;
+            // That there is a new one shows that the client has read the GOAWAY.
+            let mut new = peer.http2().await;
+            drop(old);
+            let stream = new.request().await.expect("the one above");
+            new.accept(stream).await;
+            assert!(new.is_left_in_peace().await, "one from below");
+            new
+        };
+        let (_new, attempts) = tokio::join!(serve, attempts(&mut answers, 3));
+        for attempt in &attempts[..2] {
+            let lost = matches!(attempt, Attempt::Unanswered(Cause::ConnectionLost(_)));
+            assert!(lost, "code {code}: {attempts:?}");
+        }
+        assert_eq!(attempts[2], ACCEPTED);
+    }
 }
 
 #[tokio::test]

@@ -186,9 +186,11 @@ impl Wire {
         self.write(RST_STREAM, 0, stream, &7u32.to_be_bytes()).await;
     }
 
-    pub(crate) async fn go_away(&mut self, last_stream: u32) {
+    /// GOAWAY with that error code (RFC 9113, section 7), and Apple's way to say why.
+    pub(crate) async fn go_away(&mut self, last_stream: u32, code: u32) {
         let mut payload = last_stream.to_be_bytes().to_vec();
-        payload.extend(0u32.to_be_bytes());
+        payload.extend(code.to_be_bytes());
+        payload.extend(br#"{"reason":"Shutdown"}"#);
         self.write(GOAWAY, 0, 0, &payload).await;
     }
 

@@ -23,6 +23,9 @@ pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// Bytes of request headers, uncompressed.
 pub(crate) const HEADER_LIST_MAX: u32 = 16 * 1024;
 
+/// Bytes of answers gathered before they are written: one TLS record.
+pub(crate) const WRITE_BUFFER_MAX: usize = 16 * 1024;
+
 /// Bytes of a body that are read and thrown away, so that a sender of a somewhat too large one hears why.
 pub(crate) const BODY_DRAINED_MAX: usize = 64 * 1024;
 

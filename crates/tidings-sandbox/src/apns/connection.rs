@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tracing::debug;
 
 use crate::apns::answer::{Answer, error_body};
 use crate::apns::reason::Reason;
-use crate::apns::request::{Auth, answer_id, judge, token_in};
+use crate::apns::request::{Auth, IdSource, judge, token_in};
 use crate::apns::upload::Upload;
 use crate::apns::wire::{Wire, WireControl};
 use crate::clock::now_ms;
@@ -85,7 +85,7 @@ where
                 Some((respond, outcome)) => session.end(respond, outcome),
                 None => ControlFlow::Continue(()),
             },
-            accepted = connection.accept() => match accepted {
+            accepted = next_request(connection, &session.wire) => match accepted {
                 Some(accepted) => {
                     let (request, respond) = accepted?;
                     session.begin(request, respond).await
@@ -97,10 +97,46 @@ where
             }
         };
         if flow.is_break() {
-            return Ok(());
+            return flush(connection, &session.wire).await;
         }
         session.set_deadline_when_idle();
     }
+}
+
+/// The next request; none when the connection has ended. Answers wait for each other while requests come without a
+/// pause, and are written before this waits. Cancel safe.
+async fn next_request<T>(
+    connection: &mut Connection<Wire<T>, Bytes>,
+    wire: &WireControl,
+) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|cx| {
+        wire.cork(true);
+        if let Poll::Ready(accepted) = pin!(connection.accept()).poll(cx) {
+            return Poll::Ready(accepted);
+        }
+        wire.cork(false);
+        pin!(connection.accept()).poll(cx)
+    })
+    .await
+}
+
+/// Writes the answers that wait, as far as the socket takes them at once.
+async fn flush<T>(
+    connection: &mut Connection<Wire<T>, Bytes>,
+    wire: &WireControl,
+) -> Result<(), h2::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    wire.cork(false);
+    poll_fn(|cx| match connection.poll_closed(cx) {
+        Poll::Ready(closed) => Poll::Ready(closed),
+        Poll::Pending => Poll::Ready(Ok(())),
+    })
+    .await
 }
 
 /// The streams of a connection and what becomes of them.
@@ -108,6 +144,7 @@ struct Session {
     state: Arc<State>,
     auth: Auth,
     wire: WireControl,
+    ids: IdSource,
     arriving: FuturesUnordered<Arriving>,
     delayed: FuturesUnordered<Delayed>,
     /// Streams that are never answered. Letting go of one would reset it.
@@ -146,6 +183,7 @@ impl Session {
             state,
             auth,
             wire,
+            ids: IdSource::new(),
             arriving: FuturesUnordered::new(),
             delayed: FuturesUnordered::new(),
             held: Vec::new(),
@@ -215,15 +253,17 @@ impl Session {
                 headers,
             }) => {
                 let timestamp = (status == StatusCode::GONE).then_some(now_ms);
-                Answer::error(
-                    answer_id(&head.headers),
-                    status,
-                    reason.as_deref(),
-                    timestamp,
-                )
-                .with_headers(headers)
+                let apns_id = self.ids.answer_id(&head.headers);
+                Answer::error(apns_id, status, reason.as_deref(), timestamp).with_headers(headers)
             }
-            _ => judge(&self.state, &mut self.auth, &head, upload.body(), now_ms),
+            _ => judge(
+                &self.state,
+                &mut self.auth,
+                &mut self.ids,
+                &head,
+                upload.body(),
+                now_ms,
+            ),
         };
         self.settle(respond, Outcome::Answer(answer), delay)
     }
@@ -248,7 +288,10 @@ impl Session {
     fn end(&mut self, mut respond: SendResponse<Bytes>, outcome: Outcome) -> ControlFlow<()> {
         match outcome {
             Outcome::Answer(answer) => answer.send(&mut respond),
-            Outcome::Act(Action::Close) => return ControlFlow::Break(()),
+            Outcome::Act(Action::Close) => {
+                self.held.push(respond);
+                return ControlFlow::Break(());
+            }
             Outcome::Act(Action::Goaway) => {
                 self.go_away(respond.stream_id().into());
                 self.held.push(respond);

@@ -41,8 +41,8 @@ async fn a_connection_that_goes_silent_is_replaced() {
     let sandbox = sandbox().await;
     let network = Network::to(sandbox.addr()).await;
     let mut config = apns_config(&sandbox, network.addr());
-    config.silence_max = Duration::from_millis(300);
-    config.pong_timeout = Duration::from_millis(300);
+    config.silence_max = Duration::from_millis(500);
+    config.pong_timeout = Duration::from_millis(500);
     // One that is just being opened freezes too.
     config.connect_timeout = Duration::from_secs(2);
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");

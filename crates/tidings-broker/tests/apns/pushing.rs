@@ -212,7 +212,7 @@ async fn what_expires_while_it_waits_is_told_with_the_last_word() {
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let mut three = deliveries(3);
     let now = tidings_model::UnixMillis::now();
-    three[1].expires = Some(now.plus(std::time::Duration::from_millis(300)));
+    three[1].expires = Some(now.plus(std::time::Duration::from_secs(2)));
     three[2].expires = Some(now);
     let settled = push(&broker, &mut events, three).await;
     assert_eq!(settled[&0].result, Ok(()));

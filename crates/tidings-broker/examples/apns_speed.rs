@@ -1,7 +1,7 @@
 //! What a push costs: the broker beside the bare client and a bare loop on the h2 crate, all against one sandbox.
 //!
 //! ```text
-//! cargo run --release -p tidings-broker --example apns_speed -- [NOTIFICATIONS] [CONNECTIONS]
+//! cargo run --release -p tidings-broker --example apns_speed -- [NOTIFICATIONS] [CONNECTIONS] [DELAY_MS]
 //! ```
 //!
 //! Each runs in a process of its own, so that its CPU time is its own; the sandbox's is not counted. The bare loop has one
@@ -28,7 +28,7 @@ use tidings_broker::{Broker, BrokerConfig, Delivery};
 use tidings_model::{Environment, UnixMillis};
 use tidings_providers::Attempt;
 use tidings_providers::apns::{self, Client, Config, Credential, Notification};
-use tidings_sandbox::{Sandbox, SandboxConfig};
+use tidings_sandbox::{FaultBody, Sandbox, SandboxConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ const STREAMS: usize = 1000;
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["sink"] => sink(),
+        ["sink", delay_ms] => sink(delay_ms.parse()?),
         ["run", mode, threads, count, connections, port] => {
             let run = Run {
                 count: count.parse()?,
@@ -69,19 +69,20 @@ fn main() -> Result<()> {
             })?;
             report(mode, threads, run.count, before.elapsed())
         }
-        [ref rest @ ..] => {
+        ref rest => {
             let count = rest.first().unwrap_or(&"500000");
             let connections = rest.get(1).unwrap_or(&"1");
-            compare(count, connections)
+            let delay_ms = rest.get(2).unwrap_or(&"0");
+            compare(count, connections, delay_ms)
         }
     }
 }
 
 /// Starts the sandbox and each of the runs.
-fn compare(count: &str, connections: &str) -> Result<()> {
+fn compare(count: &str, connections: &str, delay_ms: &str) -> Result<()> {
     let program = env::current_exe()?;
     let mut sink = Command::new(&program)
-        .arg("sink")
+        .args(["sink", delay_ms])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -114,17 +115,25 @@ fn compare(count: &str, connections: &str) -> Result<()> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn sink() -> Result<()> {
+async fn sink(delay_ms: u64) -> Result<()> {
     let config = SandboxConfig {
         deliveries_kept: 1000,
         ..SandboxConfig::default()
     };
     let sandbox = Sandbox::start(config).await?;
+    if delay_ms > 0 {
+        let delay = FaultBody {
+            provider: "apns".to_owned(),
+            delay_ms: Some(delay_ms),
+            ..FaultBody::default()
+        };
+        sandbox.faults().add(delay.try_into()?)?;
+    }
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", sandbox.addr().port())?;
         let made = &sandbox.credentials().apns;
-        write!(out, "{}{}end\n", sandbox.credentials().ca, made.p8)?;
+        writeln!(out, "{}{}end", sandbox.credentials().ca, made.p8)?;
         out.flush()?;
     }
     tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await?;

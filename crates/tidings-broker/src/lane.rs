@@ -210,6 +210,10 @@ impl<D> Lane<D> {
         self.ready.len() + self.waiting.len() + self.in_flight
     }
 
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     pub fn is_parked(&self) -> bool {
         self.parked.is_some()
     }

@@ -6,9 +6,8 @@ use std::time::Duration;
 use tidings_providers::apns::{self, ConfigError, Notification};
 use tokio::task::JoinHandle;
 
-use crate::broker::{
-    Broker, BrokerConfig, Delivery, Events, QueueError, Settled, StopReport, Stopped,
-};
+use crate::broker::{Broker, Events};
+use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
 use crate::lane::{Failure, Status};
 
 /// Settlements handed to the callbacks at one time.

@@ -156,7 +156,7 @@ async fn a_request_that_is_never_answered_ends_as_unanswered_and_its_neighbours_
     };
     fault(&sandbox, body);
     let mut config = apns_config(&sandbox, sandbox.addr());
-    config.answer_timeout = Duration::from_millis(500);
+    config.answer_timeout = Duration::from_secs(1);
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let settled = push(&broker, &mut events, deliveries(1000)).await;
     for (number, settled) in &settled {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidings_broker::{Broker, Failure};
 use tidings_model::UnixMillis;
 use tidings_providers::Cause;
+use tidings_sandbox::FaultBody;
 
 use crate::support::*;
 
@@ -40,8 +41,8 @@ async fn a_connection_that_goes_silent_is_replaced() {
     let sandbox = sandbox().await;
     let network = Network::to(sandbox.addr()).await;
     let mut config = apns_config(&sandbox, network.addr());
-    config.silence_max = Duration::from_millis(300);
-    config.pong_timeout = Duration::from_millis(300);
+    config.silence_max = Duration::from_millis(500);
+    config.pong_timeout = Duration::from_millis(500);
     // One that is just being opened freezes too.
     config.connect_timeout = Duration::from_secs(2);
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
@@ -103,4 +104,55 @@ async fn a_server_that_nobody_vouches_for_gets_nothing_and_the_cause_is_told() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_follow_the_scale_and_are_kept_when_idle() {
+    let sandbox = sandbox().await;
+    let network = Network::to(sandbox.addr()).await;
+    // With the answers late, streams run out.
+    let late = FaultBody {
+        delay_ms: Some(50),
+        ..FaultBody::default()
+    };
+    fault(&sandbox, late);
+    let mut config = apns_config(&sandbox, network.addr());
+    config.streams_max = 100;
+    let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
+    for scale in [4, 1, 2] {
+        broker.set_scale(scale);
+        let settled = push(&broker, &mut events, deliveries(4000)).await;
+        assert!(settled.values().all(|settled| settled.result.is_ok()));
+        while network.open() != scale {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(received(&sandbox).values().sum::<usize>(), 12_000);
+    // A single delivery goes over one of those that there are.
+    push(&broker, &mut events, deliveries(1)).await;
+    assert_eq!(network.open(), 2);
+    broker.stop(Duration::from_secs(60)).await;
+    while network.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_is_replaced_in_mid_push_and_nothing_is_lost_or_doubled() {
+    let sandbox = sandbox().await;
+    let config = apns_config(&sandbox, sandbox.addr());
+    let (broker, mut events) = Broker::start(config.clone(), broker_config()).expect("a broker");
+    let replacing = async {
+        for milestone in [1000, 2000, 4000] {
+            while sandbox.deliveries().count() < milestone {
+                tokio::task::yield_now().await;
+            }
+            broker.replace(config.clone()).expect("a configuration");
+        }
+    };
+    let (settled, ()) = tokio::join!(push(&broker, &mut events, deliveries(8000)), replacing);
+    assert!(settled.values().all(|settled| settled.result.is_ok()));
+    let received = received(&sandbox);
+    assert_eq!(received.len(), 8000);
+    assert!(received.values().all(|count| *count == 1));
 }

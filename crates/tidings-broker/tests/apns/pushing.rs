@@ -212,7 +212,7 @@ async fn what_expires_while_it_waits_is_told_with_the_last_word() {
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let mut three = deliveries(3);
     let now = tidings_model::UnixMillis::now();
-    three[1].expires = Some(now.plus(std::time::Duration::from_millis(300)));
+    three[1].expires = Some(now.plus(std::time::Duration::from_secs(2)));
     three[2].expires = Some(now);
     let settled = push(&broker, &mut events, three).await;
     assert_eq!(settled[&0].result, Ok(()));
@@ -243,4 +243,39 @@ async fn notifications_of_many_kinds_share_a_connection() {
         let payload = format!(r#"{{"aps":{{"alert":"Hello {number}"}}}}"#);
         assert_eq!(&*delivery.payload, payload);
     }
+}
+
+/// Resident memory of this process in bytes (proc_pid_statm(5)); the pages are of 4 KiB or more.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("the memory of this process");
+    let pages = statm.split_whitespace().nth(1).expect("its second field");
+    pages.parse::<usize>().expect("a number") * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_does_not_grow_with_the_number_sent() {
+    // It keeps few deliveries, because it is in this process too.
+    let config = tidings_sandbox::SandboxConfig {
+        deliveries_kept: 100,
+        ..Default::default()
+    };
+    let sandbox = tidings_sandbox::Sandbox::start(config)
+        .await
+        .expect("a sandbox");
+    let config = apns_config(&sandbox, sandbox.addr());
+    let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let pages = (0..2).map(|_| deliveries(10_000));
+        for page in pages {
+            let settled = push(&broker, &mut events, page).await;
+            assert!(settled.values().all(|settled| settled.result.is_ok()));
+        }
+        sizes.push(resident());
+    }
+    // A hundred bytes kept of each of the last 80,000 would be 8 MB.
+    let grown = sizes[5].saturating_sub(sizes[1]);
+    assert!(grown < 6_000_000, "{grown} bytes more: {sizes:?}");
 }

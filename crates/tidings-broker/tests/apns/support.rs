@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, RetryPolicy, Settled};
@@ -145,6 +146,7 @@ pub(crate) enum Weather {
 pub(crate) struct Network {
     addr: SocketAddr,
     weather: watch::Sender<Weather>,
+    open: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -153,20 +155,33 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (weather, seen) = watch::channel(Weather::Fair);
+        let open = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&open);
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, target, seen.clone()));
+                let (seen, counted) = (seen.clone(), Arc::clone(&counted));
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    carry(near, target, seen).await;
+                    counted.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
         Self {
             addr,
             weather,
+            open,
             accepting,
         }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     pub(crate) fn turn(&self, weather: Weather) {

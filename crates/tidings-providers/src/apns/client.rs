@@ -124,6 +124,13 @@ impl<T> Answers<T> {
     }
 }
 
+impl<T> Answers<T> {
+    /// Fetches up to `max` of the answers that are there into `into`. Says how many.
+    pub fn try_recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
+        self.queue.fetch(into, max).0
+    }
+}
+
 impl<T> Drop for Answers<T> {
     fn drop(&mut self) {
         // Nobody is left to whom it matters what becomes of the deliveries.

@@ -109,13 +109,22 @@ impl Endpoint {
         if !plain {
             return None;
         }
+        // A port that is out of range would be taken for none.
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => 443,
+            port => port
+                .strip_prefix(':')?
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)?,
+        };
         let host = authority
             .host()
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
         Some(Self {
-            port: authority.port_u16().unwrap_or(443),
+            port,
             server_name: ServerName::try_from(host.clone()).ok()?,
             host,
             authority,
@@ -161,6 +170,8 @@ mod tests {
             "https://u@a",
             "https://a?b",
             "https://a:99999",
+            "https://a:0",
+            "https://a:",
         ] {
             assert_eq!(named(wrong), None, "{wrong}");
         }

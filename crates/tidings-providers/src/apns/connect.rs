@@ -23,6 +23,9 @@ use crate::attempt::Cause;
 /// Bytes of an answer's headers; Apple's are below 200.
 const HEADERS_LEN_MAX: u32 = 16 * 1024;
 
+/// Addresses of a host that are tried for one connection; each has its part of the time.
+const ADDRESSES_MAX: u32 = 4;
+
 /// Opens connections to one endpoint with one credential.
 pub(super) struct Connector {
     pub(super) config: Config,
@@ -114,12 +117,16 @@ impl Connector {
         })
     }
 
+    /// Tries some of the addresses in turn, so that one which is silent does not use up all the time.
     async fn tcp(&self) -> io::Result<TcpStream> {
+        let within = self.config.connect_timeout / ADDRESSES_MAX;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+        let addresses = lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?;
+        for address in addresses.take(ADDRESSES_MAX as usize) {
+            match timeout(within, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
         }
         Err(last)

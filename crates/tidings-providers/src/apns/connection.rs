@@ -251,7 +251,7 @@ impl<T> Connection<T> {
     fn failed(&mut self, job: Job<T>, error: &h2::Error) {
         if error.is_go_away() && error.is_remote() {
             // h2 gives this error to the streams above the last id only; those below may still be answered.
-            self.drain("the peer sent GOAWAY");
+            self.drain(&error.to_string());
             return self.give_back(job, Cause::GoAway);
         }
         if error.is_reset() && error.is_remote() {
@@ -342,8 +342,8 @@ impl<T> Connection<T> {
     }
 
     /// Leaves answers at the queue and takes jobs for the streams that are free.
-    fn call_on_queue(&mut self, cx: &Context<'_>) -> Closing {
-        let (free, limit) = self.free_streams();
+    fn call_on_queue(&mut self, cx: &mut Context<'_>) -> Closing {
+        let (free, limit) = self.free_streams(cx);
         let standing = Standing {
             connection: self.id,
             free,
@@ -362,15 +362,22 @@ impl<T> Connection<T> {
     }
 
     /// Streams that may be opened, and how many there may be in all.
-    fn free_streams(&self) -> (usize, usize) {
-        match &self.sender {
-            Some(sender) if !self.draining => {
-                let limit = sender
-                    .current_max_send_streams()
-                    .min(self.limits.streams_max);
-                (limit.saturating_sub(self.flights.len()), limit)
+    fn free_streams(&mut self, cx: &mut Context<'_>) -> (usize, usize) {
+        let Some(sender) = self.sender.as_mut().filter(|_| !self.draining) else {
+            return (0, 0);
+        };
+        let limit = sender
+            .current_max_send_streams()
+            .min(self.limits.streams_max);
+        match sender.poll_ready(cx) {
+            Poll::Ready(Ok(())) => (limit.saturating_sub(self.flights.len()), limit),
+            // A GOAWAY has come, or the stream ids are used up.
+            Poll::Ready(Err(error)) => {
+                self.drain(&error.to_string());
+                (0, limit)
             }
-            _ => (0, 0),
+            // A stream waits to be opened, because the peer has lowered its limit or a reset is still to be written.
+            Poll::Pending => (0, limit),
         }
     }
 
@@ -390,11 +397,11 @@ impl<T> Connection<T> {
                 self.visit.answers.push(answer);
                 continue;
             };
-            let ready = match &mut self.sender {
+            let opened = match &mut self.sender {
                 Some(sender) => sender.send_request(request, false),
                 None => return sent,
             };
-            match ready {
+            match opened {
                 Ok((response, mut stream)) => {
                     let payload = job.delivery.notification.payload().clone();
                     // If this fails, the response fails too and tells why.
@@ -403,15 +410,17 @@ impl<T> Connection<T> {
                     sent = true;
                 }
                 Err(_) => {
-                    self.visit.unprocessed.push(job);
-                    self.visit.give_jobs_back();
-                    // h2 refuses while a stream waits to be opened, which is so after the peer lowered its limit, and
-                    // for good after a GOAWAY or when the stream ids are used up.
-                    if let Some(sender) = &mut self.sender
-                        && sender.poll_ready(cx).is_ready()
-                    {
+                    let waits = match &mut self.sender {
+                        Some(sender) => sender.poll_ready(cx).is_pending(),
+                        None => false,
+                    };
+                    if waits {
+                        self.visit.unprocessed.push(job);
+                    } else {
                         self.drain("it takes no more requests");
+                        self.give_back(job, Cause::RefusedStream);
                     }
+                    self.visit.give_jobs_back();
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings_model::{Outcome, Reason};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::apns::connect::{ConnectError, Connector, Opened};
 use crate::apns::connection::{Connection, End};
@@ -109,7 +109,11 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
                 Ok(Event::Ended(End { answered: 0, .. })) => pauses.failed(),
                 Ok(Event::Ended(_)) => pauses.failures = 0,
                 Err(error) if error.is_cancelled() => opening = None,
-                Err(error) => warn!("an APNs connection broke down: {error}"),
+                Err(error) => {
+                    // A panic has taken its deliveries with it, so the client cannot keep its word any more.
+                    error!("an APNs connection broke down, and its client ends: {error}");
+                    queue.close(Closing::Abandoned);
+                }
             },
         }
     }

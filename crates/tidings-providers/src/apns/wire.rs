@@ -38,12 +38,17 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Poll::Ready(Err(error)) = &polled
-            && let Some(alert) = alert_in(error)
-        {
-            self.alert.get_or_init(|| alert);
-        }
-        polled
+        polled.map_err(|error| {
+            if let Some(alert) = alert_in(&error) {
+                self.alert.get_or_init(|| alert);
+            }
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(error.kind(), "the peer closed it without a goodbye")
+                }
+                _ => error,
+            }
+        })
     }
 }
 

@@ -1,8 +1,9 @@
-//! The sandbox's own certificate authority, made at each start and kept in memory only.
+//! The sandbox's own certificate authority. Its key is the same at every start, so that a client goes on trusting a
+//! sandbox that was started again; it is public, and good for nothing else.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -15,6 +16,9 @@ const SUBJECT_USER_ID: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 1];
 const ASN1_NULL: &[u8] = &[0x05, 0x00];
 const ASN1_UTF8_STRING: u8 = 0x0c;
 const ASN1_SEQUENCE: u8 = 0x30;
+
+const AUTHORITY_KEY: &str = include_str!("../identity/authority.pem");
+const PUSH_KEY: &str = include_str!("../identity/push.pem");
 
 /// A certificate authority that nobody outside needs to trust.
 pub(crate) struct Authority {
@@ -33,7 +37,7 @@ impl Authority {
         params.distinguished_name = common_name("Tidings sandbox authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::from_pem(AUTHORITY_KEY)?)?;
         Ok(Self { issuer })
     }
 
@@ -68,8 +72,7 @@ impl Authority {
             CustomExtension::from_oid_content(APPLE_PRODUCTION, ASN1_NULL.to_vec()),
             CustomExtension::from_oid_content(APPLE_TOPICS, topic_list(topic)),
         ];
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-        self.sign(&params, &key)
+        self.sign(&params, &KeyPair::from_pem(PUSH_KEY)?)
     }
 
     fn sign(&self, params: &CertificateParams, key: &KeyPair) -> Result<Identity, rcgen::Error> {

@@ -1,13 +1,14 @@
-//! What a client needs to be let in, made at each start.
+//! What a client needs to be let in: the same at each start.
 
 use std::io;
 
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::KeyPair;
 
 use crate::apns::token::TokenKeys;
 use crate::authority::Authority;
 
+const TOKEN_KEY: &str = include_str!("../identity/token.pem");
 const KEY_ID: &str = "SANDBOXKEY";
 const TEAM_ID: &str = "SANDBOXTEM";
 const PASSWORD: &str = "sandbox";
@@ -41,7 +42,7 @@ impl Credentials {
         token_keys: &TokenKeys,
         topic: &str,
     ) -> io::Result<Self> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
+        let key = KeyPair::from_pem(TOKEN_KEY).map_err(io::Error::other)?;
         token_keys
             .register(KEY_ID, TEAM_ID, key.public_key_raw())
             .map_err(io::Error::other)?;

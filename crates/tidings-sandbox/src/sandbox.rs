@@ -73,7 +73,7 @@ impl Sandbox {
         let addr = listener.local_addr()?;
         let token_keys = TokenKeys::default();
         let SandboxConfig { names, topic, .. } = config;
-        // An RSA key takes a good part of a second of computing.
+        // Reading keys and signing certificates takes a moment of computing.
         let made = spawn_blocking(move || {
             let authority = Authority::new().map_err(io::Error::other)?;
             let server = authority.server(&names).map_err(io::Error::other)?;

@@ -192,9 +192,9 @@ async fn aioapns_with_a_p8_key_reports_what_happened() {
 #[tokio::test]
 async fn aioapns_with_a_key_of_another_account_is_trusted_on_first_use() {
     let sandbox = sandbox().await;
-    let other = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
     let mut input = with_token(&sandbox);
-    input["token"]["key"] = json!(other.credentials().apns.p8);
+    input["token"]["key"] = json!(other.serialize_pem());
     let first = input["pushes"][0].take();
     input["pushes"] = json!([first]);
     let reported = report(aioapns(), &input).await;

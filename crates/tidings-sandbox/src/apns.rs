@@ -2,7 +2,8 @@
 //! the pages around it describe it.
 //!
 //! `connection` owns a socket and moves streams, `request` judges one request, `token` and `certificate` are the two
-//! ways to authenticate, `reason` is Apple's table of refusals. The last three have no I/O and are told the time.
+//! ways to authenticate, `reason` is Apple's table of refusals. Only `connection` and `wire` do I/O; judging is told the
+//! time.
 
 pub(crate) mod answer;
 pub(crate) mod certificate;

@@ -17,7 +17,8 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// Streams a client may have open at once unless the configuration says otherwise; Apple has been seen at 500 and 1,000.
 pub(crate) const CONCURRENT_STREAMS: u32 = 1_000;
 
-/// HTTP/2 flow control window of a connection, in bytes: every stream may carry the largest payload at once.
+/// HTTP/2 flow control window of a connection, in bytes: every stream may carry the largest payload at once. `h2` also
+/// derives from it how many small DATA frames may wait unread before it ends the connection.
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// Bytes of request headers, uncompressed.

@@ -96,6 +96,16 @@ impl Store {
         self.engine.write(delete).await
     }
 
+    /// The greatest id of any message; 0 when there is none.
+    pub async fn newest_message(&self) -> Result<MsgId, StoreError> {
+        let newest = |sql: &Connection| {
+            let mut select = sql.prepare_cached("SELECT max(id) FROM messages")?;
+            let newest: Option<i64> = select.query_row([], |row| row.get(0))?;
+            Ok(MsgId(newest.unwrap_or(0)))
+        };
+        self.engine.read(newest).await
+    }
+
     /// The app's logged messages after `after` that have not expired at `now`, in order, up to `limit`.
     pub async fn log_after(
         &self,

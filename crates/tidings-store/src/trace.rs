@@ -18,6 +18,8 @@ pub struct Journey {
     pub link: LinkStanding,
     pub message: Message,
     pub page: Option<PageStanding>,
+    /// The providers whose dispatch has not come to the device yet.
+    pub to_come: Vec<Provider>,
     pub tombstones: Vec<Tombstone>,
 }
 
@@ -86,6 +88,7 @@ fn journey(
         in_audience,
         link: link(sql, app, id, device)?,
         page: page(sql, &message, device)?,
+        to_come: to_come(sql, id, device)?,
         tombstones: tombstones(sql, app, device)?,
         message,
     }))
@@ -153,6 +156,19 @@ fn link(
         cursor: cursor.map(MsgId),
         in_inbox: row.is_some(),
     })
+}
+
+fn to_come(
+    sql: &Connection,
+    message: MsgId,
+    device: DeviceId,
+) -> Result<Vec<Provider>, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT provider FROM tasks WHERE message = ?1 AND after < ?2")?;
+    let rows = select.query_map(params![message.0, device.0], |row| {
+        Ok(row.get::<_, AsCode<Provider>>(0)?.0)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn events(

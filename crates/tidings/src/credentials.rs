@@ -25,8 +25,15 @@ pub(crate) struct ApnsCredential {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ApnsFile {
-    P12 { base64: String, password: String },
-    P8 { key_id: String, pem: String, team_id: String },
+    P12 {
+        base64: String,
+        password: String,
+    },
+    P8 {
+        key_id: String,
+        pem: String,
+        team_id: String,
+    },
 }
 
 impl fmt::Debug for ApnsCredential {
@@ -40,7 +47,10 @@ impl fmt::Debug for ApnsCredential {
 
 impl ApnsFile {
     pub(crate) fn p12(der: &[u8], password: &Secret) -> Self {
-        Self::P12 { base64: STANDARD.encode(der), password: password.expose().to_owned() }
+        Self::P12 {
+            base64: STANDARD.encode(der),
+            password: password.expose().to_owned(),
+        }
     }
 
     /// The credential itself.
@@ -49,7 +59,11 @@ impl ApnsFile {
             Self::P12 { base64, password } => {
                 Credential::from_p12(&STANDARD.decode(base64).unwrap_or_default(), password)
             }
-            Self::P8 { key_id, pem, team_id } => Credential::from_p8(pem.as_bytes(), key_id, team_id),
+            Self::P8 {
+                key_id,
+                pem,
+                team_id,
+            } => Credential::from_p8(pem.as_bytes(), key_id, team_id),
         }
     }
 }

@@ -278,3 +278,44 @@ fn apple_id(text: &str) -> Option<AppleId> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use p256::ecdsa::SigningKey;
+    use p256::ecdsa::signature::Signer;
+
+    use super::*;
+
+    const MINUTE_MS: i64 = 60 * 1000;
+
+    /// A provider token issued at a minute of the test's own time.
+    fn header_value(minute: i64) -> HeaderValue {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","kid":"ABC123DEFG"}"#);
+        let claims = format!(r#"{{"iss":"TEAM567890","iat":{}}}"#, minute * 60);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let signature: Signature = key.sign(signed.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(signature.to_bytes());
+        HeaderValue::from_str(&format!("bearer {signed}.{signature}")).unwrap()
+    }
+
+    #[test]
+    fn a_connection_takes_a_new_token_every_20_minutes_and_each_for_an_hour() {
+        let keys = TokenKeys::default();
+        let mut auth = TokenAuth::default();
+        let (first, second) = (header_value(0), header_value(19));
+        let mut check = |token: &HeaderValue, minute: i64, expected: Result<(), Reason>| {
+            let checked = auth.check(&keys, Some(token), minute * MINUTE_MS);
+            assert_eq!(checked, expected, "minute {minute}");
+        };
+        check(&first, 0, Ok(()));
+        check(&second, 19, Err(Reason::TooManyProviderTokenUpdates));
+        check(&first, 19, Ok(()));
+        check(&second, 20, Ok(()));
+        check(&first, 21, Err(Reason::TooManyProviderTokenUpdates));
+        check(&second, 79, Ok(()));
+        check(&second, 80, Err(Reason::ExpiredProviderToken));
+        check(&first, 80, Err(Reason::ExpiredProviderToken));
+    }
+}

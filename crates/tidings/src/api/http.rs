@@ -177,6 +177,7 @@ mod tests {
     use axum::body::Body;
     use axum::extract::Path;
     use axum::routing::{get, post};
+    use tokio::sync::Notify;
     use tower::ServiceExt;
 
     async fn push(RawBody(body): RawBody) -> String {
@@ -281,6 +282,28 @@ mod tests {
 
         let cut = Body::from_stream(futures_util::stream::iter([Ok("x"), Err(BrokenOff)]));
         assert_eq!(send("POST", "/v3/push", cut).await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn a_call_runs_to_its_end_when_its_caller_hangs_up() {
+        let (begun, go_on, ended) = (Notify::new(), Notify::new(), Notify::new());
+        let steps = Arc::new((begun, go_on, ended));
+        let handler = {
+            let steps = Arc::clone(&steps);
+            async move || {
+                steps.0.notify_one();
+                steps.1.notified().await;
+                steps.2.notify_one();
+            }
+        };
+        let routes = edge(Router::new().route("/v1/apps", get(handler)));
+        let request = Request::builder().uri("/v1/apps").body(Body::empty());
+        let call = tokio::spawn(routes.oneshot(request.expect("a request")));
+        steps.0.notified().await;
+        call.abort();
+        assert!(call.await.is_err_and(|end| end.is_cancelled()));
+        steps.1.notify_one();
+        steps.2.notified().await;
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -145,3 +145,127 @@ async fn connection(
 async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Json;
+    use axum::routing::get;
+    use hyper_util::rt::TokioExecutor;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio::task::JoinHandle;
+
+    struct Served {
+        addr: SocketAddr,
+        ended: JoinHandle<()>,
+        shutdown: oneshot::Sender<()>,
+    }
+
+    async fn served(router: Router) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let (shutdown, told) = oneshot::channel();
+        let ended = tokio::spawn(serve(listener, router, async { drop(told.await) }));
+        Served {
+            addr,
+            ended,
+            shutdown,
+        }
+    }
+
+    fn hello() -> Router {
+        let hello = async || ([("x-rate-limit-limit", "600")], Json("hello"));
+        Router::new().route("/", get(hello))
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn http1_headers_are_in_title_case() {
+        let served = served(hello()).await;
+        let mut socket = TcpStream::connect(served.addr).await.expect("a connection");
+        socket.write_all(REQUEST).await.expect("sent");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        for line in [
+            "X-Rate-Limit-Limit: 600",
+            "Content-Type: application/json",
+            "Content-Length: 7",
+        ] {
+            assert!(answer.contains(&format!("\r\n{line}\r\n")), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn http2_is_spoken_on_the_same_port() {
+        let served = served(hello()).await;
+        let socket = TcpStream::connect(served.addr).await.expect("a connection");
+        let handshake =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
+        let (mut client, connection) = handshake.await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::builder().uri("http://x/").body(Body::empty());
+        let answer = client
+            .send_request(request.expect("a request"))
+            .await
+            .expect("an answer");
+        assert_eq!(answer.headers()["x-rate-limit-limit"], "600");
+        let body = axum::body::to_bytes(Body::new(answer.into_body()), 100).await;
+        let body = body.expect("a body");
+        assert_eq!(body, "\"hello\"");
+    }
+
+    #[tokio::test]
+    async fn calls_that_run_finish_and_no_more_are_taken() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (entered, leave) = (Arc::clone(&entered), Arc::clone(&leave));
+            async move || {
+                entered.notify_one();
+                leave.notified().await;
+                "done"
+            }
+        };
+        let served = served(Router::new().route("/", get(slow))).await;
+        let mut socket = TcpStream::connect(served.addr).await.expect("a connection");
+        let idle = TcpStream::connect(served.addr).await.expect("a connection");
+        socket.write_all(REQUEST).await.expect("sent");
+        entered.notified().await;
+        served.shutdown.send(()).expect("it serves");
+        // The listener is closed before anything else happens.
+        while TcpStream::connect(served.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        leave.notify_one();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.ends_with("done"), "{answer}");
+        served.ended.await.expect("no panic");
+        drop(idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_or_not_all_is_closed() {
+        let served = served(hello()).await;
+        for said in [
+            "",
+            "PRI * HTTP",
+            "GET / HTTP/1.1\r\nhost: x\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        ] {
+            let mut socket = TcpStream::connect(served.addr).await.expect("a connection");
+            socket.write_all(said.as_bytes()).await.expect("sent");
+            let start = tokio::time::Instant::now();
+            let mut answer = Vec::new();
+            drop(socket.read_to_end(&mut answer).await);
+            let after = start.elapsed();
+            assert!(
+                after >= HEADER_READ_TIMEOUT && after < 2 * HEADER_READ_TIMEOUT,
+                "{said:?} {after:?}"
+            );
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! The whole API over a real store, call by call.
 
+mod app;
+mod credential;
+mod device;
+mod message;
 mod push;
 
 use std::sync::Arc;

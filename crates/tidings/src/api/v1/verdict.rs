@@ -1,7 +1,7 @@
 //! Why a message did or did not reach a device, in one sentence that a person who is asked by a user can pass on.
 
 use serde::Serialize;
-use tidings_model::{Audience, DeviceId, Message, Provider, Selection, UnixMillis};
+use tidings_model::{Audience, DeviceId, Provider, Selection, UnixMillis};
 use tidings_store::{Answer, Device, Ending, EventKind, Journey, LinkStanding};
 
 use super::rfc3339;
@@ -23,7 +23,7 @@ pub(crate) enum Standing {
     NotForPlatform,
     NotInAudience,
     NotRegistered,
-    /// The device, or its channel, is younger than the message.
+    /// The device, or that by which it is in the audience, is younger than the message.
     RegisteredLater,
     Sending,
     /// For the device to connect to the link.
@@ -231,42 +231,50 @@ fn without_channel(journey: &Journey, device: &Device) -> String {
 
 /// It is for the device, and there is no answer.
 fn under_way(journey: &Journey, now: UnixMillis) -> (Standing, String) {
-    let message: &Message = &journey.message;
+    let message = &journey.message;
     let expires_at = rfc3339(message.expires_at);
     let is_over = now >= message.expires_at;
-    if journey.in_audience.contains(&Provider::Link) {
-        return match is_over {
-            true if message.is_online_only() => (
-                Standing::Expired,
-                "It was for devices that were connected when it was sent, and this one was not."
-                    .into(),
-            ),
-            true => (
-                Standing::Expired,
-                format!(
-                    "It expired at {expires_at}: the device did not come to the link for it in time."
-                ),
-            ),
-            false => (
-                Standing::Waiting,
-                format!(
-                    "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to \
-                     the link."
-                ),
-            ),
-        };
-    }
-    match is_over {
-        true => (
-            Standing::RegisteredLater,
+    let is_to_come = |provider| journey.to_come.contains(&provider);
+    // The log is read by whoever connects; an inbox is filled once.
+    let by_link = journey.in_audience.contains(&Provider::Link)
+        && (message.push.audience.is_logged()
+            || journey.link.in_inbox
+            || is_to_come(Provider::Link));
+    let by_apns = journey.in_audience.contains(&Provider::Apns) && is_to_come(Provider::Apns);
+    match (by_link, by_apns, is_over) {
+        (true, _, true) if message.is_online_only() => (
+            Standing::Expired,
+            "It was for devices that were connected when it was sent, and this one was not.".into(),
+        ),
+        (true, _, true) => (
+            Standing::Expired,
             format!(
-                "It was not sent to this channel: the device got the channel after its turn had come, or the message \
-                 expired at {expires_at} before that."
+                "It expired at {expires_at}: the device did not come to the link for it in time."
             ),
         ),
-        false => (
+        (true, _, false) => (
+            Standing::Waiting,
+            format!(
+                "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to the \
+                 link."
+            ),
+        ),
+        (false, true, true) => (
+            Standing::Expired,
+            format!("It expired at {expires_at}, before the device's turn came."),
+        ),
+        (false, true, false) => (
             Standing::Sending,
             "It is under way: the device's turn has not come yet.".into(),
         ),
+        (false, false, _) => (
+            Standing::RegisteredLater,
+            "It was not for the device when the device's turn came: the channel, alias or tags by which it would be \
+             now are newer."
+                .into(),
+        ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use http::HeaderMap;
 use tidings_model::{Audience, Message, MsgId, Platform, Provider, Push, Selection, UnixMillis};
-use tidings_providers::apns::{Notification, NotificationError, Payload};
+use tidings_providers::apns::NotificationError;
 use tidings_store::{Accepted, App, Scope};
 use tracing::debug;
 
@@ -13,6 +13,7 @@ use super::reply::PushReply;
 use crate::api::error::{ApiError, Fault};
 use crate::api::http::RawBody;
 use crate::api::{Api, Change};
+use crate::dispatch;
 
 /// Accepts a push: durable when it answers. What can be wrong with it is refused here.
 pub(crate) async fn push(
@@ -74,7 +75,7 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Push, Option<String>), Api
         debug!(ignored = ?ignored.paths(), unknown, "parts of a push have no effect");
     }
     if push.platforms.contains(Platform::Ios) {
-        fits_apple(&push).map_err(refused_by_apple)?;
+        dispatch::check(&push).map_err(refused_by_apple)?;
     }
     Ok((push, cid))
 }
@@ -85,20 +86,6 @@ fn reply(msg_id: MsgId, push: &Push) -> PushReply {
         msg_id,
         sendno: push.options.sendno.unwrap_or(0),
     }
-}
-
-/// Whether Apple would take what iPhones get of a push.
-fn fits_apple(push: &Push) -> Result<(), NotificationError> {
-    let Some(notification) = &push.notification else {
-        return Ok(());
-    };
-    let payload = Payload::from_push(notification, MsgId(i64::MAX));
-    let builder = Notification::builder("topic", payload.encode()).push_type(payload.push_type());
-    let builder = match &push.options.apns_collapse_id {
-        Some(id) => builder.collapse_id(id.as_str()),
-        None => builder,
-    };
-    builder.build().map(drop)
 }
 
 fn refused_by_apple(error: NotificationError) -> ApiError {
@@ -179,8 +166,8 @@ mod tests {
             options: Default::default(),
             platforms: tidings_model::PlatformSet::ALL,
         };
-        assert_eq!(fits_apple(&push("x".repeat(4000))), Ok(()));
-        let error = fits_apple(&push("x".repeat(5000))).map_err(refused_by_apple);
+        assert_eq!(dispatch::check(&push("x".repeat(4000))), Ok(()));
+        let error = dispatch::check(&push("x".repeat(5000))).map_err(refused_by_apple);
         let error = error.expect_err("a refusal");
         assert_eq!(
             (error.fault(), error.field()),

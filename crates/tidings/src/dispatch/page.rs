@@ -1,0 +1,197 @@
+//! A page that is out: who is in it, and what has been answered.
+
+use std::sync::Arc;
+
+use tidings_broker::Failure;
+use tidings_model::{Message, Outcome, Reason, UnixMillis};
+use tidings_store::{Answer, Ending, PageKey, Removal, Target};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::limits::{BULK_MIN, RENEW_AFTER};
+
+/// Which delivery of which page: travels through the broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tag {
+    pub(super) index: usize,
+    pub(super) page: u64,
+}
+
+/// What is said of a delivery that nobody could be asked about.
+const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
+const NOT_SENT: Reason = Reason::known("NotSent");
+const UNANSWERED: Reason = Reason::known("Unanswered");
+
+/// A token is not good here, which can be the credential's fault as well as the token's: it may belong to the other
+/// environment, or to another app.
+const IN_DOUBT: [Reason; 2] = [
+    Reason::known("BadDeviceToken"),
+    Reason::known("DeviceTokenNotForTopic"),
+];
+
+pub(super) struct OutPage {
+    answers: Vec<Answer>,
+    /// So many of the answers are in the store.
+    flushed: usize,
+    flushed_at: Instant,
+    pub(super) key: PageKey,
+    pub(super) message: Arc<Message>,
+    /// Dead tokens that are still registered.
+    removals: Vec<Removal>,
+    /// Tokens that are removed at the end, if they are not one of many.
+    removals_in_doubt: Vec<Removal>,
+    pub(super) settling: bool,
+    /// Those that are to be answered.
+    pub(super) targets: Vec<Target>,
+    unanswered: usize,
+}
+
+impl OutPage {
+    /// `answers` are what a dead owner left; `targets` are the others of the page.
+    pub(super) fn new(
+        key: PageKey,
+        message: Arc<Message>,
+        targets: Vec<Target>,
+        answers: Vec<Answer>,
+    ) -> Self {
+        Self {
+            flushed: answers.len(),
+            answers,
+            flushed_at: Instant::now(),
+            key,
+            message,
+            removals: Vec::new(),
+            removals_in_doubt: Vec::new(),
+            settling: false,
+            unanswered: targets.len(),
+            targets,
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.unanswered == 0
+    }
+
+    /// Notes how the delivery to the target at `index` ended.
+    pub(super) fn answer(&mut self, index: usize, end: End, now: UnixMillis) {
+        let Some(target) = self.targets.get(index) else {
+            return;
+        };
+        let Summary {
+            ending,
+            reason,
+            sent,
+        } = end.summary();
+        if let End::Refused(Outcome::Unregistered { reason, since }) = &end {
+            let removal = Removal {
+                app: self.message.app,
+                device: target.device,
+                provider: self.key.provider,
+                reason: reason.clone(),
+                // Registered again since the page was read counts as later, whatever the provider's clock says.
+                registered_before: since.unwrap_or(UnixMillis(target.registered_at.0 + 1)),
+            };
+            if !IN_DOUBT.contains(reason) {
+                self.removals.push(removal);
+            } else if target.environment.is_some() {
+                self.removals_in_doubt.push(removal);
+            }
+        }
+        self.answers.push(Answer {
+            at: now,
+            device: target.device,
+            ending,
+            reason,
+            sent,
+        });
+        self.unanswered -= 1;
+    }
+
+    /// Everything answered so far, and the tokens to remove, when there is something new or the lease wants prolonging.
+    pub(super) fn flush(&mut self, now: Instant) -> Option<(PageKey, Vec<Answer>, Vec<Removal>)> {
+        let due =
+            self.flushed < self.answers.len() || now.duration_since(self.flushed_at) >= RENEW_AFTER;
+        if self.settling || !due {
+            return None;
+        }
+        self.flushed = self.answers.len();
+        self.flushed_at = now;
+        Some((
+            self.key,
+            self.answers.clone(),
+            std::mem::take(&mut self.removals),
+        ))
+    }
+
+    /// The whole of it, for the store to settle. Copies, since the store may fail.
+    pub(super) fn settle(&mut self) -> (Vec<Answer>, Vec<Removal>) {
+        self.settling = true;
+        let mut removals = self.removals.clone();
+        let in_doubt = self.removals_in_doubt.len();
+        if in_doubt >= BULK_MIN && in_doubt > self.answers.len() / 2 {
+            warn!(
+                msg_id = %self.key.message,
+                tokens = in_doubt,
+                "most tokens of a page were called bad: kept, since the credential is likelier to be for another \
+                 environment or topic than all of them to be wrong"
+            );
+        } else {
+            removals.extend(self.removals_in_doubt.iter().cloned());
+        }
+        (self.answers.clone(), removals)
+    }
+}
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Accepted,
+    Expired { last: Option<Reason>, sent: bool },
+    GivenUp(Outcome),
+    NoCredential,
+    NotSent,
+    Refused(Outcome),
+    Unanswered,
+}
+
+struct Summary {
+    ending: Ending,
+    reason: Option<Reason>,
+    sent: bool,
+}
+
+impl End {
+    pub(super) fn of(result: Result<(), Failure>, attempts: u32) -> Self {
+        match result {
+            Ok(()) => Self::Accepted,
+            Err(Failure::Expired { last }) => Self::Expired {
+                last,
+                sent: attempts > 0,
+            },
+            Err(Failure::GivenUp(outcome)) => Self::GivenUp(outcome),
+            Err(Failure::NotSent(_)) => Self::NotSent,
+            Err(Failure::Refused(outcome)) => Self::Refused(outcome),
+            Err(Failure::Unanswered(_)) => Self::Unanswered,
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let (ending, reason, sent) = match self {
+            Self::Accepted => (Ending::Accepted, None, true),
+            Self::Expired { last, sent } => (Ending::Expired, last.clone(), *sent),
+            Self::GivenUp(outcome) => (Ending::Failed, outcome.reason().cloned(), true),
+            Self::NoCredential => (Ending::Failed, Some(NO_CREDENTIAL), false),
+            Self::NotSent => (Ending::Failed, Some(NOT_SENT), false),
+            Self::Refused(outcome @ Outcome::Unregistered { .. }) => {
+                (Ending::Dropped, outcome.reason().cloned(), true)
+            }
+            Self::Refused(outcome) => (Ending::Failed, outcome.reason().cloned(), true),
+            Self::Unanswered => (Ending::Failed, Some(UNANSWERED), true),
+        };
+        Summary {
+            ending,
+            reason,
+            sent,
+        }
+    }
+}

@@ -209,7 +209,9 @@ async fn what_expires_while_it_waits_is_told_with_the_last_word() {
         },
     );
     let config = apns_config(&sandbox, sandbox.addr());
-    let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
+    let mut patient = broker_config();
+    patient.retry.retries_max = 10_000;
+    let (broker, mut events) = Broker::start(config, patient).expect("a broker");
     let mut three = deliveries(3);
     let now = tidings_model::UnixMillis::now();
     three[1].expires = Some(now.plus(std::time::Duration::from_secs(2)));

@@ -195,3 +195,111 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_model::{
+        AppId, Audience, DeviceId, Environment, MsgId, Platform, PlatformSet, Provider, Push,
+        PushOptions,
+    };
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    fn page(environments: &[Option<Environment>]) -> OutPage {
+        let message = Message {
+            accepted_at: NOW,
+            app: AppId(1),
+            expires_at: NOW,
+            id: MsgId(1000),
+            push: Push {
+                audience: Audience::All,
+                message: None,
+                notification: None,
+                options: PushOptions::default(),
+                platforms: PlatformSet::ALL,
+            },
+        };
+        let target = |(number, environment): (usize, &Option<Environment>)| Target {
+            device: DeviceId(number as i64 + 1),
+            environment: *environment,
+            platform: Platform::Ios,
+            registered_at: UnixMillis(5),
+            token: Some("aa".into()),
+        };
+        let targets = environments.iter().enumerate().map(target).collect();
+        let key = PageKey {
+            first: DeviceId(1),
+            message: message.id,
+            provider: Provider::Apns,
+        };
+        OutPage::new(key, Arc::new(message), targets, vec![])
+    }
+
+    fn dead(reason: &'static str, since: Option<i64>) -> End {
+        End::Refused(Outcome::Unregistered {
+            reason: Reason::known(reason),
+            since: since.map(UnixMillis),
+        })
+    }
+
+    /// The devices whose tokens are removed at the end, with the time before which they must have been registered.
+    fn removed(page: &mut OutPage) -> Vec<(i64, i64)> {
+        let (_, removals) = page.settle();
+        removals
+            .iter()
+            .map(|removal| (removal.device.0, removal.registered_before.0))
+            .collect()
+    }
+
+    #[test]
+    fn a_dead_token_is_removed_if_it_was_not_registered_since() {
+        let mut page = page(&[None, None]);
+        page.answer(0, dead("Unregistered", Some(77)), NOW);
+        page.answer(1, dead("Unregistered", None), NOW);
+        assert!(page.is_complete());
+        assert_eq!(removed(&mut page), [(1, 77), (2, 6)]);
+    }
+
+    #[test]
+    fn a_bad_token_is_removed_if_its_environment_is_known() {
+        let mut page = page(&[None, Some(Environment::Sandbox), Some(Environment::Sandbox)]);
+        page.answer(0, dead("BadDeviceToken", None), NOW);
+        page.answer(1, dead("BadDeviceToken", None), NOW);
+        page.answer(2, End::Accepted, NOW);
+        assert_eq!(removed(&mut page), [(2, 6)]);
+    }
+
+    #[test]
+    fn tokens_that_are_bad_in_bulk_are_kept() {
+        let mut page = page(&[Some(Environment::Sandbox); 30]);
+        for index in 0..30 {
+            let end = if index < 20 {
+                dead("BadDeviceToken", None)
+            } else {
+                End::Accepted
+            };
+            page.answer(index, end, NOW);
+        }
+        assert_eq!(removed(&mut page), []);
+    }
+
+    #[test]
+    fn a_flush_has_all_answers_and_each_removal_once() {
+        let mut page = page(&[None, None, None]);
+        let now = Instant::now();
+        assert!(page.flush(now).is_none());
+        page.answer(1, dead("Unregistered", None), NOW);
+        let (_, answers, removals) = page.flush(now).expect("something new");
+        assert_eq!((answers.len(), removals.len()), (1, 1));
+        page.answer(0, End::NoCredential, NOW);
+        let (_, answers, removals) = page.flush(now).expect("something new");
+        assert_eq!((answers.len(), removals.len()), (2, 0));
+        assert!(page.flush(now).is_none());
+        assert!(
+            page.flush(now + RENEW_AFTER).is_some(),
+            "the lease wants prolonging"
+        );
+    }
+}

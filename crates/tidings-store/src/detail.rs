@@ -1,7 +1,7 @@
 //! How the answers of a page are packed.
 //!
 //! A page that went well must cost next to nothing, so a settled page keeps one answer for all of its devices and lists
-//! only those that differ. Layout: a table of the distinct (ending, sent, reason), then each listed device as varints:
+//! only those that differ. Layout: a table of the distinct (ending, attempts, reason), then each listed device as varints:
 //! distance from the device before, number in the table, seconds since the page's first listed answer.
 
 use thiserror::Error;
@@ -54,17 +54,17 @@ pub struct Answer {
     pub ending: Ending,
     /// The provider's word; none when it accepted.
     pub reason: Option<Reason>,
-    /// Whether it ever left for the provider.
-    pub sent: bool,
+    /// How often it left for the provider; the answer is that to the last of them.
+    pub attempts: u32,
 }
 
 impl Answer {
     fn kind(&self) -> Kind<'_> {
-        (self.ending, self.sent, self.reason.as_ref())
+        (self.ending, self.attempts, self.reason.as_ref())
     }
 }
 
-type Kind<'a> = (Ending, bool, Option<&'a Reason>);
+type Kind<'a> = (Ending, u32, Option<&'a Reason>);
 
 /// Packs answers, which are brought into the order of their devices.
 pub(crate) fn pack(answers: &mut [Answer]) -> Vec<u8> {
@@ -92,10 +92,10 @@ pub(crate) fn pack(answers: &mut [Answer]) -> Vec<u8> {
     }
     let mut packed = Vec::with_capacity(body.len() + 32);
     put(&mut packed, kinds.len() as u64);
-    for (ending, sent, reason) in kinds {
+    for (ending, attempts, reason) in kinds {
         let reason = reason.map_or("", Reason::as_str);
         put(&mut packed, ending.code().unsigned_abs());
-        put(&mut packed, sent.into());
+        put(&mut packed, attempts.into());
         put(&mut packed, reason.len() as u64);
         packed.extend_from_slice(reason.as_bytes());
     }
@@ -117,12 +117,12 @@ pub(crate) fn pack_settled(answers: &mut [Answer]) -> Vec<u8> {
     let Some((most, _)) = kinds.into_iter().max_by_key(|(_, count)| *count) else {
         return Vec::new();
     };
-    let (ending, sent, reason) = (most.0, most.1, most.2.cloned());
-    let differs = |answer: &&Answer| answer.kind() != (ending, sent, reason.as_ref());
+    let (ending, attempts, reason) = (most.0, most.1, most.2.cloned());
+    let differs = |answer: &&Answer| answer.kind() != (ending, attempts, reason.as_ref());
     let mut listed: Vec<Answer> = answers.iter().filter(differs).cloned().collect();
     let mut packed = Vec::new();
     put(&mut packed, ending.code().unsigned_abs());
-    put(&mut packed, sent.into());
+    put(&mut packed, attempts.into());
     let word = reason.as_ref().map_or("", Reason::as_str);
     put(&mut packed, word.len() as u64);
     packed.extend_from_slice(word.as_bytes());
@@ -144,7 +144,7 @@ pub(crate) fn find_settled(
     settled_at: UnixMillis,
 ) -> Result<Answer, StoreError> {
     let mut reader = Reader(packed);
-    let (ending, sent, reason) = reader.kind()?;
+    let (ending, attempts, reason) = reader.kind()?;
     let listed = if reader.0.is_empty() {
         Vec::new()
     } else {
@@ -156,7 +156,7 @@ pub(crate) fn find_settled(
         device,
         ending,
         reason,
-        sent,
+        attempts,
     }))
 }
 
@@ -199,16 +199,16 @@ impl<'a> Reader<'a> {
         self.number()?.try_into().map_err(|_| Damaged)
     }
 
-    fn kind(&mut self) -> Result<(Ending, bool, Option<Reason>), Damaged> {
+    fn kind(&mut self) -> Result<(Ending, u32, Option<Reason>), Damaged> {
         let ending = Ending::from_code(self.signed()?).ok_or(Damaged)?;
-        let sent = self.number()? != 0;
+        let attempts = u32::try_from(self.number()?).map_err(|_| Damaged)?;
         let len = usize::try_from(self.number()?).map_err(|_| Damaged)?;
         let (word, rest): (&'a [u8], _) = self.0.split_at_checked(len).ok_or(Damaged)?;
         self.0 = rest;
         let word = std::str::from_utf8(word).map_err(|_| Damaged)?;
         Ok((
             ending,
-            sent,
+            attempts,
             (!word.is_empty()).then(|| Reason::heard(word)),
         ))
     }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             device = device.checked_add(self.signed()?).ok_or(Damaged)?;
             let kind = usize::try_from(self.number()?).map_err(|_| Damaged)?;
-            let (ending, sent, reason) = kinds.get(kind).cloned().ok_or(Damaged)?;
+            let (ending, attempts, reason) = kinds.get(kind).cloned().ok_or(Damaged)?;
             let secs = first_secs.checked_add(self.signed()?).ok_or(Damaged)?;
             let at = UnixMillis(secs.checked_mul(1000).ok_or(Damaged)?);
             answers.push(Answer {
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
                 device: DeviceId(device),
                 ending,
                 reason,
-                sent,
+                attempts,
             });
         }
         Ok(answers)
@@ -255,14 +255,14 @@ mod tests {
             1..i64::MAX,
             1_700_000_000..1_900_000_000i64,
             ending,
-            any::<bool>(),
+            0..4u32,
         )
-            .prop_map(|(device, secs, (ending, reason), sent)| Answer {
+            .prop_map(|(device, secs, (ending, reason), attempts)| Answer {
                 at: UnixMillis(secs * 1000),
                 device: DeviceId(device),
                 ending,
                 reason,
-                sent,
+                attempts,
             })
     }
 
@@ -300,7 +300,7 @@ mod tests {
                 device: DeviceId(device << 40),
                 ending: Ending::Accepted,
                 reason: None,
-                sent: true,
+                attempts: 1,
             })
             .collect();
         assert_eq!(pack_settled(&mut answers).len(), 3);

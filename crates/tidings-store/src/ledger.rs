@@ -38,7 +38,7 @@ impl Counts {
             ..Self::default()
         };
         for answer in answers {
-            counts.sent += u64::from(answer.sent);
+            counts.sent += u64::from(answer.attempts > 0);
             match answer.ending {
                 Ending::Accepted => counts.accepted += 1,
                 Ending::Delivered => counts.delivered += 1,

@@ -112,7 +112,7 @@ fn answer(device: DeviceId, ending: Ending, reason: Option<&'static str>) -> Ans
         device,
         ending,
         reason: reason.map(Reason::known),
-        sent: true,
+        attempts: 1,
     }
 }
 

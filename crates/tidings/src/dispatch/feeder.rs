@@ -130,7 +130,7 @@ impl Feeder {
             sleep(STORE_PAUSE).await;
         }
         for orphan in orphans {
-            self.answer(orphan.tag, End::NoCredential, UnixMillis::now());
+            self.answer(orphan.tag, End::NoCredential, 0, UnixMillis::now());
         }
     }
 
@@ -213,6 +213,7 @@ impl Feeder {
                     page: number,
                 },
                 End::NoCredential,
+                0,
                 now,
             );
         }
@@ -229,12 +230,12 @@ impl Feeder {
             ..
         } in settled.drain(..)
         {
-            let end = End::of(result, attempts);
+            let end = End::from(result);
             // A stopping broker gives back what it did not finish: that is not how it ended.
             if self.stopping && matches!(end, End::NotSent | End::Unanswered) {
                 continue;
             }
-            self.answer(tag, end, now);
+            self.answer(tag, end, attempts, now);
             if touched.last() != Some(&tag.page) {
                 touched.push(tag.page);
             }
@@ -244,9 +245,9 @@ impl Feeder {
         }
     }
 
-    fn answer(&mut self, tag: Tag, end: End, now: UnixMillis) {
+    fn answer(&mut self, tag: Tag, end: End, attempts: u32, now: UnixMillis) {
         if let Some(page) = self.pages.get_mut(&tag.page) {
-            page.answer(tag.index, end, now);
+            page.answer(tag.index, end, attempts, now);
             self.unanswered -= 1;
         }
     }

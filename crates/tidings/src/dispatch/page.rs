@@ -72,16 +72,12 @@ impl OutPage {
         self.unanswered == 0
     }
 
-    /// Notes how the delivery to the target at `index` ended.
-    pub(super) fn answer(&mut self, index: usize, end: End, now: UnixMillis) {
+    /// Notes how the delivery to the target at `index` ended, after so many attempts that left.
+    pub(super) fn answer(&mut self, index: usize, end: End, attempts: u32, now: UnixMillis) {
         let Some(target) = self.targets.get(index) else {
             return;
         };
-        let Summary {
-            ending,
-            reason,
-            sent,
-        } = end.summary();
+        let (ending, reason) = end.summary();
         if let End::Refused(Outcome::Unregistered { reason, since }) = &end {
             let removal = Removal {
                 app: self.message.app,
@@ -102,7 +98,7 @@ impl OutPage {
             device: target.device,
             ending,
             reason,
-            sent,
+            attempts,
         });
         self.unanswered -= 1;
     }
@@ -146,7 +142,7 @@ impl OutPage {
 #[derive(Debug)]
 pub(super) enum End {
     Accepted,
-    Expired { last: Option<Reason>, sent: bool },
+    Expired { last: Option<Reason> },
     GivenUp(Outcome),
     NoCredential,
     NotSent,
@@ -154,44 +150,33 @@ pub(super) enum End {
     Unanswered,
 }
 
-struct Summary {
-    ending: Ending,
-    reason: Option<Reason>,
-    sent: bool,
+impl End {
+    fn summary(&self) -> (Ending, Option<Reason>) {
+        match self {
+            Self::Accepted => (Ending::Accepted, None),
+            Self::Expired { last } => (Ending::Expired, last.clone()),
+            Self::NoCredential => (Ending::Failed, Some(NO_CREDENTIAL)),
+            Self::NotSent => (Ending::Failed, Some(NOT_SENT)),
+            Self::Refused(outcome @ Outcome::Unregistered { .. }) => {
+                (Ending::Dropped, outcome.reason().cloned())
+            }
+            Self::GivenUp(outcome) | Self::Refused(outcome) => {
+                (Ending::Failed, outcome.reason().cloned())
+            }
+            Self::Unanswered => (Ending::Failed, Some(UNANSWERED)),
+        }
+    }
 }
 
-impl End {
-    pub(super) fn of(result: Result<(), Failure>, attempts: u32) -> Self {
+impl From<Result<(), Failure>> for End {
+    fn from(result: Result<(), Failure>) -> Self {
         match result {
             Ok(()) => Self::Accepted,
-            Err(Failure::Expired { last }) => Self::Expired {
-                last,
-                sent: attempts > 0,
-            },
+            Err(Failure::Expired { last }) => Self::Expired { last },
             Err(Failure::GivenUp(outcome)) => Self::GivenUp(outcome),
             Err(Failure::NotSent(_)) => Self::NotSent,
             Err(Failure::Refused(outcome)) => Self::Refused(outcome),
             Err(Failure::Unanswered(_)) => Self::Unanswered,
-        }
-    }
-
-    fn summary(&self) -> Summary {
-        let (ending, reason, sent) = match self {
-            Self::Accepted => (Ending::Accepted, None, true),
-            Self::Expired { last, sent } => (Ending::Expired, last.clone(), *sent),
-            Self::GivenUp(outcome) => (Ending::Failed, outcome.reason().cloned(), true),
-            Self::NoCredential => (Ending::Failed, Some(NO_CREDENTIAL), false),
-            Self::NotSent => (Ending::Failed, Some(NOT_SENT), false),
-            Self::Refused(outcome @ Outcome::Unregistered { .. }) => {
-                (Ending::Dropped, outcome.reason().cloned(), true)
-            }
-            Self::Refused(outcome) => (Ending::Failed, outcome.reason().cloned(), true),
-            Self::Unanswered => (Ending::Failed, Some(UNANSWERED), true),
-        };
-        Summary {
-            ending,
-            reason,
-            sent,
         }
     }
 }
@@ -256,8 +241,8 @@ mod tests {
     #[test]
     fn a_dead_token_is_removed_if_it_was_not_registered_since() {
         let mut page = page(&[None, None]);
-        page.answer(0, dead("Unregistered", Some(77)), NOW);
-        page.answer(1, dead("Unregistered", None), NOW);
+        page.answer(0, dead("Unregistered", Some(77)), 1, NOW);
+        page.answer(1, dead("Unregistered", None), 1, NOW);
         assert!(page.is_complete());
         assert_eq!(removed(&mut page), [(1, 77), (2, 6)]);
     }
@@ -265,9 +250,9 @@ mod tests {
     #[test]
     fn a_bad_token_is_removed_if_its_environment_is_known() {
         let mut page = page(&[None, Some(Environment::Sandbox), Some(Environment::Sandbox)]);
-        page.answer(0, dead("BadDeviceToken", None), NOW);
-        page.answer(1, dead("BadDeviceToken", None), NOW);
-        page.answer(2, End::Accepted, NOW);
+        page.answer(0, dead("BadDeviceToken", None), 1, NOW);
+        page.answer(1, dead("BadDeviceToken", None), 1, NOW);
+        page.answer(2, End::Accepted, 1, NOW);
         assert_eq!(removed(&mut page), [(2, 6)]);
     }
 
@@ -280,7 +265,7 @@ mod tests {
             } else {
                 End::Accepted
             };
-            page.answer(index, end, NOW);
+            page.answer(index, end, 1, NOW);
         }
         assert_eq!(removed(&mut page), []);
     }
@@ -290,10 +275,10 @@ mod tests {
         let mut page = page(&[None, None, None]);
         let now = Instant::now();
         assert!(page.flush(now).is_none());
-        page.answer(1, dead("Unregistered", None), NOW);
+        page.answer(1, dead("Unregistered", None), 1, NOW);
         let (_, answers, removals) = page.flush(now).expect("something new");
         assert_eq!((answers.len(), removals.len()), (1, 1));
-        page.answer(0, End::NoCredential, NOW);
+        page.answer(0, End::NoCredential, 1, NOW);
         let (_, answers, removals) = page.flush(now).expect("something new");
         assert_eq!((answers.len(), removals.len()), (2, 0));
         assert!(page.flush(now).is_none());

@@ -70,7 +70,7 @@ impl Shop {
             device,
             ending,
             reason,
-            sent: true,
+            attempts: 1,
         };
         store
             .settle_page(OWNER, key, Platform::Ios, vec![said], vec![])
@@ -222,7 +222,7 @@ async fn the_journey_to_a_device_is_told() {
     let expected = json!({
         "msg_id": message.id.to_string(), "registration_id": iphone, "verdict": null, "state": "accepted",
         "channels": null, "history": [], "in_audience": true, "providers": ["apns"],
-        "delivery": {"provider": "apns", "outcome": "accepted", "reason": null, "at": null, "sent": true},
+        "delivery": {"provider": "apns", "outcome": "accepted", "reason": null, "at": null, "attempts": 1},
         "acknowledged_at": null, "events": [],
     });
     check(&told, 200, expected);

@@ -199,7 +199,8 @@ struct DeliveryReply {
     outcome: Option<&'static str>,
     reason: Option<String>,
     at: Option<String>,
-    sent: Option<bool>,
+    /// Times that it left for the provider; the outcome is what came of the last.
+    attempts: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -240,7 +241,7 @@ fn reply(journey: &Journey, device: Option<Device>, id: DeviceId, now: UnixMilli
             outcome: answer.map(|answer| answer.ending.name()),
             reason: answer.and_then(|answer| Some(answer.reason.as_ref()?.to_string())),
             at: answer.map(|answer| rfc3339(answer.at)),
-            sent: answer.map(|answer| answer.sent),
+            attempts: answer.map(|answer| answer.attempts),
         }
     });
     let events = journey.events.iter().map(|(kind, at)| EventReply {

@@ -94,7 +94,10 @@ fn said_by_provider(journey: &Journey) -> Option<(Standing, String)> {
         return Some((Standing::Sending, text));
     };
     let Answer {
-        at, ending, sent, ..
+        at,
+        attempts,
+        ending,
+        ..
     } = answer;
     let at = rfc3339(*at);
     let reason = answer
@@ -127,7 +130,7 @@ fn said_by_provider(journey: &Journey) -> Option<(Standing, String)> {
                 "It was not sent: at {at} the app had no credential for {provider} and the token's environment."
             ),
         ),
-        Ending::Failed if !sent => (
+        Ending::Failed if *attempts == 0 => (
             Standing::Failed,
             format!(
                 "It was not sent: it was given up at {at} before it left for {provider} ({reason})."

@@ -104,14 +104,14 @@ fn with(
     start
 }
 
-fn answered(ending: Ending, reason: Option<&'static str>, sent: bool) -> (Journey, Device) {
+fn answered(ending: Ending, reason: Option<&'static str>, attempts: u32) -> (Journey, Device) {
     with(start(), |journey, _| {
         let answer = Answer {
             at: AT,
             device: DEVICE,
             ending,
             reason: reason.map(Reason::known),
-            sent,
+            attempts,
         };
         journey.page = Some(PageStanding {
             answer: Some(answer),
@@ -123,7 +123,7 @@ fn answered(ending: Ending, reason: Option<&'static str>, sent: bool) -> (Journe
 #[test]
 fn what_the_device_says_counts_most() {
     let opened = with(
-        answered(Ending::Failed, Some("Unanswered"), true),
+        answered(Ending::Failed, Some("Unanswered"), 1),
         |journey, _| {
             journey.events = vec![(EventKind::Received, ACCEPTED_AT), (EventKind::Opened, AT)];
         },
@@ -146,34 +146,34 @@ fn what_the_device_says_counts_most() {
 #[test]
 fn what_apple_says_is_passed_on() {
     check(
-        answered(Ending::Accepted, None, true),
+        answered(Ending::Accepted, None, 1),
         Standing::Accepted,
         "Apple accepted it at 2027-01-15T08:00:01.000Z, which is the last that Apple tells; if it was not seen, the \
          device was off or offline until the message expired, or it or the app suppresses notifications.",
     );
     check(
-        answered(Ending::Dropped, Some("Unregistered"), true),
+        answered(Ending::Dropped, Some("Unregistered"), 1),
         Standing::Dropped,
         "It was dropped at 2027-01-15T08:00:01.000Z: Apple says that the device's token is not good any more \
          (Unregistered); the app has to register the device anew.",
     );
     check(
-        answered(Ending::Expired, Some("InternalServerError"), true),
+        answered(Ending::Expired, Some("InternalServerError"), 1),
         Standing::Expired,
         "It expired at 2027-01-15T08:00:01.000Z before Apple took it (InternalServerError).",
     );
     check(
-        answered(Ending::Failed, Some("NoCredential"), false),
+        answered(Ending::Failed, Some("NoCredential"), 0),
         Standing::Failed,
         "It was not sent: at 2027-01-15T08:00:01.000Z the app had no credential for Apple and the token's environment.",
     );
     check(
-        answered(Ending::Failed, Some("NotSent"), false),
+        answered(Ending::Failed, Some("NotSent"), 0),
         Standing::Failed,
         "It was not sent: it was given up at 2027-01-15T08:00:01.000Z before it left for Apple (NotSent).",
     );
     check(
-        answered(Ending::Failed, Some("PayloadTooLarge"), true),
+        answered(Ending::Failed, Some("PayloadTooLarge"), 1),
         Standing::Failed,
         "It failed at 2027-01-15T08:00:01.000Z: Apple refused it or did not answer (PayloadTooLarge).",
     );

@@ -31,7 +31,7 @@ fn tags_aliases_and_ids_reach_those_they_name_on_both_ways() {
     let ann = with(iphone(&app, 1), "ann", &["a", "b"]);
     let bob = with(on_link(&app), "bob", &["b"]);
     let cid = with(on_link(&app), "cid", &["c"]);
-    let phones = Phones::connect(&server.link, &app.key, &[bob.clone(), cid.clone()]);
+    let phones = Phones::connect(&server.link, &app.key, &[bob, cid.clone()]);
     phones.wait_connected(2);
     let cases = [
         (json!({"tag": ["b"]}), 1, 1),

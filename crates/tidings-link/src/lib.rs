@@ -340,3 +340,34 @@ async fn route(inner: Arc<Inner>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_store::SealKey;
+
+    use super::*;
+
+    /// Bytes of the task of a connection, without its heap: an idle one has its session's and its feed's state there, and
+    /// no buffer.
+    const CONNECTION_BYTES_MAX: usize = 4096;
+
+    #[tokio::test]
+    async fn a_connection_is_small() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+        let (uplinks, _) = mpsc::channel(1);
+        let config = LinkConfig::default();
+        let link = Link::bind(([127, 0, 0, 1], 0).into(), store, config, uplinks)
+            .await
+            .expect("a link");
+        let socket = tokio::net::TcpStream::connect(link.local_addr())
+            .await
+            .expect("a connection");
+        let (acks, _) = mpsc::channel(1);
+        let connection = connection::serve(Arc::clone(&link.inner), acks, socket);
+        let bytes = size_of_val(&connection);
+        println!("a connection is {bytes} bytes");
+        assert!(bytes <= CONNECTION_BYTES_MAX, "{bytes} bytes");
+    }
+}

@@ -59,9 +59,9 @@ impl Handle {
         }
     }
 
-    /// Whether a newer connection has taken this one's place.
-    pub(crate) fn is_taken_over(&self) -> bool {
-        Signals(self.signals.load(Ordering::Acquire)).has(Signals::TAKEN_OVER)
+    /// Whether this signal has come and was not yet taken.
+    pub(crate) fn has(&self, signal: Signals) -> bool {
+        Signals(self.signals.load(Ordering::Acquire)).has(signal)
     }
 }
 
@@ -136,15 +136,16 @@ impl Room {
         Some(older)
     }
 
-    /// Leaves, unless a newer connection is there.
-    pub(crate) fn leave(&self, device: DeviceId, handle: &Arc<Handle>) {
+    /// Leaves; false when a newer connection is there, which stays.
+    pub(crate) fn leave(&self, device: DeviceId, handle: &Arc<Handle>) -> bool {
         let mut shard = self.shard(device);
-        if shard
+        let ours = shard
             .get(&device)
-            .is_some_and(|present| Arc::ptr_eq(present, handle))
-        {
+            .is_some_and(|present| Arc::ptr_eq(present, handle));
+        if ours {
             shard.remove(&device);
         }
+        ours
     }
 
     pub(crate) fn signal(&self, device: DeviceId, signal: Signals) {
@@ -168,10 +169,11 @@ impl Room {
             .collect()
     }
 
-    /// Begins the tail where the log ends now, if there is none yet.
-    pub(crate) async fn open_tail(&self, store: &Store) -> Result<(), StoreError> {
+    /// Begins the tail where the log ends now, if there is none yet. When it has begun, the caller must have it extended:
+    /// what was committed and routed between the read and the beginning found no tail to come into.
+    pub(crate) async fn open_tail(&self, store: &Store) -> Result<bool, StoreError> {
         if lock(&self.tail).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let newest = store.newest_message().await?;
         lock(&self.tail).get_or_insert_with(|| Tail {
@@ -179,7 +181,7 @@ impl Room {
             from: newest,
             to: newest,
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Reads what has come to the log since the last time. One caller at a time.

@@ -39,7 +39,11 @@ impl<T: Send + 'static> Client<T> {
             Config::CONNECTIONS_MAX,
         )?;
         check_range("streams_max", config.streams_max, 100_000)?;
-        let queue = Arc::new(Queue::new(config.connections_max, config.streams_max));
+        let queue = Arc::new(Queue::new(
+            config.credential.kind(),
+            config.connections_max,
+            config.streams_max,
+        ));
         let connector = Connector::new(config)?;
         let pool = tokio::spawn(pool::run(Arc::clone(&queue), connector));
         let answers = Answers {

@@ -14,6 +14,7 @@ mod connection;
 pub mod credential;
 mod der;
 mod flight;
+mod live_activity;
 mod lock;
 pub mod notification;
 mod p12;
@@ -27,7 +28,10 @@ mod wire;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};
-pub use notification::{Expiration, Notification, NotificationError, Priority, PushType};
+pub use live_activity::{LiveActivity, LiveActivityEvent, LiveActivityInput};
+pub use notification::{
+    Expiration, Notification, NotificationBuilder, NotificationError, Priority, PushType,
+};
 pub use payload::{Alert, AlertParts, Payload, Sound};
 pub use queue::Delivery;
 pub use token::TokenSource;

@@ -196,6 +196,10 @@ fn check(
     let token = phone(state, head.uri.path(), app)?;
     if let Some(certificate) = certificate {
         certificate.check(topic, now_ms)?;
+        if push_type == Some(PushType::Location) {
+            // Apple documents that it takes a token, and not what it says to a certificate.
+            return Err(Reason::TopicDisallowed.into());
+        }
     }
     if let Some(token_auth) = token_auth {
         token_auth.check(&state.token_keys, headers.get(AUTHORIZATION), now_ms)?;

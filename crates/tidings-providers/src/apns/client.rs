@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::apns::config::{Config, ConfigError, check_range};
-use crate::apns::connect::Connector;
+use crate::apns::connect::{Connector, Service};
 use crate::apns::pool;
 use crate::apns::queue::{Closing, Delivery, Queue};
 use crate::attempt::Attempt;
@@ -44,7 +44,7 @@ impl<T: Send + 'static> Client<T> {
             config.connections_max,
             config.streams_max,
         ));
-        let connector = Connector::new(config)?;
+        let connector = Connector::new(config, Service::Devices)?;
         let pool = tokio::spawn(pool::run(Arc::clone(&queue), connector));
         let answers = Answers {
             queue: Arc::clone(&queue),

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tidings_model::Environment;
 
+use crate::apns::connect::Service;
 use crate::apns::credential::{Credential, CredentialError};
 
 /// What a [`Client`](super::client::Client) is made from. [`Config::new`] gives the defaults that are named at each field.
@@ -90,10 +91,16 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// The endpoint that `config` names, or Apple's of its environment.
-    pub(super) fn of(config: &Config) -> Result<Self, ConfigError> {
-        let apple = match config.environment {
-            Environment::Production => "https://api.push.apple.com",
-            Environment::Sandbox => "https://api.sandbox.push.apple.com",
+    pub(super) fn of(config: &Config, service: Service) -> Result<Self, ConfigError> {
+        let apple = match (service, config.environment) {
+            (Service::Channels, Environment::Production) => {
+                "https://api-manage-broadcast.push.apple.com:2196"
+            }
+            (Service::Channels, Environment::Sandbox) => {
+                "https://api-manage-broadcast.sandbox.push.apple.com:2195"
+            }
+            (Service::Devices, Environment::Production) => "https://api.push.apple.com",
+            (Service::Devices, Environment::Sandbox) => "https://api.sandbox.push.apple.com",
         };
         let text = config.endpoint.as_deref().unwrap_or(apple);
         Self::parse(text).ok_or_else(|| ConfigError::Endpoint(text.to_owned()))

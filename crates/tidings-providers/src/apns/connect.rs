@@ -26,6 +26,15 @@ const HEADERS_LEN_MAX: u32 = 16 * 1024;
 /// Addresses of a host that are tried for one connection; each has its part of the time.
 const ADDRESSES_MAX: u32 = 4;
 
+/// Which of Apple's services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Channel management (Apple, "Sending channel management requests to APNs").
+    Channels,
+    /// Notifications and broadcasts.
+    Devices,
+}
+
 /// Opens connections to one endpoint with one credential.
 pub(super) struct Connector {
     pub(super) config: Config,
@@ -49,8 +58,8 @@ pub(super) enum ConnectError {
 
 impl Connector {
     /// Checks everything that can be checked without connecting.
-    pub(super) fn new(config: Config) -> Result<Self, ConfigError> {
-        let endpoint = Endpoint::of(&config)?;
+    pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::of(&config, service)?;
         let credential = &config.credential;
         // A token is good for whatever topic its notifications name; a certificate says itself for which.
         if config.topic.is_some() || credential.kind() == CredentialKind::Certificate {

@@ -6,7 +6,9 @@
 //! takes comes back once, with what came of it.
 
 pub mod answer;
+mod caller;
 mod certificate;
+pub mod channels;
 mod client;
 mod config;
 mod connect;
@@ -25,6 +27,7 @@ mod request;
 pub mod token;
 mod wire;
 
+pub use channels::{Broadcast, Broadcaster, ChannelError, Channels, StoragePolicy};
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};

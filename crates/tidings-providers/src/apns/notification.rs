@@ -160,7 +160,7 @@ pub enum Expiration {
 }
 
 impl Expiration {
-    fn header(self) -> Option<HeaderValue> {
+    pub(super) fn header(self) -> Option<HeaderValue> {
         match self {
             Self::Unset => None,
             Self::Once => Some(HeaderValue::from_static("0")),

@@ -22,6 +22,7 @@ pub mod notification;
 mod p12;
 pub mod payload;
 mod pool;
+mod proxy;
 mod queue;
 mod request;
 pub mod token;

@@ -115,7 +115,9 @@ pub(crate) fn has_ended(process: &str) -> Result<bool> {
 /// Peak of the resident memory in MiB; none when it has ended (proc_pid_status(5)).
 pub(crate) fn peak_mib(process: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)
 }

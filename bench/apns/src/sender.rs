@@ -93,8 +93,8 @@ impl Sender {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("{}: cannot start {command:?}", self.name()))?;
-        let (output, cpu_seconds, peak_mib) = watch(child)
-            .with_context(|| format!("{}: {count} over {connections}", self.name()))?;
+        let (output, cpu_seconds, peak_mib) =
+            watch(child).with_context(|| format!("{}: {count} over {connections}", self.name()))?;
         let report = match self {
             Self::H2load => h2load_report(&output, count, cpu_seconds)?,
             _ => serde_json::from_str(&output).with_context(|| format!("{output:?}"))?,
@@ -111,8 +111,16 @@ impl Sender {
         let connections = connections.to_string();
         let command = match self {
             Self::Bare | Self::Tidings | Self::TidingsThreads => {
-                let name = if self == Self::Bare { "bare" } else { "tidings" };
-                let threads = if self == Self::TidingsThreads { "2" } else { "1" };
+                let name = if self == Self::Bare {
+                    "bare"
+                } else {
+                    "tidings"
+                };
+                let threads = if self == Self::TidingsThreads {
+                    "2"
+                } else {
+                    "1"
+                };
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["send", name, "--port", &port, "--count", &count]);
                 command.args(["--connections", &connections, "--threads", threads]);

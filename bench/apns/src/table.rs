@@ -98,13 +98,19 @@ pub(crate) fn print(rows: &[Row], with_a2: bool) -> Result<()> {
         )?;
     }
     if !with_a2 {
-        writeln!(out, "\na2 was left out: its patched copy could not be built.")?;
+        writeln!(
+            out,
+            "\na2 was left out: its patched copy could not be built."
+        )?;
     }
     Ok(())
 }
 
 fn cell(figure: Option<f64>, digits: usize, unit: &str) -> String {
-    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}{unit}"))
+    figure.map_or_else(
+        || "-".to_owned(),
+        |figure| format!("{figure:.digits$}{unit}"),
+    )
 }
 
 #[cfg(test)]

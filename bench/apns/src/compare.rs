@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// A Python venv and node_modules, as tests/clients/setup.sh makes them.
     #[arg(long)]
     clients: PathBuf,
-    /// Seconds that a run is to take, more or less.
+    /// Seconds that a run is to take at least, more or less.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Runs of each sender, of which the median counts.
@@ -84,7 +84,7 @@ fn measure(
         }
         let first = sender.run(places, sender.first_count(), connections)?;
         let rate = first.count as f64 / first.report.seconds;
-        let count = ((rate * options.seconds) as usize).max(1000);
+        let count = ((rate * options.seconds) as usize).max(sender.count_min());
         entries.push((sender, count, Vec::new()));
     }
     for _ in 0..options.rounds {

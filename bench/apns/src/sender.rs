@@ -74,9 +74,14 @@ impl Sender {
 
     /// How many to send in the first run, from which the count of the others is made.
     pub(crate) fn first_count(self) -> usize {
+        self.count_min() / 5
+    }
+
+    /// Fewer than this would show what a start costs rather than what a notification does.
+    pub(crate) fn count_min(self) -> usize {
         match self {
-            Self::Aioapns | Self::NodeApn => 4_000,
-            _ => 40_000,
+            Self::Aioapns | Self::NodeApn => 10_000,
+            _ => 200_000,
         }
     }
 

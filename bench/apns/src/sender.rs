@@ -222,9 +222,9 @@ fn h2load_report(output: &str, count: usize, cpu_seconds: f64) -> Result<Report>
 
 /// `950.12ms` or `1.23s`.
 fn seconds_of(text: &str) -> Option<f64> {
-    for (unit, scale) in [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)] {
+    for (unit, per_second) in [("us", 1e6), ("ms", 1e3), ("s", 1.0)] {
         if let Some(Ok(number)) = text.strip_suffix(unit).map(str::parse::<f64>) {
-            return Some(number * scale);
+            return Some(number / per_second);
         }
     }
     None

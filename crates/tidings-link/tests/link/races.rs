@@ -66,6 +66,7 @@ async fn the_first_connection_of_an_app_misses_nothing() {
         let device = stage.register(&[]).await;
         let (mut client, message) = tokio::join!(stage.connect(&device), stage.to_all());
         assert_eq!(client.take().await, message);
+        drop(client);
         stage.link.drain(Duration::from_secs(1)).await;
     }
 }
@@ -115,7 +116,8 @@ async fn a_device_that_is_forgotten_while_it_connects_does_not_stay() {
         );
         match code {
             0 => assert_eq!(client.goodbye().await, 0x98),
-            refused => assert_eq!(refused, 0x86),
+            // A read that the deletion comes into finds a device without channels.
+            refused => assert!([0x86, 0x87].contains(&refused), "{refused:#x}"),
         }
     }
     stage.connected(0).await;

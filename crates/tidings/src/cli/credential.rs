@@ -77,7 +77,7 @@ pub(crate) struct SetApns {
     /// Something other than Apple that speaks its protocol
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// An HTTP proxy that tunnels: http://[USER:PASSWORD@]HOST:PORT
+    /// An HTTP proxy that tunnels: `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`
     #[arg(long, env = "TIDINGS_APNS_PROXY", hide_env_values = true, value_name = "URL", value_parser = super::secret)]
     proxy: Option<Secret>,
     /// Certificates (PEM) to trust there in place of the public ones

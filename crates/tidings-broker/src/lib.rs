@@ -1,1 +1,58 @@
-//! A lane of deliveries to one provider: bounded queue, retry, breaker, drain.
+//! A lane of deliveries to one provider: bounded queue, retry in one place, parking, drain. This is also the crate to
+//! embed when a program wants to push by itself.
+//!
+//! # To push from your own program
+//!
+//! Open the `.p12` with its password, say what is to be called, and queue:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use tidings_broker::Broker;
+//! use tidings_model::Environment;
+//! use tidings_providers::apns::{Config, Credential, Notification};
+//!
+//! # async fn push(tokens: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
+//! let credential = Credential::from_p12(&std::fs::read("push.p12")?, "password")?;
+//! let mut service = Broker::builder(Config::new(credential, Environment::Sandbox))
+//!     .on_success(|delivery| println!("accepted {}", delivery.id))
+//!     .on_failure(|delivery, why| println!("failed {} {}: {why}", delivery.id, delivery.token))
+//!     .start()?;
+//!
+//! let hello = Arc::new(Notification::alert("com.example.app", "Hello")?);
+//! service.queue_all(&hello, tokens).await?;
+//! service.set_scale(2); // connections
+//! let report = service.stop(Duration::from_secs(30)).await; // drains; `start` begins again
+//! println!("{} were cut short by the deadline", report.undelivered);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The queue is bounded, and nothing grows with the number sent. Each delivery ends once, in one of the two calls, and a
+//! bad one does not fail its neighbours. [`Failure::reason`] is the provider's own word, such as `BadDeviceToken`. The
+//! whole program is `examples/apns_broker.rs`.
+//!
+//! # Inside
+//!
+//! [`Service`] calls back; [`Broker`] is the same with a stream of [`Events`] in place of callbacks, for whoever settles by
+//! the page. Between the provider's client, which carries deliveries and retries only what never left, and the
+//! [`Lane`](lane::Lane), which decides what becomes of each and knows no clock, stands one thin task.
+//!
+//! What was not sent is tried again until it expires. What was sent and not answered may have been taken, so it is tried
+//! again a few times only, with the same id. A provider's "not now" is heeded, with its `Retry-After` or a jittered
+//! exponential wait ([`RetryPolicy`]). A rejected credential parks the broker until it is replaced.
+
+mod broker;
+mod delivery;
+pub mod lane;
+pub mod retry;
+mod service;
+mod shared;
+mod task;
+
+pub use broker::{Broker, Events};
+pub use delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
+pub use lane::{Failure, Status};
+pub use retry::RetryPolicy;
+pub use service::{Builder, Service};

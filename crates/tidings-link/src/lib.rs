@@ -1,1 +1,321 @@
-//! The link: devices connected over MQTT.
+//! The link: devices connected over MQTT 3.1.1 and 5, where an acknowledgement is the delivery.
+//!
+//! A connection *pulls*: it is woken, and reads the app's log after its own position and its inbox as its window allows. So
+//! there is no queue for each connection, a slow device slows nobody, and what a device misses waits in the store. Sending
+//! is persist, then route; connecting is join, then read: each message is seen by one of the two.
+
+mod acks;
+mod connection;
+mod feed;
+mod limits;
+mod payload;
+mod room;
+mod window;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_model::{AppId, DeviceId, Platform};
+use tidings_store::{Ack, Store};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info, warn};
+
+use crate::limits::{
+    ACCEPT_PAUSE, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN, LOGINS_MAX, STORE_PAUSE,
+};
+use crate::room::{Room, Signals, lock};
+
+/// How a link behaves.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Connections at once; more wait in the kernel's queue. By default what the process's limit of descriptors leaves, less
+    /// 1,000 for all else.
+    pub connections_max: usize,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        let descriptors = descriptors_max().unwrap_or(20_000);
+        Self {
+            connections_max: descriptors.saturating_sub(DESCRIPTORS_KEPT).max(100),
+        }
+    }
+}
+
+/// The soft limit of descriptors of this process (Linux, proc(5)).
+fn descriptors_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// What a device says. It waits, and is acknowledged, for `done`; at most ten seconds.
+#[derive(Debug)]
+pub struct Uplink {
+    pub app: AppId,
+    pub device: DeviceId,
+    pub done: oneshot::Sender<UplinkEnd>,
+    /// JSON, at most 16 KiB.
+    pub payload: Bytes,
+    pub platform: Platform,
+    pub topic: UplinkTopic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UplinkTopic {
+    /// What became of messages.
+    Event,
+    /// Changes to the device's record.
+    Profile,
+}
+
+/// What became of what a device said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UplinkEnd {
+    /// It is durable.
+    Done,
+    /// It makes no sense, and would not the next time.
+    Invalid(String),
+    /// It could not be taken now: the device is asked to come again.
+    Later,
+}
+
+/// A running link. Clones are the same link.
+#[derive(Clone)]
+pub struct Link {
+    addr: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Where connections' acknowledgements go; none once drained.
+    acks: Mutex<Option<mpsc::Sender<Ack>>>,
+    connected: AtomicUsize,
+    /// Devices that are being let in.
+    logins: Semaphore,
+    /// Apps whose log has grown since the router looked.
+    news: Mutex<HashSet<AppId>>,
+    news_came: Notify,
+    rooms: Mutex<HashMap<AppId, Arc<Room>>>,
+    stop: watch::Sender<bool>,
+    store: Arc<Store>,
+    tasks: Mutex<Option<Tasks>>,
+    uplinks: mpsc::Sender<Uplink>,
+}
+
+struct Tasks {
+    accept: JoinHandle<JoinSet<()>>,
+    remember: JoinHandle<()>,
+    route: JoinHandle<()>,
+}
+
+impl Link {
+    /// Listens on `addr` and serves whoever comes. What devices say goes to `uplinks`.
+    pub async fn bind(
+        addr: SocketAddr,
+        store: Arc<Store>,
+        config: LinkConfig,
+        uplinks: mpsc::Sender<Uplink>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let (acks, acked) = mpsc::channel(ACKS_MAX);
+        let inner = Arc::new(Inner {
+            acks: Mutex::new(Some(acks)),
+            connected: AtomicUsize::new(0),
+            logins: Semaphore::new(LOGINS_MAX),
+            news: Mutex::default(),
+            news_came: Notify::new(),
+            rooms: Mutex::default(),
+            stop: watch::Sender::new(false),
+            store: Arc::clone(&store),
+            tasks: Mutex::default(),
+            uplinks,
+        });
+        info!(
+            connections_max = config.connections_max,
+            "the link takes connections on {addr}"
+        );
+        let tasks = Tasks {
+            accept: tokio::spawn(accept(Arc::clone(&inner), listener, config.connections_max)),
+            remember: tokio::spawn(acks::remember(store, acked)),
+            route: tokio::spawn(route(Arc::clone(&inner))),
+        };
+        *lock(&inner.tasks) = Some(tasks);
+        Ok(Self { addr, inner })
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Devices that are connected.
+    pub fn connected(&self) -> usize {
+        self.inner.connected.load(Ordering::Relaxed)
+    }
+
+    /// Tells an app's connected devices that its log has grown. The message must be committed.
+    pub fn route_log(&self, app: AppId) {
+        lock(&self.inner.news).insert(app);
+        self.inner.news_came.notify_one();
+    }
+
+    /// Tells those of `devices` that are connected of something in their inboxes. It must be committed.
+    pub fn route_inbox(&self, app: AppId, devices: &[DeviceId]) {
+        if let Some(room) = self.inner.known_room(app) {
+            for device in devices {
+                room.signal(*device, Signals::INBOX);
+            }
+        }
+    }
+
+    /// Has a device's record read again: its alias, tags or channels have changed.
+    pub fn refresh(&self, app: AppId, device: DeviceId) {
+        if let Some(room) = self.inner.known_room(app) {
+            room.signal(device, Signals::REFRESH);
+        }
+    }
+
+    /// Closes the connection of a device that was forgotten.
+    pub fn close(&self, app: AppId, device: DeviceId) {
+        if let Some(room) = self.inner.known_room(app) {
+            room.signal(device, Signals::FORGOTTEN);
+        }
+    }
+
+    /// Closes the connections of an app that was forgotten.
+    pub fn close_app(&self, app: AppId) {
+        if let Some(room) = lock(&self.inner.rooms).remove(&app) {
+            room.signal_all(Signals::FORGOTTEN);
+        }
+    }
+
+    /// Takes no more connections, says goodbye to those that are there, spread over half of `grace` so that not all come
+    /// back at one moment, and cuts what is left after it. Then the last acknowledgements are remembered.
+    pub async fn drain(&self, grace: Duration) {
+        let Some(Tasks {
+            accept,
+            remember,
+            route,
+        }) = lock(&self.inner.tasks).take()
+        else {
+            return;
+        };
+        let deadline = Instant::now() + grace;
+        self.inner.stop.send_replace(true);
+        route.abort();
+        let mut connections = accept.await.unwrap_or_else(|panic| {
+            error!(%panic, "the link's listener ended in a panic");
+            JoinSet::new()
+        });
+        let rooms: Vec<_> = lock(&self.inner.rooms).values().cloned().collect();
+        let handles: Vec<_> = rooms.iter().flat_map(|room| room.handles()).collect();
+        let rounds = (grace.as_millis() / 2 / GOODBYE_EVERY.as_millis()).max(1);
+        let at_once = (handles.len() / usize::try_from(rounds).unwrap_or(1)).max(GOODBYES_MIN);
+        for some in handles.chunks(at_once) {
+            some.iter()
+                .for_each(|handle| handle.signal(Signals::GOODBYE));
+            if some.len() == at_once {
+                sleep(GOODBYE_EVERY).await;
+            }
+        }
+        // Whoever has not yet been let in is not owed a goodbye.
+        let all =
+            async { while self.connected() > 0 && connections.join_next().await.is_some() {} };
+        if timeout_at(deadline, all).await.is_err() {
+            warn!(
+                connections = connections.len(),
+                "cut connections that did not end in time"
+            );
+        }
+        connections.shutdown().await;
+        drop(lock(&self.inner.acks).take());
+        if let Err(panic) = remember.await {
+            error!(%panic, "acknowledgements were lost in a panic");
+        }
+    }
+}
+
+impl Inner {
+    fn count(&self, change: isize) {
+        self.connected
+            .fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    fn known_room(&self, app: AppId) -> Option<Arc<Room>> {
+        lock(&self.rooms).get(&app).cloned()
+    }
+
+    /// An app's room. It stays, empty or not: there are as many as apps that were ever connected to.
+    fn room(&self, app: AppId) -> Arc<Room> {
+        Arc::clone(
+            lock(&self.rooms)
+                .entry(app)
+                .or_insert_with(|| Arc::new(Room::new(app))),
+        )
+    }
+}
+
+/// Takes connections, each into a task of its own, until told to stop; then hands the tasks over.
+async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
+    let mut stop = inner.stop.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return connections,
+            Some(ended) = connections.join_next() => {
+                if let Err(panic) = ended {
+                    error!(%panic, "a connection of the link ended in a panic");
+                }
+                continue;
+            }
+            accepted = listener.accept(), if connections.len() < connections_max => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                // Only fails on a socket that is dead already.
+                let _ = socket.set_nodelay(true);
+                if let Some(acks) = lock(&inner.acks).clone() {
+                    connections.spawn(connection::serve(Arc::clone(&inner), acks, socket));
+                }
+            }
+            Err(error) => {
+                warn!(%error, "the link took no connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Brings each app's tail up to date before its devices are told of news: one read for all of them.
+async fn route(inner: Arc<Inner>) {
+    loop {
+        inner.news_came.notified().await;
+        let apps = std::mem::take(&mut *lock(&inner.news));
+        for app in apps {
+            // Also when nobody is there: whoever comes next reads the tail, and must not find a gap in it.
+            let Some(room) = inner.known_room(app) else {
+                continue;
+            };
+            match room.extend_tail(&inner.store).await {
+                Ok(()) => room.signal_all(Signals::LOG),
+                Err(error) => {
+                    error!(%error, "the link cannot read the log");
+                    lock(&inner.news).insert(app);
+                    inner.news_came.notify_one();
+                    sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+}

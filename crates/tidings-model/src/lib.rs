@@ -17,6 +17,8 @@ pub use device::{Alias, Tag};
 pub use id::{AppId, AppKey, DeviceId, IdClock, MsgId, delivery_id};
 pub use outcome::{Outcome, Reason};
 pub use provider::{Environment, Platform, PlatformSet, Provider, ProviderSet};
-pub use push::{CustomMessage, IosNotification, Message, Notification, Parts, Push, PushOptions};
+pub use push::{
+    CustomMessage, IosNotification, Message, Notification, Parts, Push, PushOptions, Reach,
+};
 pub use secret::{Secret, SecretHash};
 pub use time::UnixMillis;

@@ -126,9 +126,14 @@ impl PlatformSet {
         self.0 & (1 << platform as u8) != 0
     }
 
-    /// The set as the store keeps it: one bit a platform.
-    pub fn bits(self) -> u8 {
-        self.0
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Platform> {
+        Platform::ALL
+            .into_iter()
+            .filter(move |platform| self.contains(*platform))
     }
 }
 

@@ -148,6 +148,41 @@ impl Push {
     }
 }
 
+/// The devices for which [`Push::parts`] is not empty, said in a way that a registry can search by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub platforms: PlatformSet,
+    /// Not those that also have a channel of this provider.
+    pub without: Option<Provider>,
+}
+
+impl Push {
+    /// Whom anything of this push reaches by `provider`; none when nobody.
+    pub fn reach(&self, provider: Provider) -> Option<Reach> {
+        let shown = |platform: &Platform| {
+            self.notification
+                .as_ref()
+                .is_some_and(|notification| notification.is_for(*platform))
+        };
+        let shown: PlatformSet = self.platforms.iter().filter(shown).collect();
+        let reach = match provider {
+            Provider::Apns => Reach {
+                platforms: shown,
+                without: None,
+            },
+            Provider::Link if self.message.is_some() => Reach {
+                platforms: self.platforms,
+                without: None,
+            },
+            Provider::Link => Reach {
+                platforms: shown,
+                without: Some(Provider::Apns),
+            },
+        };
+        (!reach.platforms.is_empty()).then_some(reach)
+    }
+}
+
 impl Notification {
     /// Whether there is something for this platform: a section of its own, or the text for all.
     pub fn is_for(&self, platform: Platform) -> bool {
@@ -246,6 +281,65 @@ mod tests {
             both.parts(Platform::Android, link, Provider::Apns)
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn reach_says_the_same_as_parts() {
+        let text = Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        };
+        let ios = Notification {
+            ios: Some(IosNotification::default()),
+            ..Notification::default()
+        };
+        let message = CustomMessage {
+            content_type: None,
+            extras: Map::new(),
+            msg_content: "x".into(),
+            title: None,
+        };
+        let sets = [
+            vec![],
+            vec![Provider::Apns],
+            vec![Provider::Link],
+            vec![Provider::Apns, Provider::Link],
+        ];
+        for notification in [None, Some(text), Some(ios)] {
+            for message in [None, Some(message.clone())] {
+                for platforms in [
+                    PlatformSet::ALL,
+                    [Platform::Android, Platform::Ios].into_iter().collect(),
+                ] {
+                    let push = Push {
+                        platforms,
+                        ..push(notification.clone(), message.clone())
+                    };
+                    for provider in Provider::ALL {
+                        let reach = push.reach(provider);
+                        for (platform, set) in Platform::ALL
+                            .iter()
+                            .flat_map(|p| sets.iter().map(move |s| (*p, s)))
+                        {
+                            let set: ProviderSet = set.iter().copied().collect();
+                            let reached = set.contains(provider)
+                                && reach.is_some_and(|reach| {
+                                    reach.platforms.contains(platform)
+                                        && !reach
+                                            .without
+                                            .is_some_and(|without| set.contains(without))
+                                });
+                            let parts = push.parts(platform, set, provider);
+                            assert_eq!(
+                                reached,
+                                !parts.is_empty(),
+                                "{push:?} {platform} {set:?} {provider}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

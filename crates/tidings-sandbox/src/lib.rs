@@ -1,1 +1,31 @@
-//! Simulated push providers that speak the real wire protocols.
+//! Simulated push providers that speak the real wire protocols, for development and tests without an account.
+//!
+//! [`Sandbox::start`] serves them; [`control_router`] tells what was delivered and makes trouble on request. Every
+//! request is checked as the provider checks it. Nothing here is shared with the senders of Tidings, so that both
+//! cannot be wrong in the same way.
+//!
+//! State is in memory and ends with the process.
+
+mod apns;
+mod authority;
+mod clock;
+mod control;
+mod credentials;
+mod deliveries;
+mod device_token;
+mod faults;
+mod limits;
+mod phones;
+mod provider;
+mod sandbox;
+mod state;
+mod tls;
+
+pub use control::control_router;
+pub use credentials::{ApnsCredentials, Credentials};
+pub use deliveries::{Deliveries, Delivery, DeliveryPage, DeliveryQuery};
+pub use device_token::{BadDeviceToken, DeviceToken};
+pub use faults::{Action, Fault, FaultBody, FaultError, Faults};
+pub use phones::{Phone, Phones, TooManyPhones};
+pub use provider::{Provider, UnknownProvider};
+pub use sandbox::{Sandbox, SandboxConfig};

@@ -1,1 +1,139 @@
-//! The only SQL: registry, message log, pages, ledger, sealed credentials.
+//! The only SQL: the registry, the message log, pages, the ledger, and sealed credentials, on embedded SQLite.
+//!
+//! What a caller awaited is durable (write-ahead log, `synchronous=FULL`, group commit). All times and ids come from the
+//! writer, in the order of its commits.
+
+mod apps;
+mod audience;
+mod codes;
+mod credentials;
+mod detail;
+mod devices;
+mod engine;
+mod inbox;
+mod ledger;
+pub mod limits;
+mod messages;
+mod pages;
+mod retention;
+mod schema;
+mod seal;
+mod trace;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use thiserror::Error;
+use tidings_model::IdClock;
+
+pub use apps::App;
+pub use audience::{Scope, Target};
+pub use credentials::{CredentialRecord, CredentialSlot};
+pub use detail::{Answer, Ending};
+pub use devices::{
+    ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered, TagChange,
+};
+pub use inbox::{Ack, AckKind};
+pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};
+pub use messages::{Accepted, OpenTask};
+pub use pages::{NewPage, Page, PageKey, Removal};
+pub use retention::Purged;
+pub use seal::{SealError, SealKey};
+pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};
+
+use crate::engine::{Engine, WriteTx, connect};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("the store is shut down")]
+    Closed,
+    #[error("the commit that this belonged to failed: {0}")]
+    Commit(Arc<str>),
+    #[error("the data directory is in use by another process")]
+    InUse,
+    #[error("the data directory cannot be used")]
+    Io(#[source] std::io::Error),
+    #[error(
+        "the database has schema {found}, this program knows up to {known}: start the newer program"
+    )]
+    NewerSchema { found: usize, known: usize },
+    #[error("a credential cannot be opened")]
+    Seal(#[from] SealError),
+    #[error("the database said no")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("a stored value cannot be read: {0}")]
+    Stored(String),
+}
+
+impl StoreError {
+    /// The same failure, told to another caller of the same group.
+    fn again(&self) -> Self {
+        Self::Commit(self.to_string().into())
+    }
+}
+
+/// Everything that Tidings remembers. Cheap to share behind an `Arc`; dropping it finishes what is queued.
+pub struct Store {
+    engine: Engine,
+    seal: SealKey,
+    /// Held for as long as the store is open: leases can only be left over from a dead process.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it when there is none.
+    ///
+    /// Fails with [`StoreError::InUse`] while another process has it open.
+    pub fn open(dir: &Path, seal: SealKey) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(StoreError::Io)?;
+        let lock_file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("lock"));
+        let lock = lock_file.map_err(StoreError::Io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+            Err(TryLockError::Error(error)) => return Err(StoreError::Io(error)),
+        }
+        let path = dir.join("tidings.db");
+        let mut sql = connect(&path, false)?;
+        schema::migrate(&mut sql)?;
+        let ids = IdClock::after(greatest_id(&sql)?);
+        drop(sql);
+        Ok(Self {
+            engine: Engine::start(&path, ids)?,
+            seal,
+            _lock: lock,
+        })
+    }
+}
+
+/// The greatest id that any message or device has.
+fn greatest_id(sql: &Connection) -> Result<i64, StoreError> {
+    let message: Option<i64> =
+        sql.query_row("SELECT max(id) FROM messages", [], |row| row.get(0))?;
+    let mut greatest = message.unwrap_or(0);
+    let mut apps = sql.prepare("SELECT id FROM apps")?;
+    for app in apps.query_map([], |row| row.get::<_, i64>(0))? {
+        let last = "SELECT id FROM devices WHERE app = ?1 ORDER BY id DESC LIMIT 1";
+        let device: Option<i64> = sql
+            .query_row(last, params![app?], |row| row.get(0))
+            .optional()?;
+        greatest = greatest.max(device.unwrap_or(0));
+    }
+    Ok(greatest)
+}
+
+/// A stored JSON text as the value that it was.
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Stored(error.to_string()))
+}
+
+/// A value as the JSON text under which it is stored.
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Stored(error.to_string()))
+}

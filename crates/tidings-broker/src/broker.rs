@@ -1,0 +1,173 @@
+//! The broker: takes deliveries, keeps the client busy with them, and tells what became of each.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidings_providers::apns::{self, Client, ConfigError};
+
+use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
+use crate::lane::Status;
+use crate::shared::Shared;
+use crate::task;
+
+/// Takes deliveries for one provider. Dropping it lets it finish what it has.
+pub struct Broker<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// What became of the deliveries: each of them once. When it is dropped, the broker goes on, and nobody is told.
+pub struct Events<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: Send + 'static> Broker<T> {
+    /// Starts on the current tokio runtime. Nothing is connected until the first delivery is queued.
+    pub fn start(
+        apns: apns::Config,
+        config: BrokerConfig,
+    ) -> Result<(Self, Events<T>), ConfigError> {
+        let (client, answers) = Client::start(apns)?;
+        let shared = Arc::new(Shared::new(&config));
+        tokio::spawn(task::run(Arc::clone(&shared), client, answers));
+        let events = Events {
+            shared: Arc::clone(&shared),
+        };
+        Ok((Self { shared }, events))
+    }
+
+    /// Queues `delivery` if there is room.
+    pub fn try_queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+        let mut state = self.shared.lock();
+        if state.stopping {
+            return Err(QueueError::Stopped(delivery));
+        }
+        if state.room() == 0 {
+            return Err(QueueError::Full(delivery));
+        }
+        state.queue(std::iter::once(delivery));
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Queues `delivery` when there is room; somebody has to fetch events meanwhile. Not cancel safe: a delivery whose
+    /// queueing is cancelled is dropped.
+    pub async fn queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+        let mut one = vec![delivery];
+        let queued = self.queue_many(&mut one).await;
+        match (queued, one.pop()) {
+            (Err(Stopped), Some(back)) => Err(QueueError::Stopped(back)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues all `deliveries` in order, as room comes free. Cancel safe: those that are not queued stay in `deliveries`,
+    /// also when the broker is stopped.
+    pub async fn queue_many(&self, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Stopped> {
+        while !deliveries.is_empty() {
+            let room = self.shared.room.notified();
+            {
+                let mut state = self.shared.lock();
+                if state.stopping {
+                    return Err(Stopped);
+                }
+                let count = state.room().min(deliveries.len());
+                state.queue(deliveries.drain(..count));
+            }
+            self.shared.work.notify_one();
+            if !deliveries.is_empty() {
+                room.await;
+            }
+        }
+        // Another may be waiting for the rest of the room.
+        self.shared.room.notify_one();
+        Ok(())
+    }
+
+    /// Connections at most from now on.
+    pub fn set_scale(&self, connections_max: usize) {
+        self.shared.lock().connections_max = Some(connections_max);
+        self.shared.work.notify_one();
+    }
+
+    /// Goes on with another credential or another way to reach the provider. Nothing is lost: what has left is waited for
+    /// on the old connections, all else goes to the new ones, and a parked broker resumes.
+    pub fn replace(&self, apns: apns::Config) -> Result<(), ConfigError> {
+        let replacement = Client::start(apns)?;
+        self.shared.lock().replacement = Some(replacement);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    pub fn status(&self) -> Status {
+        self.shared.lock().lane.status()
+    }
+
+    /// Takes no more deliveries and settles those it has, by the deadline: what is not answered `within` that time comes
+    /// out as [`Failure::NotSent`] or [`Failure::Unanswered`], and so does at once what waits behind a rejected credential.
+    /// When this returns, all settlements lie ready in [`Events`].
+    pub async fn stop(&self, within: Duration) -> StopReport {
+        let by = Instant::now().checked_add(within);
+        {
+            let mut state = self.shared.lock();
+            state.stopping = true;
+            state.stop_by = [state.stop_by, by].into_iter().flatten().min();
+        }
+        self.shared.work.notify_one();
+        self.shared.room.notify_waiters();
+        loop {
+            let ended = self.shared.ended.notified();
+            {
+                let state = self.shared.lock();
+                if state.ended {
+                    return StopReport {
+                        undelivered: state.lane.cut_short(),
+                        in_time: state.in_time,
+                    };
+                }
+            }
+            ended.await;
+        }
+    }
+}
+
+impl<T> Drop for Broker<T> {
+    fn drop(&mut self) {
+        self.shared.lock().stopping = true;
+        self.shared.work.notify_one();
+    }
+}
+
+impl<T> Events<T> {
+    /// Waits for settlements and fetches up to `max` of them into `into`. Zero says that the broker has stopped and all
+    /// has been fetched. Cancel safe.
+    pub async fn recv_many(&mut self, into: &mut Vec<Settled<T>>, max: usize) -> usize {
+        loop {
+            let settled = self.shared.settled.notified();
+            let (count, ended) = {
+                let mut state = self.shared.lock();
+                let before = into.len();
+                into.extend(state.lane.fetch(max).map(Settled::from));
+                (into.len() - before, state.ended)
+            };
+            if count > 0 {
+                self.shared.room.notify_one();
+                return count;
+            }
+            if ended {
+                return 0;
+            }
+            settled.await;
+        }
+    }
+}
+
+impl<T> Drop for Events<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.deaf = true;
+        state.discard_unheard();
+        drop(state);
+        self.shared.room.notify_one();
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes into a broker and what comes out.
+
+use std::sync::Arc;
+
+use tidings_model::UnixMillis;
+use tidings_providers::apns::{self, Notification};
+use uuid::Uuid;
+
+use crate::lane::{Failure, Settlement};
+use crate::retry::RetryPolicy;
+
+/// How a broker behaves. [`BrokerConfig::default`] gives the values named here.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Deliveries that the broker holds at most, from being queued until what became of them is fetched; 10,000. Each
+    /// takes about 200 bytes beside what its token and tag point to.
+    pub queue: usize,
+    /// Whether a rejected credential parks the broker until [`Broker::replace`], with nothing lost; else it fails each
+    /// delivery. Yes.
+    pub park: bool,
+    pub retry: RetryPolicy,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            queue: 10_000,
+            park: true,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// One notification for one device.
+#[derive(Clone, Debug)]
+pub struct Delivery<T = ()> {
+    pub notification: Arc<Notification>,
+    /// The device token in hexadecimal.
+    pub token: Box<str>,
+    /// Goes to the provider with each attempt (`apns-id`).
+    pub id: Uuid,
+    /// After this it is not sent any more.
+    pub expires: Option<UnixMillis>,
+    /// The caller's own; comes back in [`Settled`].
+    pub tag: T,
+}
+
+impl Delivery {
+    /// With a random id, and without an end.
+    pub fn new(notification: Arc<Notification>, token: impl Into<Box<str>>) -> Self {
+        Self {
+            notification,
+            token: token.into(),
+            id: Uuid::new_v4(),
+            expires: None,
+            tag: (),
+        }
+    }
+}
+
+/// What became of a delivery.
+#[derive(Debug)]
+pub struct Settled<T = ()> {
+    pub notification: Arc<Notification>,
+    pub token: Box<str>,
+    pub id: Uuid,
+    pub tag: T,
+    /// Accepted by the provider, or why not.
+    pub result: Result<(), Failure>,
+    /// Attempts that left.
+    pub attempts: u32,
+}
+
+/// The broker was stopped: it takes nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker was stopped")]
+pub struct Stopped;
+
+/// A delivery that was not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError<T> {
+    #[error("the queue is full")]
+    Full(Delivery<T>),
+    #[error("the broker was stopped")]
+    Stopped(Delivery<T>),
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Deliveries that the stop cut short: they come out as [`Failure::NotSent`] or [`Failure::Unanswered`].
+    pub undelivered: usize,
+    /// Whether all was settled before the deadline.
+    pub in_time: bool,
+}
+
+impl<T> From<Settlement<apns::Delivery<T>>> for Settled<T> {
+    fn from(settlement: Settlement<apns::Delivery<T>>) -> Self {
+        let delivery = settlement.delivery;
+        Self {
+            notification: delivery.notification,
+            token: delivery.token,
+            id: delivery.id,
+            tag: delivery.tag,
+            result: settlement.result,
+            attempts: settlement.attempts,
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! A lane: what becomes of each delivery to one provider, without a clock, a socket or a task.
+//!
+//! A delivery is ready, waiting for its next try, in flight, or settled. The lane hands out ready ones ([`Lane::next`]),
+//! is told what came of each ([`Lane::apply`]), and settles every one of them once. A delivery that the provider does not
+//! want now waits alone; when many in a row fare so, the lane pauses. A credential that is rejected parks the lane until
+//! it is replaced, and what was refused for its sake is ready again.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tidings_model::{Outcome, Reason};
+use tidings_providers::jitter::{Jitter, doubled};
+use tidings_providers::{Attempt, Cause};
+
+use crate::retry::{Progress, RetryPolicy};
+
+/// Failures in a row after which the lane pauses: more than one delivery's bad luck, fewer than one page.
+const FAILURES_IN_A_ROW: u32 = 16;
+/// The ceiling of the first pause and the highest one.
+const PAUSE_BASE: Duration = Duration::from_millis(100);
+const PAUSE_CAP: Duration = Duration::from_secs(5);
+/// Between two looks for deliveries whose time is over.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// A delivery and what it has behind it.
+#[derive(Debug)]
+pub struct Item<D> {
+    pub delivery: D,
+    pub progress: Progress,
+}
+
+/// Why a delivery was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// Its time was over before the provider took it. `last` is the provider's last word on it.
+    #[error("it expired{}", last.as_ref().map(|word| format!("; the last answer was {word}")).unwrap_or_default())]
+    Expired { last: Option<Reason> },
+    /// The provider wanted it later, time and again.
+    #[error("given up after too many answers of {}", word(.0))]
+    GivenUp(Outcome),
+    /// It never left.
+    #[error("not sent: {0}")]
+    NotSent(Cause),
+    /// The provider refused it, or its address, or the credential.
+    #[error("refused: {}", word(.0))]
+    Refused(Outcome),
+    /// It left, and whether the provider took it is not known.
+    #[error("sent, but not answered: {0}")]
+    Unanswered(Cause),
+}
+
+fn word(outcome: &Outcome) -> &str {
+    outcome.reason().map_or("Accepted", Reason::as_str)
+}
+
+impl Failure {
+    /// The provider's own word, if it said one.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Expired { last } => last.as_ref(),
+            Self::GivenUp(outcome) | Self::Refused(outcome) => outcome.reason(),
+            Self::NotSent(_) | Self::Unanswered(_) => None,
+        }
+    }
+}
+
+/// The end of a delivery.
+#[derive(Debug)]
+pub struct Settlement<D> {
+    pub delivery: D,
+    pub result: Result<(), Failure>,
+    /// Attempts that left.
+    pub attempts: u32,
+}
+
+/// What is where in a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub in_flight: usize,
+    /// Why nothing is sent: the reason for which the provider rejects the credential.
+    pub parked: Option<Reason>,
+    /// Ready to be sent.
+    pub queued: usize,
+    /// Settled, and not yet fetched.
+    pub settled: usize,
+    /// Why the last attempt had no answer; none once the provider has answered again.
+    pub trouble: Option<Cause>,
+    /// Waiting for their next try.
+    pub waiting: usize,
+}
+
+struct Waiting<D> {
+    due: Instant,
+    /// Keeps those that are due together in order.
+    order: u64,
+    item: Item<D>,
+}
+
+impl<D> Waiting<D> {
+    fn key(&self) -> Reverse<(Instant, u64)> {
+        Reverse((self.due, self.order))
+    }
+}
+
+impl<D> PartialEq for Waiting<D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<D> Eq for Waiting<D> {}
+
+impl<D> PartialOrd for Waiting<D> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<D> Ord for Waiting<D> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The shared back-off of a lane.
+#[derive(Default)]
+struct Pause {
+    failures: u32,
+    level: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        self.level = 0;
+    }
+
+    fn failed(&mut self, now: Instant, jitter: &mut Jitter) {
+        self.failures += 1;
+        if self.failures >= FAILURES_IN_A_ROW && !self.is_on(now) {
+            let ceiling = doubled(PAUSE_BASE, self.level, PAUSE_CAP);
+            self.until = Some(now + jitter.upper_half(ceiling));
+            self.level += 1;
+            self.failures = 0;
+        }
+    }
+
+    fn is_on(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
+}
+
+pub struct Lane<D> {
+    policy: RetryPolicy,
+    /// Whether a rejected credential parks the lane; else it fails the delivery.
+    parks: bool,
+    jitter: Jitter,
+    ready: VecDeque<Item<D>>,
+    waiting: BinaryHeap<Waiting<D>>,
+    waited: u64,
+    in_flight: usize,
+    settled: VecDeque<Settlement<D>>,
+    parked: Option<Reason>,
+    pause: Pause,
+    trouble: Option<Cause>,
+    /// When to look for deliveries whose time is over.
+    sweep_at: Option<Instant>,
+    swept_at: Option<Instant>,
+    /// Nothing is tried again.
+    closed: bool,
+    /// How many that was the end of.
+    cut_short: usize,
+}
+
+impl<D> Lane<D> {
+    pub fn new(policy: RetryPolicy, parks: bool, jitter: Jitter) -> Self {
+        Self {
+            policy,
+            parks,
+            jitter,
+            ready: VecDeque::new(),
+            waiting: BinaryHeap::new(),
+            waited: 0,
+            in_flight: 0,
+            settled: VecDeque::new(),
+            parked: None,
+            pause: Pause::default(),
+            trouble: None,
+            sweep_at: None,
+            swept_at: None,
+            closed: false,
+            cut_short: 0,
+        }
+    }
+
+    /// All that the lane holds, settled and not yet fetched included.
+    pub fn len(&self) -> usize {
+        self.unsettled() + self.settled.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is still to be settled.
+    pub fn unsettled(&self) -> usize {
+        self.ready.len() + self.waiting.len() + self.in_flight
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// Deliveries that found their end because the lane was closed.
+    pub fn cut_short(&self) -> usize {
+        self.cut_short
+    }
+
+    pub fn status(&self) -> Status {
+        Status {
+            in_flight: self.in_flight,
+            parked: self.parked.clone(),
+            queued: self.ready.len(),
+            settled: self.settled.len(),
+            trouble: self.trouble.clone(),
+            waiting: self.waiting.len(),
+        }
+    }
+
+    /// Takes a delivery that nobody wants any more after `expires`.
+    pub fn queue(&mut self, delivery: D, expires: Option<Instant>) {
+        if let Some(expires) = expires {
+            self.sweep_by(expires);
+        }
+        let progress = Progress {
+            expires,
+            ..Progress::default()
+        };
+        self.ready.push_back(Item { delivery, progress });
+    }
+
+    /// The next delivery to be sent at `now`, if there is one; it is in flight until [`Lane::apply`].
+    pub fn next(&mut self, now: Instant) -> Option<Item<D>> {
+        if self.parked.is_some() || self.pause.is_on(now) {
+            return None;
+        }
+        while let Some(item) = self.ready.pop_front() {
+            if !item.progress.is_expired(now) {
+                self.in_flight += 1;
+                return Some(item);
+            }
+            self.expire(item);
+        }
+        None
+    }
+
+    /// What came of a delivery that was in flight.
+    pub fn apply(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
+        self.in_flight -= 1;
+        match attempt {
+            Attempt::Answered(outcome) => {
+                self.trouble = None;
+                self.answered(now, item, outcome);
+            }
+            Attempt::NotSent(cause) => self.unsent(now, item, cause),
+            Attempt::Unanswered(cause) => self.unanswered(now, item, cause),
+        }
+    }
+
+    /// As [`Lane::apply`], for an attempt with a credential that has been replaced meanwhile: that this one is rejected
+    /// says nothing about the new one.
+    pub fn apply_outdated(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
+        match attempt {
+            Attempt::Answered(Outcome::CredentialRejected { .. })
+            | Attempt::NotSent(Cause::Shutdown)
+                if !self.closed =>
+            {
+                self.in_flight -= 1;
+                self.put_back(item);
+            }
+            attempt => self.apply(now, item, attempt),
+        }
+    }
+
+    fn answered(&mut self, now: Instant, mut item: Item<D>, outcome: Outcome) {
+        match &outcome {
+            Outcome::Accepted => {
+                self.pause.succeeded();
+                self.settle(item, Ok(()), 1);
+            }
+            Outcome::PayloadRejected { .. } | Outcome::Unregistered { .. } => {
+                self.pause.succeeded();
+                self.settle(item, Err(Failure::Refused(outcome)), 1);
+            }
+            Outcome::CredentialRejected { reason } => {
+                if !self.parks || self.closed {
+                    return self.settle(item, Err(Failure::Refused(outcome)), 1);
+                }
+                item.progress.last = Some(reason.clone());
+                self.parked.get_or_insert_with(|| reason.clone());
+                self.put_back(item);
+            }
+            Outcome::Retry { .. } | Outcome::Throttled { .. } => {
+                if matches!(outcome, Outcome::Retry { .. }) {
+                    self.pause.failed(now, &mut self.jitter);
+                }
+                let progress = &mut item.progress;
+                let wait = self
+                    .policy
+                    .after_answer(progress, &outcome, &mut self.jitter);
+                match wait {
+                    Some(wait) if !self.closed => self.wait(now, wait, item),
+                    _ => self.settle(item, Err(Failure::GivenUp(outcome)), 0),
+                }
+            }
+        }
+    }
+
+    fn unsent(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
+        if self.closed {
+            return self.stop(item, cause);
+        }
+        self.pause.failed(now, &mut self.jitter);
+        self.trouble = Some(cause);
+        let progress = &mut item.progress;
+        let wait = self.policy.after_unsent(progress, &mut self.jitter);
+        // It costs nobody anything to wait until the very end.
+        let wait = match progress.expires {
+            Some(expires) => wait.min(expires.saturating_duration_since(now)),
+            None => wait,
+        };
+        self.put_off(now + wait, item);
+    }
+
+    fn unanswered(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
+        self.pause.failed(now, &mut self.jitter);
+        self.trouble = Some(cause.clone());
+        let progress = &mut item.progress;
+        let wait = self.policy.after_silence(progress, &mut self.jitter);
+        match wait {
+            Some(wait) if !self.closed => self.wait(now, wait, item),
+            _ => self.settle(item, Err(Failure::Unanswered(cause)), 0),
+        }
+    }
+
+    /// Tries again after `wait`, if the delivery is still wanted then.
+    fn wait(&mut self, now: Instant, wait: Duration, item: Item<D>) {
+        let due = now + wait;
+        if item.progress.is_expired(due) {
+            self.expire(item);
+        } else {
+            self.put_off(due, item);
+        }
+    }
+
+    /// Ready again, before the others.
+    fn put_back(&mut self, item: Item<D>) {
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
+        self.ready.push_front(item);
+    }
+
+    fn put_off(&mut self, due: Instant, item: Item<D>) {
+        item.progress
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
+        self.waited += 1;
+        self.waiting.push(Waiting {
+            due,
+            order: self.waited,
+            item,
+        });
+    }
+
+    fn expire(&mut self, item: Item<D>) {
+        let last = item.progress.last.clone();
+        self.settle(item, Err(Failure::Expired { last }), 0);
+    }
+
+    /// Settles what will not be tried again because the lane was closed.
+    fn stop(&mut self, item: Item<D>, cause: Cause) {
+        let failure = if item.progress.unanswered > 0 {
+            Failure::Unanswered(cause)
+        } else {
+            Failure::NotSent(cause)
+        };
+        self.settle(item, Err(failure), 0);
+    }
+
+    /// `uncounted` are attempts that are not yet in the item's progress.
+    fn settle(&mut self, item: Item<D>, result: Result<(), Failure>, uncounted: u32) {
+        let unfinished = matches!(
+            result,
+            Err(Failure::NotSent(_) | Failure::Unanswered(_) | Failure::GivenUp(_))
+        );
+        self.cut_short += usize::from(self.closed && unfinished);
+        self.settled.push_back(Settlement {
+            attempts: item.progress.attempts() + uncounted,
+            delivery: item.delivery,
+            result,
+        });
+    }
+
+    /// When [`Lane::handle_timeout`] has something to do next; [`Lane::next`] may have more to give then.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let due = self.waiting.peek().map(|waiting| waiting.due);
+        // A pause only matters to those who would go.
+        let resume = self.pause.until.filter(|_| !self.ready.is_empty());
+        [due, resume, self.sweep_at].into_iter().flatten().min()
+    }
+
+    /// Makes ready what is due at `now`, and settles what has expired.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.pause.until.is_some_and(|until| until <= now) {
+            self.pause.until = None;
+        }
+        while self.waiting.peek().is_some_and(|first| first.due <= now)
+            && let Some(waiting) = self.waiting.pop()
+        {
+            self.ready.push_back(waiting.item);
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep(now);
+        }
+    }
+
+    fn sweep_by(&mut self, expires: Instant) {
+        let soonest = self.swept_at.map(|at| at + SWEEP_EVERY);
+        let at = soonest.map_or(expires, |soonest| expires.max(soonest));
+        self.sweep_at = Some(self.sweep_at.map_or(at, |sweep| sweep.min(at)));
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.sweep_at = None;
+        self.swept_at = Some(now);
+        for item in std::mem::take(&mut self.ready) {
+            match item.progress.expires {
+                Some(expires) if expires <= now => self.expire(item),
+                expires => {
+                    expires.into_iter().for_each(|at| self.sweep_by(at));
+                    self.ready.push_back(item);
+                }
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting).into_vec() {
+            match waiting.item.progress.expires {
+                Some(expires) if expires <= now => self.expire(waiting.item),
+                expires => {
+                    expires.into_iter().for_each(|at| self.sweep_by(at));
+                    self.waiting.push(waiting);
+                }
+            }
+        }
+    }
+
+    /// The credential was replaced: a parked lane goes on.
+    pub fn unpark(&mut self) {
+        self.parked = None;
+        self.pause = Pause::default();
+    }
+
+    /// Settles all that is not in flight, and from now on all that comes back. What has been tried in vain says why.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.sweep_at = None;
+        let ready = std::mem::take(&mut self.ready).into_iter();
+        let waiting = std::mem::take(&mut self.waiting).into_vec();
+        for item in ready.chain(waiting.into_iter().map(|waiting| waiting.item)) {
+            let tried = item.progress.unsent + item.progress.unanswered > 0;
+            let trouble = self.trouble.as_ref().filter(|_| tried);
+            let cause = trouble.cloned().unwrap_or(Cause::Shutdown);
+            self.stop(item, cause);
+        }
+    }
+
+    /// Fetches up to `max` settlements, in the order in which they came about.
+    pub fn fetch(&mut self, max: usize) -> impl Iterator<Item = Settlement<D>> + '_ {
+        let count = self.settled.len().min(max);
+        self.settled.drain(..count)
+    }
+}

@@ -1,0 +1,182 @@
+//! The broker's task: from the lane to the client and back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidings_model::Reason;
+use tidings_providers::apns::{Answers, Client};
+use tidings_providers::{Attempt, Cause};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until};
+use tracing::{error, info, warn};
+
+use crate::shared::{Carried, Carrier, Shared, Started, load, unload};
+
+/// Answers taken from the client at one time.
+const ANSWERS_AT_ONCE: usize = 1024;
+/// Under load, fewer answers than this are not worth waking another thread for: some more may gather. Meanwhile the
+/// client has as many deliveries to send as it has in flight.
+const GATHERED: usize = 128;
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// A client whose credential was replaced, and the task that takes in what still comes back from it.
+type Retired<T> = (Client<Carried<T>>, JoinHandle<()>);
+
+struct Task<T> {
+    shared: Arc<Shared<T>>,
+    client: Client<Carried<T>>,
+    answers: Answers<Carried<T>>,
+    retired: Vec<Retired<T>>,
+    outgoing: VecDeque<Carrier<T>>,
+    /// Why the lane is parked, as far as it has been told.
+    parked: Option<Reason>,
+}
+
+/// What there is to wait for.
+struct Outlook {
+    timeout: Option<Instant>,
+    in_flight: usize,
+    ended: bool,
+}
+
+/// Runs until the broker was stopped, or dropped, and all is settled.
+pub(crate) async fn run<T: Send + 'static>(
+    shared: Arc<Shared<T>>,
+    client: Client<Carried<T>>,
+    answers: Answers<Carried<T>>,
+) {
+    let mut task = Task {
+        shared,
+        client,
+        answers,
+        retired: Vec::new(),
+        outgoing: VecDeque::new(),
+        parked: None,
+    };
+    let mut answered = Vec::new();
+    loop {
+        task.shared.apply(&mut answered, false);
+        let now = Instant::now();
+        let outlook = task.turn(now);
+        if outlook.ended {
+            break;
+        }
+        task.client.try_submit_many(&mut task.outgoing);
+        let until = outlook.timeout.unwrap_or(now).into();
+        // Each arm is cancel safe: answers that were not fetched stay where they are.
+        tokio::select! {
+            () = task.shared.work.notified() => {}
+            () = sleep_until(until), if outlook.timeout.is_some() => {}
+            count = task.answers.recv_many(&mut answered, ANSWERS_AT_ONCE) => {
+                if count == 0 {
+                    error!("the APNs client ended by itself, and its broker with it");
+                    break;
+                }
+                if count < GATHERED && outlook.in_flight > 4 * GATHERED {
+                    sleep(GATHERING).await;
+                    task.answers.try_recv_many(&mut answered, ANSWERS_AT_ONCE);
+                }
+            }
+        }
+    }
+    task.end().await;
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Does whatever is to be done at `now`, and fills `outgoing` for the client.
+    fn turn(&mut self, now: Instant) -> Outlook {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        if let Some(replacement) = state.replacement.take() {
+            self.replace(replacement);
+            state.lane.unpark();
+        }
+        if let Some(connections_max) = state.connections_max.take() {
+            self.client.set_connections_max(connections_max);
+        }
+        state.lane.handle_timeout(now);
+        if state.stopping {
+            let late = state.stop_by.is_some_and(|by| by <= now);
+            if late && state.in_time && state.lane.unsettled() > 0 {
+                state.in_time = false;
+                self.client.abandon();
+                self.retired.iter().for_each(|(old, _)| old.abandon());
+            }
+            // What is parked would wait in vain.
+            if late || state.lane.is_parked() {
+                state.lane.close();
+                for carrier in self.outgoing.drain(..) {
+                    let unsent = Attempt::NotSent(Cause::Shutdown);
+                    state.lane.apply(now, unload(carrier), unsent);
+                }
+            }
+        }
+        let room = self.client.room();
+        while self.outgoing.len() < room
+            && let Some(item) = state.lane.next(now)
+        {
+            self.outgoing.push_back(load(item));
+        }
+        let status = state.lane.status();
+        if self.parked != status.parked {
+            if let Some(reason) = &status.parked {
+                warn!(
+                    reason = reason.as_str(),
+                    "parked the APNs lane: the credential is rejected with {reason}"
+                );
+            }
+            self.parked = status.parked;
+        }
+        state.ended = state.stopping && state.lane.unsettled() == 0;
+        let stop_by = state.stop_by.filter(|_| state.in_time);
+        let outlook = Outlook {
+            timeout: [state.lane.poll_timeout(), stop_by]
+                .into_iter()
+                .flatten()
+                .min(),
+            in_flight: status.in_flight,
+            ended: state.ended,
+        };
+        shared.tell(state);
+        outlook
+    }
+
+    /// Goes on with another client; what has left the old one is awaited.
+    fn replace(&mut self, (client, answers): Started<T>) {
+        let old_client = std::mem::replace(&mut self.client, client);
+        let old_answers = std::mem::replace(&mut self.answers, answers);
+        old_client.retire();
+        let settling = settle_outdated(Arc::clone(&self.shared), old_answers);
+        self.retired.retain(|(_, settling)| !settling.is_finished());
+        self.retired.push((old_client, tokio::spawn(settling)));
+        info!("replaced the APNs credential; what has left is awaited on the old connections");
+    }
+
+    /// Lets everyone know that it is over, and the connections say goodbye.
+    async fn end(mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.stopping = true;
+            state.ended = true;
+            state.lane.close();
+            self.shared.tell(state);
+        }
+        self.shared.room.notify_waiters();
+        self.shared.ended.notify_waiters();
+        drop(self.client);
+        let mut none = Vec::new();
+        while self.answers.recv_many(&mut none, ANSWERS_AT_ONCE).await > 0 {
+            none.clear();
+        }
+    }
+}
+
+/// Takes in what comes back from a client that has been replaced.
+async fn settle_outdated<T>(shared: Arc<Shared<T>>, mut answers: Answers<Carried<T>>) {
+    let mut answered = Vec::new();
+    while answers.recv_many(&mut answered, ANSWERS_AT_ONCE).await > 0 {
+        shared.apply(&mut answered, true);
+        shared.work.notify_one();
+    }
+}

@@ -1,0 +1,439 @@
+//! One task owns one connection: it reads, feeds, acknowledges and says goodbye. Everyone else only signals it.
+
+use std::io;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tidings_model::{AppId, AppKey, DeviceId, MsgId, Platform, Provider, Secret, UnixMillis};
+use tidings_mqtt::server::{
+    ConnectAccepted, ConnectRefusal, ConnectRequest, DisconnectReason, Event, PublishReason,
+    PublishResult, ServerSession,
+};
+use tidings_mqtt::{DeviceTopic, PUSH_TOPIC};
+use tidings_store::{Ack, Login, StoreError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error};
+
+use crate::feed::{Feed, Next};
+use crate::limits::{READ_MAX, UPLINK_MAX, WRITE_MAX};
+use crate::room::{Handle, Room, Signals};
+use crate::window::{End, Window};
+use crate::{Inner, Uplink, UplinkEnd, UplinkTopic};
+
+/// Serves a socket until either side ends it.
+pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: TcpStream) {
+    let mut connection = Connection {
+        acks,
+        inner,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        session: ServerSession::new(std::time::Instant::now(), tidings_mqtt::Limits::default()),
+        socket,
+    };
+    let mut device = None;
+    let end = connection.exchange(&mut device).await;
+    // In this order, whatever the end was: nobody is routed here any more, then the last words are written.
+    if let Some(device) = &device {
+        device.room.leave(device.feed.device().id, &device.handle);
+        connection.inner.count(-1);
+    }
+    if let Err(error) = &end {
+        debug!(%error, "a connection of the link ended");
+    }
+    // The other side may be gone.
+    let _ = connection.flush().await;
+    let _ = timeout(WRITE_MAX, connection.socket.shutdown()).await;
+}
+
+struct Connection {
+    acks: mpsc::Sender<Ack>,
+    inner: Arc<Inner>,
+    input: BytesMut,
+    output: BytesMut,
+    session: ServerSession,
+    socket: TcpStream,
+}
+
+/// What is known once a device was let in. Boxed, since most of a connection's life is spent waiting.
+struct Present {
+    app: AppId,
+    feed: Feed,
+    handle: Arc<Handle>,
+    platform: Platform,
+    room: Arc<Room>,
+    window: Window,
+}
+
+/// Whether the exchange goes on.
+enum Step {
+    Ended,
+    GoOn,
+}
+
+impl Connection {
+    async fn exchange(&mut self, device: &mut Option<Box<Present>>) -> io::Result<()> {
+        loop {
+            let refused = self
+                .session
+                .handle_input(std::time::Instant::now(), &mut self.input)
+                .err();
+            if let Some(refused) = refused {
+                return Err(io::Error::other(refused));
+            }
+            if let Some(event) = self.session.poll_event() {
+                match self.act(device, event).await {
+                    Ok(Step::GoOn) => continue,
+                    Ok(Step::Ended) => return Ok(()),
+                    Err(error) => return Err(self.store_failed(&error)),
+                }
+            }
+            if let Some(device) = device
+                && let Err(error) = self.feed(device).await
+            {
+                return Err(self.store_failed(&error));
+            }
+            self.flush().await?;
+            if self.input.is_empty() {
+                self.input = BytesMut::new(); // An idle connection holds no buffer.
+            }
+            if matches!(self.wait(device).await?, Step::Ended) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for bytes, signals or the time, and takes in what comes.
+    async fn wait(&mut self, device: &mut Option<Box<Present>>) -> io::Result<Step> {
+        let deadline = self.session.poll_timeout();
+        let overdue = async {
+            match deadline {
+                Some(deadline) => sleep_until(Instant::from_std(deadline)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let signals = async {
+            match device {
+                Some(device) => device.handle.signals().await,
+                None => std::future::pending().await,
+            }
+        };
+        // Each arm is cancel safe: it only waits, or takes signals that are acted on below.
+        let signals = tokio::select! {
+            readable = self.socket.readable(), if self.session.wants_input() => {
+                readable?;
+                self.input.reserve(READ_MAX);
+                return match self.socket.try_read_buf(&mut self.input) {
+                    Ok(0) => Ok(Step::Ended),
+                    Ok(_) => Ok(Step::GoOn),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::GoOn),
+                    Err(error) => Err(error),
+                };
+            }
+            () = overdue => {
+                self.session.handle_timeout(std::time::Instant::now());
+                return Ok(Step::GoOn);
+            }
+            signals = signals => signals,
+        };
+        match device {
+            Some(device) => self
+                .heed(device, signals)
+                .await
+                .map_err(|error| self.store_failed(&error)),
+            None => Ok(Step::GoOn),
+        }
+    }
+
+    async fn heed(&mut self, device: &mut Present, signals: Signals) -> Result<Step, StoreError> {
+        let goodbyes = [
+            (Signals::TAKEN_OVER, DisconnectReason::SessionTakenOver),
+            (Signals::FORGOTTEN, DisconnectReason::AdministrativeAction),
+            (Signals::GOODBYE, DisconnectReason::ServerShuttingDown),
+        ];
+        if let Some((_, reason)) = goodbyes
+            .into_iter()
+            .find(|(signal, _)| signals.has(*signal))
+        {
+            self.session.disconnect(reason);
+            return Ok(Step::Ended);
+        }
+        if signals.has(Signals::REFRESH) {
+            let login = self
+                .inner
+                .store
+                .login(device.app, device.feed.device().id)
+                .await?;
+            match login.filter(is_on_link) {
+                Some(login) => device.feed.set_device(login.device),
+                None => {
+                    self.session.disconnect(DisconnectReason::NotAuthorized);
+                    return Ok(Step::Ended);
+                }
+            }
+        }
+        if signals.has(Signals::LOG) {
+            device.feed.log_news();
+        }
+        if signals.has(Signals::INBOX) {
+            device.feed.inbox_news();
+        }
+        Ok(Step::GoOn)
+    }
+
+    /// Acts on what the session says.
+    async fn act(
+        &mut self,
+        device: &mut Option<Box<Present>>,
+        event: Event,
+    ) -> Result<Step, StoreError> {
+        match (event, device) {
+            (Event::Connect(request), device) => {
+                match self.let_in(&request).await {
+                    Ok(present) => *device = Some(Box::new(present)),
+                    Err(Refused::Store(error)) => {
+                        self.session.reject(ConnectRefusal::ServerUnavailable);
+                        return Err(error);
+                    }
+                    Err(Refused::Told(refusal)) => {
+                        self.session.reject(refusal);
+                        return Ok(Step::Ended);
+                    }
+                }
+                Ok(Step::GoOn)
+            }
+            (Event::Acked { tag, code }, Some(device)) => {
+                let end = if code < 0x80 {
+                    End::Delivered
+                } else {
+                    End::Dropped
+                };
+                device.window.end(MsgId(tag.cast_signed()), end);
+                self.remember(device).await;
+                Ok(Step::GoOn)
+            }
+            (
+                Event::Publish {
+                    topic,
+                    payload,
+                    packet_id,
+                },
+                Some(device),
+            ) => Ok(self.pass_up(device, topic, payload, packet_id).await),
+            (Event::Closed(why), _) => {
+                debug!(?why, "a connection of the link was closed");
+                Ok(Step::Ended)
+            }
+            // The session gives neither before a device was let in.
+            (Event::Acked { .. } | Event::Publish { .. }, None) => Ok(Step::GoOn),
+        }
+    }
+
+    /// Checks who it is, and makes it present: first in the room, where it can be told of news, and only then with its
+    /// cursor, so that no message falls between.
+    async fn let_in(&mut self, request: &ConnectRequest) -> Result<Present, Refused> {
+        let inner = Arc::clone(&self.inner);
+        let _place = inner
+            .logins
+            .acquire()
+            .await
+            .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
+        let (app, mut login) = self.identify(request).await?;
+        if !is_on_link(&login) {
+            return Err(Refused::Told(ConnectRefusal::NotAuthorized));
+        }
+        let id = login.device.id;
+        let handle = Arc::new(Handle::default());
+        let room = inner.room(app);
+        room.open_tail(&inner.store).await?;
+        let older = room.join(id, &handle);
+        inner.count(1);
+        if older.is_some() {
+            // The older connection may have acknowledged something since.
+            match inner.store.login(app, id).await {
+                Ok(Some(again)) => login = again,
+                Ok(None) => handle.signal(Signals::FORGOTTEN),
+                Err(error) => {
+                    room.leave(id, &handle);
+                    inner.count(-1);
+                    return Err(Refused::Store(error));
+                }
+            }
+        }
+        // A new session each time: what is in flight is known by its message id, not by MQTT's.
+        self.session
+            .accept(std::time::Instant::now(), ConnectAccepted::default());
+        let platform = login.device.platform;
+        let feed = Feed::new(
+            app,
+            login,
+            UnixMillis::now(),
+            Arc::clone(&room),
+            Arc::clone(&inner.store),
+        );
+        Ok(Present {
+            app,
+            feed,
+            handle,
+            platform,
+            room,
+            window: Window::default(),
+        })
+    }
+
+    /// The device that a CONNECT names, if it proves to be that.
+    async fn identify(&self, request: &ConnectRequest) -> Result<(AppId, Login), Refused> {
+        let password = request
+            .password
+            .as_ref()
+            .and_then(|password| std::str::from_utf8(password.expose()).ok());
+        let password = password.unwrap_or_default();
+        let key = request
+            .username
+            .as_deref()
+            .and_then(|name| name.parse::<AppKey>().ok());
+        let id = request.client_id.parse::<DeviceId>().ok();
+        let app = match key {
+            Some(key) => self.inner.store.app(key).await?,
+            None => None,
+        };
+        let login = match (&app, id) {
+            (Some(app), Some(id)) => self.inner.store.login(app.id, id).await?,
+            _ => None,
+        };
+        // One answer, after the same work, whether the app, the device or the secret is wrong.
+        let nobody = Secret::new("").hash();
+        let is_it = login
+            .as_ref()
+            .map_or(&nobody, |login| &login.device.secret)
+            .matches(password);
+        match (app, login, is_it) {
+            (Some(app), Some(login), true) => Ok((app.id, login)),
+            _ => Err(Refused::Told(ConnectRefusal::BadCredentials)),
+        }
+    }
+
+    /// Sends what comes next, as far as the device's window goes.
+    async fn feed(&mut self, device: &mut Present) -> Result<(), StoreError> {
+        while self.session.can_send() && !device.handle.is_taken_over() {
+            let Some(Next { entry, kind, parts }) = device.feed.next().await? else {
+                return Ok(());
+            };
+            let message = &entry.message;
+            let payload = entry.payload(device.platform, parts);
+            let left = message.expires_at.since(UnixMillis::now());
+            let expiry = u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
+            let now = std::time::Instant::now();
+            let tag = message.id.0.cast_unsigned();
+            device.window.sent(message.id, kind);
+            match self
+                .session
+                .publish(now, PUSH_TOPIC, &payload, Some(expiry), false, tag)
+            {
+                PublishResult::Sent => {}
+                PublishResult::TooLargeForClient => {
+                    device.window.end(message.id, End::Dropped);
+                    self.remember(device).await;
+                }
+                PublishResult::WindowFull => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what has ended, unless a newer connection has the say.
+    async fn remember(&self, device: &mut Present) {
+        while let Some((message, kind, end)) = device.window.take_ended() {
+            if device.handle.is_taken_over() {
+                return;
+            }
+            let ack = Ack {
+                app: device.app,
+                device: device.feed.device().id,
+                dropped: end == End::Dropped,
+                kind,
+                message,
+                platform: device.platform,
+            };
+            // Fails only when the server ends: the device is then sent the message again, and drops it by its id.
+            let _ = self.acks.send(ack).await;
+        }
+    }
+
+    /// Passes on what the device said, and acknowledges it once it is durable. The device waits meanwhile.
+    async fn pass_up(
+        &mut self,
+        device: &Present,
+        topic: DeviceTopic,
+        payload: Bytes,
+        packet_id: Option<NonZeroU16>,
+    ) -> Step {
+        let (done, end) = oneshot::channel();
+        let uplink = Uplink {
+            app: device.app,
+            device: device.feed.device().id,
+            done,
+            payload,
+            platform: device.platform,
+            topic: match topic {
+                DeviceTopic::Event => UplinkTopic::Event,
+                DeviceTopic::Profile => UplinkTopic::Profile,
+            },
+        };
+        let passed = async {
+            self.inner.uplinks.send(uplink).await.ok()?;
+            end.await.ok()
+        };
+        let reason = match timeout(UPLINK_MAX, passed).await {
+            Ok(Some(UplinkEnd::Done)) => PublishReason::Success,
+            Ok(Some(UplinkEnd::Invalid(why))) => {
+                debug!(device = %device.feed.device().id, why, "a device said what cannot be understood");
+                PublishReason::Invalid
+            }
+            Ok(Some(UplinkEnd::Later) | None) | Err(_) => {
+                self.session.disconnect(DisconnectReason::ServerBusy);
+                return Step::Ended;
+            }
+        };
+        if let Some(packet_id) = packet_id {
+            self.session.ack_publish(packet_id, reason);
+        }
+        Step::GoOn
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.session.poll_output(&mut self.output);
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let output = std::mem::take(&mut self.output);
+        timeout(WRITE_MAX, self.socket.write_all(&output))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// The device is told to come again; what it has not acknowledged it gets again.
+    fn store_failed(&mut self, error: &StoreError) -> io::Error {
+        error!(%error, "the link cannot read the store");
+        self.session.disconnect(DisconnectReason::ServerBusy);
+        io::Error::other(error.to_string())
+    }
+}
+
+enum Refused {
+    Store(StoreError),
+    Told(ConnectRefusal),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn is_on_link(login: &Login) -> bool {
+    login.device.providers().contains(Provider::Link)
+}

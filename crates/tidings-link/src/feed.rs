@@ -1,0 +1,175 @@
+//! What comes next for one device: the app's log after its position and its inbox, merged by id.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidings_model::{AppId, DeviceId, IdClock, MsgId, Parts, Provider, UnixMillis};
+use tidings_store::{AckKind, Device, Login, Store, StoreError};
+
+use crate::limits::AHEAD_MAX;
+use crate::room::{Entry, Room, TailRead};
+
+pub(crate) struct Feed {
+    app: AppId,
+    /// Messages that are only for those who are there now must be newer than this.
+    connected: MsgId,
+    device: Device,
+    inbox: VecDeque<Arc<Entry>>,
+    inbox_after: MsgId,
+    inbox_news: bool,
+    log: VecDeque<Arc<Entry>>,
+    log_after: MsgId,
+    log_news: bool,
+    room: Arc<Room>,
+    store: Arc<Store>,
+}
+
+/// A message that is for the device.
+pub(crate) struct Next {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) kind: AckKind,
+    pub(crate) parts: Parts,
+}
+
+impl Feed {
+    /// From a device's cursor on. The device must have joined the room.
+    pub(crate) fn new(
+        app: AppId,
+        login: Login,
+        now: UnixMillis,
+        room: Arc<Room>,
+        store: Arc<Store>,
+    ) -> Self {
+        Self {
+            app,
+            connected: MsgId(IdClock::floor(now)),
+            inbox: VecDeque::new(),
+            inbox_after: MsgId(0),
+            inbox_news: true,
+            log: VecDeque::new(),
+            log_after: login.cursor,
+            log_news: true,
+            device: login.device,
+            room,
+            store,
+        }
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn set_device(&mut self, device: Device) {
+        self.device = device;
+    }
+
+    pub(crate) fn log_news(&mut self) {
+        self.log_news = true;
+    }
+
+    pub(crate) fn inbox_news(&mut self) {
+        self.inbox_news = true;
+    }
+
+    /// The next message for the device; none until there is news. Not cancel safe: what was read may be lost with it.
+    pub(crate) async fn next(&mut self) -> Result<Option<Next>, StoreError> {
+        loop {
+            if self.log.is_empty() && self.log_news {
+                self.read_log().await?;
+            }
+            if self.inbox.is_empty() && self.inbox_news {
+                self.read_inbox().await?;
+            }
+            let id = |entry: &Arc<Entry>| entry.message.id;
+            let (entry, kind) = match (self.log.front().map(id), self.inbox.front().map(id)) {
+                (Some(logged), Some(waiting)) if logged < waiting => {
+                    (self.log.pop_front(), AckKind::Logged)
+                }
+                (Some(_), None) => (self.log.pop_front(), AckKind::Logged),
+                (_, Some(_)) => (self.inbox.pop_front(), AckKind::Inbox),
+                // A page of the log may have held nothing for the device.
+                (None, None) if self.log_news || self.inbox_news => continue,
+                (None, None) => return Ok(None),
+            };
+            if let Some(entry) = entry
+                && let Some(parts) = self.parts(&entry, kind, UnixMillis::now())
+            {
+                return Ok(Some(Next { entry, kind, parts }));
+            }
+        }
+    }
+
+    async fn read_log(&mut self) -> Result<(), StoreError> {
+        // Before the read: news that come during it must not be lost.
+        self.log_news = false;
+        match self.room.read_tail(self.log_after, AHEAD_MAX as usize) {
+            TailRead::Entries(entries, more) => {
+                self.log_news = more;
+                self.log.extend(entries);
+            }
+            TailRead::Store { to } => {
+                let page = self
+                    .store
+                    .log_after(self.app, self.log_after, UnixMillis::now(), AHEAD_MAX)
+                    .await;
+                let page = page.inspect_err(|_| self.log_news = true)?;
+                let complete = page.len() < AHEAD_MAX as usize;
+                self.log.extend(page.into_iter().map(Entry::new));
+                if complete && self.log.is_empty() {
+                    // Nothing up to the tail's end is left: from here on, the tail serves.
+                    self.log_after = self.log_after.max(to);
+                } else {
+                    // Once more from behind this page, if only to find that the tail goes on from there.
+                    self.log_news = true;
+                }
+            }
+        }
+        if let Some(last) = self.log.back() {
+            self.log_after = last.message.id;
+        }
+        Ok(())
+    }
+
+    async fn read_inbox(&mut self) -> Result<(), StoreError> {
+        self.inbox_news = false;
+        let (app, device, after) = (self.app, self.device.id, self.inbox_after);
+        let page = self
+            .store
+            .inbox_after(app, device, after, UnixMillis::now(), AHEAD_MAX)
+            .await;
+        let page = page.inspect_err(|_| self.inbox_news = true)?;
+        self.inbox_news = page.len() == AHEAD_MAX as usize;
+        self.inbox.extend(page.into_iter().map(Entry::new));
+        if let Some(last) = self.inbox.back() {
+            self.inbox_after = last.message.id;
+        }
+        Ok(())
+    }
+
+    /// What of a message is for the device; none when nothing is, or no longer.
+    fn parts(&self, entry: &Entry, kind: AckKind, now: UnixMillis) -> Option<Parts> {
+        let message = &entry.message;
+        let Device {
+            alias,
+            id,
+            platform,
+            tags,
+            ..
+        } = &self.device;
+        let DeviceId(registered) = *id;
+        let meant = match kind {
+            // Whoever has a row was chosen when it was made.
+            AckKind::Inbox => true,
+            AckKind::Logged => {
+                message.id.0 > registered
+                    && message.push.audience.contains(*id, alias.as_ref(), tags)
+            }
+        };
+        let in_time =
+            message.expires_at > now && (!message.is_online_only() || message.id > self.connected);
+        let parts = message
+            .push
+            .parts(*platform, self.device.providers(), Provider::Link);
+        (meant && in_time && !parts.is_empty()).then_some(parts)
+    }
+}

@@ -1,0 +1,45 @@
+//! The link's bounds, and why.
+
+use std::time::Duration;
+
+/// Log or inbox entries that a connection holds ready: two windows. More would only be memory.
+pub(crate) const AHEAD_MAX: u32 = 32;
+
+/// Log entries of an app that its connections share. A device that is further behind reads the store.
+pub(crate) const TAIL_MAX: usize = 256;
+
+/// Log entries read at once when the tail is brought up to date.
+pub(crate) const TAIL_READ: u32 = 64;
+
+/// Acknowledgements in one commit, and that wait for one. A connection that finds the queue full waits, and so does its
+/// device.
+pub(crate) const ACKS_AT_ONCE: usize = 1000;
+pub(crate) const ACKS_MAX: usize = 4096;
+
+/// Devices that are being let in at once: each takes two reads. The others wait, and time out as any CONNECT does.
+pub(crate) const LOGINS_MAX: usize = 64;
+
+/// Descriptors that are kept back from the link: the database, the API, the providers.
+pub(crate) const DESCRIPTORS_KEPT: usize = 1000;
+
+/// Bytes taken from a socket at once; given back when all of them were whole packets.
+pub(crate) const READ_MAX: usize = 2048;
+
+/// A peer that does not take a write for this long is gone: as long as an acknowledgement may take.
+pub(crate) const WRITE_MAX: Duration = Duration::from_secs(60);
+
+/// What a device says has to be durable within this time, or it is asked to come again.
+pub(crate) const UPLINK_MAX: Duration = Duration::from_secs(10);
+
+/// After the store failed, before it is tried again.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// After a connection could not be taken for want of descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Goodbyes are said in this rhythm, and at least so many at a time: whoever is told comes back at once, here or elsewhere.
+pub(crate) const GOODBYE_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const GOODBYES_MIN: usize = 100;
+
+/// Locks over the devices of an app.
+pub(crate) const SHARDS: usize = 16;

@@ -1,0 +1,140 @@
+//! The client: deliveries in, answers out, and between them a small pool of HTTP/2 connections.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::apns::config::{Config, ConfigError, check_range};
+use crate::apns::connect::Connector;
+use crate::apns::pool;
+use crate::apns::queue::{Closing, Delivery, Queue};
+use crate::attempt::Attempt;
+
+/// Sends to APNs with one credential. It holds at most two times its streams on all its connections; see
+/// [`Client::room`].
+///
+/// Dropping it lets what was submitted be sent and answered, and then closes the connections.
+pub struct Client<T> {
+    queue: Arc<Queue<T>>,
+}
+
+/// What comes of the deliveries: each of them once, in the order in which they were settled.
+pub struct Answers<T> {
+    queue: Arc<Queue<T>>,
+    pool: JoinHandle<()>,
+}
+
+/// There is no room, or the client is closing: the delivery comes back to whoever submitted it.
+#[derive(Debug)]
+pub struct Full<T>(pub Delivery<T>);
+
+impl<T: Send + 'static> Client<T> {
+    /// Checks the configuration and starts the pool on the current tokio runtime. The first connection is opened when
+    /// the first delivery is submitted.
+    pub fn start(config: Config) -> Result<(Self, Answers<T>), ConfigError> {
+        check_range(
+            "connections_max",
+            config.connections_max,
+            Config::CONNECTIONS_MAX,
+        )?;
+        check_range("streams_max", config.streams_max, 100_000)?;
+        let queue = Arc::new(Queue::new(config.connections_max, config.streams_max));
+        let connector = Connector::new(config)?;
+        let pool = tokio::spawn(pool::run(Arc::clone(&queue), connector));
+        let answers = Answers {
+            queue: Arc::clone(&queue),
+            pool,
+        };
+        Ok((Self { queue }, answers))
+    }
+
+    /// How many deliveries can be submitted now without waiting. Only fetching answers makes it grow.
+    pub fn room(&self) -> usize {
+        self.queue.lock().room()
+    }
+
+    /// Takes `delivery` if there is room.
+    pub fn try_submit(&self, delivery: Delivery<T>) -> Result<(), Full<T>> {
+        let mut one = VecDeque::from([delivery]);
+        self.queue.submit(&mut one);
+        one.pop_front().map_or(Ok(()), |back| Err(Full(back)))
+    }
+
+    /// Takes as many from the front of `deliveries` as there is room for and leaves the others: one lock for a page.
+    pub fn try_submit_many(&self, deliveries: &mut VecDeque<Delivery<T>>) {
+        self.queue.submit(deliveries);
+    }
+
+    /// Takes `delivery` when there is room; somebody has to fetch answers meanwhile. It comes back when the client was
+    /// told to close. Not cancel safe: a delivery whose submission is cancelled is dropped.
+    pub async fn submit(&self, delivery: Delivery<T>) -> Result<(), Full<T>> {
+        let mut one = VecDeque::from([delivery]);
+        loop {
+            let room = self.queue.room.notified();
+            self.queue.submit(&mut one);
+            let Some(back) = one.pop_front() else {
+                // Another may be waiting for the rest of the room.
+                self.queue.room.notify_one();
+                return Ok(());
+            };
+            if self.queue.lock().closing > Closing::Open {
+                return Err(Full(back));
+            }
+            one.push_back(back);
+            room.await;
+        }
+    }
+
+    /// Connections from now on, 1 to [`Config::CONNECTIONS_MAX`] (what is outside is taken as the nearest). Those
+    /// above it finish what they have and close.
+    pub fn set_connections_max(&self, connections_max: usize) {
+        self.queue
+            .set_connections_max(connections_max.clamp(1, Config::CONNECTIONS_MAX));
+    }
+
+    /// Takes no more deliveries; what has not been sent comes back as not sent, what has is waited for.
+    pub fn retire(&self) {
+        self.queue.close(Closing::Retiring);
+    }
+
+    /// Closes the connections at once; all deliveries come back, as not sent or as unanswered.
+    pub fn abandon(&self) {
+        self.queue.close(Closing::Abandoned);
+    }
+}
+
+impl<T> Drop for Client<T> {
+    fn drop(&mut self) {
+        self.queue.close(Closing::Draining);
+    }
+}
+
+impl<T> Answers<T> {
+    /// Waits for answers and fetches up to `max` of them into `into`. Zero says that the client is gone, its
+    /// connections are closed and every delivery has come back. Cancel safe.
+    pub async fn recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
+        loop {
+            let answered = self.queue.answered.notified();
+            match self.queue.fetch(into, max) {
+                (0, true) => answered.await,
+                (count, _) => return count,
+            }
+        }
+    }
+}
+
+impl<T> Answers<T> {
+    /// Fetches up to `max` of the answers that are there into `into`. Says how many.
+    pub fn try_recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
+        self.queue.fetch(into, max).0
+    }
+}
+
+impl<T> Drop for Answers<T> {
+    fn drop(&mut self) {
+        // Nobody is left to whom it matters what becomes of the deliveries.
+        self.queue.deafen();
+        self.pool.abort();
+    }
+}

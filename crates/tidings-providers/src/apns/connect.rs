@@ -1,0 +1,166 @@
+//! From a host name to an HTTP/2 connection.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
+use tidings_model::{Reason, UnixMillis};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::apns::config::{Config, ConfigError, Endpoint};
+use crate::apns::credential::CredentialKind;
+use crate::apns::wire::{Alert, Wire, alert_in, rejection, tls_error_in};
+use crate::attempt::Cause;
+
+/// Bytes of an answer's headers; Apple's are below 200.
+const HEADERS_LEN_MAX: u32 = 16 * 1024;
+
+/// Addresses of a host that are tried for one connection; each has its part of the time.
+const ADDRESSES_MAX: u32 = 4;
+
+/// Opens connections to one endpoint with one credential.
+pub(super) struct Connector {
+    pub(super) config: Config,
+    pub(super) endpoint: Endpoint,
+    tls: TlsConnector,
+}
+
+/// A connection that is ready for requests.
+pub(super) struct Opened {
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) connection: client::Connection<Wire, Bytes>,
+    pub(super) alert: Alert,
+}
+
+/// Why there is no connection.
+pub(super) enum ConnectError {
+    /// The peer refused the client's certificate.
+    Rejected(Reason),
+    Failed(Cause),
+}
+
+impl Connector {
+    /// Checks everything that can be checked without connecting.
+    pub(super) fn new(config: Config) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::of(&config)?;
+        let credential = &config.credential;
+        // A token is good for whatever topic its notifications name; a certificate says itself for which.
+        if config.topic.is_some() || credential.kind() == CredentialKind::Certificate {
+            credential.check(
+                config.environment,
+                config.topic.as_deref(),
+                UnixMillis::now(),
+            )?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots(config.ca.as_deref())?);
+        let mut tls = match credential.client_auth() {
+            Some(certified) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone()))),
+            None => builder.with_no_client_auth(),
+        };
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(tls)),
+            endpoint,
+            config,
+        })
+    }
+
+    /// Resolves the name afresh, as Apple asks for, and connects to the first address that takes it.
+    pub(super) async fn open(&self) -> Result<Opened, ConnectError> {
+        let within = self.config.connect_timeout;
+        timeout(within, self.try_open()).await.unwrap_or_else(|_| {
+            Err(ConnectError::failed(format!(
+                "no connection to {} within {within:?}",
+                self.endpoint.authority
+            )))
+        })
+    }
+
+    async fn try_open(&self) -> Result<Opened, ConnectError> {
+        let tcp = self.tcp().await.map_err(|error| {
+            ConnectError::failed(format!("{}: {error}", self.endpoint.authority))
+        })?;
+        // Small frames must not wait for the acknowledgement of those before.
+        tcp.set_nodelay(true)
+            .map_err(|error| ConnectError::failed(error.to_string()))?;
+        let server_name = self.endpoint.server_name.clone();
+        let tls = self.tls.connect(server_name, tcp).await;
+        let tls = tls.map_err(|error| ConnectError::tls(&error))?;
+        if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+            let text = format!("{} does not speak HTTP/2", self.endpoint.authority);
+            return Err(ConnectError::Failed(Cause::TlsFailed(text.into())));
+        }
+        let (wire, alert) = Wire::new(tls);
+        let handshake = client::Builder::new()
+            .enable_push(false)
+            .initial_max_send_streams(1)
+            .max_header_list_size(HEADERS_LEN_MAX)
+            .handshake(wire)
+            .await;
+        let (sender, connection) =
+            handshake.map_err(|error| ConnectError::failed(error.to_string()))?;
+        Ok(Opened {
+            sender,
+            connection,
+            alert,
+        })
+    }
+
+    /// Tries some of the addresses in turn, so that one which is silent does not use up all the time.
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let within = self.config.connect_timeout / ADDRESSES_MAX;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let addresses = lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?;
+        for address in addresses.take(ADDRESSES_MAX as usize) {
+            match timeout(within, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl ConnectError {
+    fn failed(text: String) -> Self {
+        Self::Failed(Cause::ConnectFailed(text.into()))
+    }
+
+    fn tls(error: &io::Error) -> Self {
+        if let Some(reason) = alert_in(error).and_then(rejection) {
+            return Self::Rejected(reason);
+        }
+        match tls_error_in(error) {
+            Some(tls) => Self::Failed(Cause::TlsFailed(tls.to_string().into())),
+            None => Self::failed(error.to_string()),
+        }
+    }
+}
+
+fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, ConfigError> {
+    let Some(pem) = ca else {
+        return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| ConfigError::Ca(error.to_string()))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| ConfigError::Ca(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(ConfigError::Ca("has no certificate in it".to_owned()));
+    }
+    Ok(roots)
+}

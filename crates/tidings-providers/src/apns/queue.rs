@@ -1,0 +1,379 @@
+//! What lies between the client's user and its connections: deliveries that wait for a stream, and answers that wait
+//! to be fetched. One lock, taken once for a batch.
+//!
+//! The bound is on all that the client holds: a delivery counts from the moment it is taken in until its answer is
+//! fetched. So neither side can overflow and no connection ever waits for room for an answer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tidings_model::Outcome;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::apns::notification::Notification;
+use crate::attempt::{Attempt, Cause};
+
+/// One notification for one device.
+#[derive(Debug)]
+pub struct Delivery<T> {
+    /// The device token in hexadecimal.
+    pub token: Box<str>,
+    /// Sent as `apns-id`; the same for every attempt of the delivery.
+    pub id: Uuid,
+    /// Shared by all deliveries of a broadcast, with what is encoded of it.
+    pub notification: Arc<Notification>,
+    /// The caller's own; comes back with the answer.
+    pub tag: T,
+}
+
+/// A delivery on its way, with what has been tried inside the client.
+pub(super) struct Job<T> {
+    pub(super) delivery: Delivery<T>,
+    /// How often the provider gave it back unprocessed.
+    pub(super) given_back: u8,
+    /// Whether it was refused once for the sake of its provider token and sent again with a new one.
+    pub(super) renewed: bool,
+}
+
+/// How far the client is in going down; it only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Closing {
+    /// It takes deliveries.
+    Open,
+    /// It takes no more, and sends what it has.
+    Draining,
+    /// It gives back what has not been sent, and waits for the answers of what has.
+    Retiring,
+    /// It gives back everything.
+    Abandoned,
+}
+
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    /// Wakes whoever waits for room.
+    pub(super) room: Notify,
+    /// Wakes the one that fetches answers.
+    pub(super) answered: Notify,
+    /// Wakes the pool: a connection may be wanted.
+    pub(super) pool: Notify,
+}
+
+pub(super) struct State<T> {
+    pub(super) jobs: VecDeque<Job<T>>,
+    pub(super) answers: VecDeque<(Delivery<T>, Attempt)>,
+    /// Taken in and not yet fetched.
+    held: usize,
+    pub(super) streams_max: usize,
+    pub(super) connections_max: usize,
+    /// Connections that take jobs.
+    pub(super) live: usize,
+    /// A connection has next to no streams left and jobs wait.
+    pub(super) crowded: bool,
+    pub(super) closing: Closing,
+    /// No connection is left and none will come: the answers that lie here are the last.
+    pub(super) ended: bool,
+    /// Nobody will fetch answers.
+    deaf: bool,
+    /// Connections since their last visit, to be woken when there is something for them.
+    visitors: Vec<Visitor>,
+}
+
+struct Visitor {
+    connection: u64,
+    /// Streams it could open.
+    free: usize,
+    waker: Waker,
+}
+
+impl<T> State<T> {
+    /// How many deliveries may still be taken in.
+    pub(super) fn room(&self) -> usize {
+        if self.closing > Closing::Open {
+            return 0;
+        }
+        (2 * self.streams_max * self.connections_max).saturating_sub(self.held)
+    }
+
+    /// Gives every delivery that waits back, with `attempt`.
+    pub(super) fn give_back_all(&mut self, attempt: &Attempt) {
+        while let Some(job) = self.jobs.pop_front() {
+            self.answers.push_back((job.delivery, attempt.clone()));
+        }
+        self.drop_unheard();
+    }
+
+    /// Wakes as many connections as it takes to carry what waits.
+    fn wake_for_jobs(&mut self) {
+        let mut waiting = self.jobs.len();
+        while waiting > 0
+            && let Some(at) = self.visitors.iter().position(|visitor| visitor.free > 0)
+        {
+            let visitor = self.visitors.swap_remove(at);
+            waiting = waiting.saturating_sub(visitor.free);
+            visitor.waker.wake();
+        }
+    }
+
+    /// Wakes every connection, because something else than the jobs changed.
+    fn wake_all(&mut self) {
+        self.visitors
+            .drain(..)
+            .for_each(|visitor| visitor.waker.wake());
+    }
+
+    /// Whether another connection should be opened.
+    pub(super) fn wants_connection(&self) -> bool {
+        !self.jobs.is_empty()
+            && (self.live == 0 || (self.crowded && self.live < self.connections_max))
+    }
+
+    fn take_in(&mut self, brought: &mut Exchange<T>) {
+        self.answers.extend(brought.answers.drain(..));
+        for job in brought.unprocessed.drain(..).rev() {
+            self.jobs.push_front(job);
+        }
+        if self.closing >= Closing::Retiring {
+            self.give_back_all(&Attempt::NotSent(Cause::Shutdown));
+        }
+        self.drop_unheard();
+    }
+
+    fn drop_unheard(&mut self) {
+        if self.deaf {
+            self.held -= self.answers.len();
+            self.answers.clear();
+        }
+    }
+}
+
+/// What a connection brings along and takes with it, each time it comes.
+pub(super) struct Exchange<T> {
+    pub(super) answers: Vec<(Delivery<T>, Attempt)>,
+    /// Unprocessed; to be sent by the next connection that has room.
+    pub(super) unprocessed: Vec<Job<T>>,
+    /// What it takes with it.
+    pub(super) jobs: VecDeque<Job<T>>,
+}
+
+impl<T> Default for Exchange<T> {
+    fn default() -> Self {
+        Self {
+            answers: Vec::new(),
+            unprocessed: Vec::new(),
+            jobs: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> Exchange<T> {
+    /// Nothing to leave at the queue.
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.unprocessed.is_empty()
+    }
+
+    /// Turns the jobs that were taken into unprocessed ones.
+    pub(super) fn give_jobs_back(&mut self) {
+        self.unprocessed.extend(self.jobs.drain(..));
+    }
+}
+
+/// What the queue tells a connection.
+pub(super) struct Reply {
+    pub(super) closing: Closing,
+    /// There are more connections than there should be: this one is to go.
+    pub(super) surplus: bool,
+}
+
+/// What a connection says of itself when it comes for jobs.
+pub(super) struct Standing<'a> {
+    pub(super) connection: u64,
+    /// Streams it could open now; none when it takes no more jobs.
+    pub(super) free: usize,
+    /// Whether fewer than a tenth of its streams are free.
+    pub(super) crowded: bool,
+    pub(super) waker: &'a Waker,
+}
+
+/// Jobs that a connection takes at one time: enough to make the lock cheap, few enough to share.
+const JOBS_AT_ONCE: usize = 256;
+
+impl<T> Queue<T> {
+    pub(super) fn new(connections_max: usize, streams_max: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                answers: VecDeque::new(),
+                held: 0,
+                streams_max,
+                connections_max,
+                live: 0,
+                crowded: false,
+                closing: Closing::Open,
+                ended: false,
+                deaf: false,
+                visitors: Vec::new(),
+            }),
+            room: Notify::new(),
+            answered: Notify::new(),
+            pool: Notify::new(),
+        }
+    }
+
+    /// The lock. No method of the state leaves it half changed, so a panic elsewhere does not spoil it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes deliveries in, in order, as many as there is room for; the rest stays in `deliveries`.
+    pub(super) fn submit(&self, deliveries: &mut VecDeque<Delivery<T>>) {
+        let mut state = self.lock();
+        let taken = state.room().min(deliveries.len());
+        if taken == 0 {
+            return;
+        }
+        state.held += taken;
+        state
+            .jobs
+            .extend(deliveries.drain(..taken).map(|delivery| Job {
+                delivery,
+                given_back: 0,
+                renewed: false,
+            }));
+        state.wake_for_jobs();
+        if state.live == 0 || state.crowded {
+            self.pool.notify_one();
+        }
+    }
+
+    /// Fetches up to `max` answers into `into`; says how many, and whether more can come.
+    pub(super) fn fetch(
+        &self,
+        into: &mut Vec<(Delivery<T>, Attempt)>,
+        max: usize,
+    ) -> (usize, bool) {
+        let mut state = self.lock();
+        let count = state.answers.len().min(max);
+        into.extend(state.answers.drain(..count));
+        state.held -= count;
+        let more = !(state.ended && state.answers.is_empty());
+        drop(state);
+        if count > 0 {
+            self.room.notify_one();
+        }
+        (count, more)
+    }
+
+    /// A connection's visit: leaves answers and what was not processed, takes jobs for its free streams, and asks to be
+    /// woken when there is more for it.
+    pub(super) fn exchange(&self, brought: &mut Exchange<T>, standing: &Standing<'_>) -> Reply {
+        let mut state = self.lock();
+        let news = !brought.answers.is_empty();
+        state.take_in(brought);
+        let taken = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
+        brought.jobs.extend(state.jobs.drain(..taken));
+        state
+            .visitors
+            .retain(|visitor| visitor.connection != standing.connection);
+        state.wake_for_jobs();
+        state.visitors.push(Visitor {
+            connection: standing.connection,
+            free: standing.free - taken,
+            waker: standing.waker.clone(),
+        });
+        state.crowded = !state.jobs.is_empty() && standing.crowded;
+        let wanted = state.wants_connection();
+        let reply = Reply {
+            closing: state.closing,
+            surplus: state.live > state.connections_max,
+        };
+        drop(state);
+        if news {
+            self.answered.notify_one();
+        }
+        if wanted {
+            self.pool.notify_one();
+        }
+        reply
+    }
+
+    /// A connection's last visit.
+    pub(super) fn deliver(&self, brought: &mut Exchange<T>) {
+        brought.give_jobs_back();
+        self.lock().take_in(brought);
+        self.answered.notify_one();
+        self.pool.notify_one();
+    }
+
+    /// A connection takes jobs from now on.
+    pub(super) fn join(&self) {
+        self.lock().live += 1;
+    }
+
+    /// A connection takes no more jobs.
+    pub(super) fn leave(&self, connection: u64) {
+        let mut state = self.lock();
+        state.live -= 1;
+        state
+            .visitors
+            .retain(|visitor| visitor.connection != connection);
+        drop(state);
+        self.pool.notify_one();
+    }
+
+    /// Goes on to `closing`, unless it is already further.
+    pub(super) fn close(&self, closing: Closing) {
+        let mut state = self.lock();
+        state.closing = state.closing.max(closing);
+        if state.closing >= Closing::Retiring {
+            state.give_back_all(&Attempt::NotSent(Cause::Shutdown));
+        }
+        state.wake_all();
+        drop(state);
+        self.answered.notify_one();
+        self.room.notify_waiters();
+        self.pool.notify_one();
+    }
+
+    pub(super) fn set_connections_max(&self, connections_max: usize) {
+        let mut state = self.lock();
+        state.connections_max = connections_max;
+        state.wake_all();
+        drop(state);
+        self.room.notify_one();
+        self.pool.notify_one();
+    }
+
+    /// Gives all that waits back with `attempt`.
+    pub(super) fn bounce(&self, attempt: &Attempt) {
+        self.lock().give_back_all(attempt);
+        self.answered.notify_one();
+    }
+
+    /// No answer will be fetched any more: they are let go, so that the connections can end.
+    pub(super) fn deafen(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.drop_unheard();
+        drop(state);
+        self.close(Closing::Abandoned);
+    }
+
+    /// The last connection is gone.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.give_back_all(&Attempt::NotSent(Cause::Shutdown));
+        drop(state);
+        self.answered.notify_one();
+    }
+}
+
+/// What the provider would say to a token that is no hexadecimal text; there is no need to ask it, and each such
+/// request would count against the connection (Apple, "Handling notification responses from APNs").
+pub(super) fn malformed_token() -> Attempt {
+    Attempt::Answered(Outcome::PayloadRejected {
+        reason: tidings_model::Reason::known("BadDeviceToken"),
+    })
+}

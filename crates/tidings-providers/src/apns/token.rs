@@ -1,0 +1,156 @@
+//! Provider tokens: the signed word by which a key speaks for its team.
+//!
+//! Source: Apple, "Establishing a token-based connection to APNs"; form: RFC 7515 (JWS), RFC 7518 section 3.4
+//! (ES256).
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use serde_json::json;
+use tidings_model::UnixMillis;
+
+/// A token of this age is replaced. Apple refuses one of an hour, and one that replaces another within 20 minutes.
+pub const RENEWAL_AGE: Duration = Duration::from_secs(45 * 60);
+/// A token younger than this is not replaced for being refused: a new one would be refused as an update too many.
+pub const AGE_MIN: Duration = Duration::from_secs(20 * 60);
+/// A token of this age is replaced even though Apple has complained of too many.
+pub const AGE_MAX: Duration = Duration::from_secs(58 * 60);
+
+/// Signs provider tokens: a P-256 key, its id, and the team that it belongs to.
+pub struct ProviderKey {
+    key: EcdsaKeyPair,
+    key_id: String,
+    random: SystemRandom,
+    team_id: String,
+}
+
+impl ProviderKey {
+    /// `pkcs8` is the DER of the key; none when it is not a P-256 key.
+    pub(super) fn new(pkcs8: &[u8], key_id: String, team_id: String) -> Option<Self> {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?;
+        Some(Self {
+            key,
+            key_id,
+            random: SystemRandom::new(),
+            team_id,
+        })
+    }
+
+    /// The value of `authorization` from `now` on. About 12 µs.
+    fn sign(&self, now: UnixMillis) -> HeaderValue {
+        let header = json!({"alg": "ES256", "kid": self.key_id}).to_string();
+        let claims = json!({"iss": self.team_id, "iat": now.secs()}).to_string();
+        let mut token = String::from("bearer ");
+        let start = token.len();
+        BASE64_URL_SAFE_NO_PAD.encode_string(header, &mut token);
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self
+            .key
+            .sign(&self.random, &token.as_bytes()[start..])
+            .expect("a key that was accepted signs");
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        let mut value = HeaderValue::try_from(token).expect("base64 and dots fit into a header");
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl fmt::Debug for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderKey")
+            .field("key_id", &self.key_id)
+            .field("team_id", &self.team_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one current token of a key, shared by all of its connections: Apple counts how often a connection's token
+/// changes, so nobody else may sign. Signing happens under the lock, so there is never more than one new token at a
+/// time.
+#[derive(Debug)]
+pub struct TokenSource {
+    current: Mutex<Option<Current>>,
+    key: ProviderKey,
+}
+
+struct Current {
+    /// Not to be replaced before this, unless it gets too old.
+    kept_until: Option<UnixMillis>,
+    made_at: UnixMillis,
+    value: HeaderValue,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current")
+            .field("made_at", &self.made_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Current {
+    /// Its age; a clock that stepped back counts the same way, since Apple refuses a token of the future too.
+    fn age(&self, now: UnixMillis) -> Duration {
+        now.since(self.made_at).max(self.made_at.since(now))
+    }
+
+    fn is_due(&self, now: UnixMillis) -> bool {
+        let age = self.age(now);
+        age >= AGE_MAX || (age >= RENEWAL_AGE && self.kept_until.is_none_or(|until| now >= until))
+    }
+}
+
+impl TokenSource {
+    pub(super) fn new(key: ProviderKey) -> Self {
+        Self {
+            current: Mutex::new(None),
+            key,
+        }
+    }
+
+    /// The value of the `authorization` header at `now`: the same for 45 minutes, marked as sensitive.
+    pub fn bearer(&self, now: UnixMillis) -> HeaderValue {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(token) if !token.is_due(now) => token.value.clone(),
+            _ => current.insert(self.mint(now)).value.clone(),
+        }
+    }
+
+    /// APNs answered `ExpiredProviderToken`. The next [`bearer`](Self::bearer) is a new one, if the current one is at
+    /// least 20 minutes old; a younger one was refused because a clock is wrong, and another would fare no better.
+    pub fn rejected_expired(&self, now: UnixMillis) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current
+            .as_ref()
+            .is_some_and(|token| token.age(now) >= AGE_MIN)
+        {
+            *current = Some(self.mint(now));
+        }
+    }
+
+    /// APNs answered `TooManyProviderTokenUpdates`: the current token stays for another 20 minutes, as far as its age
+    /// allows.
+    pub fn too_many_updates(&self, now: UnixMillis) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &mut *current {
+            token.kept_until = Some(now.plus(AGE_MIN));
+        }
+    }
+
+    fn mint(&self, now: UnixMillis) -> Current {
+        Current {
+            kept_until: None,
+            made_at: now,
+            value: self.key.sign(now),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The TLS stream under an HTTP/2 connection, which remembers what h2 does not pass on: the alert with which the peer
+//! ended it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use rustls::AlertDescription;
+use tidings_model::Reason;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// The alert that ended a connection, if one did.
+pub(super) type Alert = Arc<OnceLock<AlertDescription>>;
+
+pub(super) struct Wire {
+    stream: TlsStream<TcpStream>,
+    alert: Alert,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TlsStream<TcpStream>) -> (Self, Alert) {
+        let alert = Alert::default();
+        let wire = Self {
+            stream,
+            alert: Arc::clone(&alert),
+        };
+        (wire, alert)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        polled.map_err(|error| {
+            if let Some(alert) = alert_in(&error) {
+                self.alert.get_or_init(|| alert);
+            }
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(error.kind(), "the peer closed it without a goodbye")
+                }
+                _ => error,
+            }
+        })
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The alert that `error` is about.
+pub(super) fn alert_in(error: &io::Error) -> Option<AlertDescription> {
+    match tls_error_in(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// The TLS error that is behind `error`.
+pub(super) fn tls_error_in(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner
+        .downcast_ref()
+        .or_else(|| inner.source().and_then(|source| source.downcast_ref()))
+}
+
+/// What `alert` says about the client's certificate; none when it is about something else (RFC 8446, section 6.2).
+pub(super) fn rejection(alert: AlertDescription) -> Option<Reason> {
+    let word = match alert {
+        AlertDescription::AccessDenied => "AccessDenied",
+        AlertDescription::BadCertificate => "BadCertificate",
+        AlertDescription::CertificateExpired => "CertificateExpired",
+        AlertDescription::CertificateRequired => "CertificateRequired",
+        AlertDescription::CertificateRevoked => "CertificateRevoked",
+        AlertDescription::CertificateUnknown => "CertificateUnknown",
+        AlertDescription::UnknownCA => "UnknownCA",
+        AlertDescription::UnsupportedCertificate => "UnsupportedCertificate",
+        _ => return None,
+    };
+    Some(Reason::known(word))
+}

@@ -1,0 +1,93 @@
+//! The peer's limit of streams, which is Apple's way to slow a sender down.
+
+use tidings_model::Outcome;
+use tidings_providers::Attempt;
+
+use crate::peer::{HEADERS, Peer, attempts, submitted};
+
+const ACCEPTED: Attempt = Attempt::Answered(Outcome::Accepted);
+
+#[tokio::test]
+async fn one_stream_until_the_peer_says_how_many_and_then_never_more() {
+    let peer = Peer::listen().await;
+    let (_client, mut answers) = submitted(peer.config(), 40).await;
+    let serve = async {
+        let mut wire = peer.http2().await;
+        let first = wire.request().await.expect("a request before SETTINGS");
+        assert!(wire.is_left_in_peace().await, "a second one");
+        wire.allow_streams(10).await;
+        let mut open = vec![first];
+        while open.len() < 10 {
+            open.push(wire.request().await.expect("a request"));
+        }
+        assert!(wire.is_left_in_peace().await, "more than 10");
+        // Lowered while 10 are open: none may be opened until but two are left.
+        wire.allow_streams(3).await;
+        for stream in open.drain(..7) {
+            wire.accept(stream).await;
+        }
+        assert!(wire.is_left_in_peace().await, "more than 3");
+        wire.accept(open.remove(0)).await;
+        open.push(wire.request().await.expect("the third"));
+        assert!(wire.is_left_in_peace().await, "more than 3");
+        // And raised again.
+        wire.allow_streams(1000).await;
+        let mut seen = 11;
+        while seen < 40 {
+            open.push(wire.request().await.expect("a request"));
+            seen += 1;
+        }
+        for stream in open {
+            wire.accept(stream).await;
+        }
+        wire
+    };
+    let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 40));
+    assert!(attempts.iter().all(|attempt| *attempt == ACCEPTED));
+}
+
+#[tokio::test]
+async fn a_limit_of_none_holds_everything_back_until_it_is_raised() {
+    let peer = Peer::listen().await;
+    let (_client, mut answers) = submitted(peer.config(), 3).await;
+    let serve = async {
+        let mut wire = peer.http2().await;
+        let first = wire.request().await.expect("the one that came early");
+        wire.allow_streams(0).await;
+        wire.accept(first).await;
+        assert!(wire.is_left_in_peace().await, "a request");
+        wire.allow_streams(1).await;
+        for _ in 0..2 {
+            let stream = wire.request().await.expect("a request");
+            wire.accept(stream).await;
+        }
+        wire
+    };
+    let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 3));
+    assert!(attempts.iter().all(|attempt| *attempt == ACCEPTED));
+}
+
+#[tokio::test]
+async fn a_body_that_meets_a_closed_window_does_not_stop_the_others() {
+    let peer = Peer::listen().await;
+    let (_client, mut answers) = submitted(peer.config(), 4).await;
+    let serve = async {
+        let mut wire = peer.http2().await;
+        let first = wire.request().await.expect("a request");
+        // INITIAL_WINDOW_SIZE 0: headers come, bodies cannot.
+        wire.write(4, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+        wire.accept(first).await;
+        for _ in 0..3 {
+            let headers = loop {
+                let frame = wire.read().await.expect("a frame");
+                if frame.kind == HEADERS {
+                    break frame;
+                }
+            };
+            wire.accept(headers.stream).await;
+        }
+        wire
+    };
+    let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 4));
+    assert!(attempts.iter().all(|attempt| *attempt == ACCEPTED));
+}

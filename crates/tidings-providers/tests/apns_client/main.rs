@@ -1,0 +1,5 @@
+//! The client against a peer that does what no well-behaved server does, frame by frame.
+
+mod ends;
+mod limits;
+mod peer;

@@ -1,0 +1,279 @@
+//! The control API: what was delivered, trouble on request, phones that are gone, credentials.
+//!
+//! It does no authentication: the server puts its own in front, and a stand-alone control port has none.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State as Shared};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, put};
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::clock::now_ms;
+use crate::credentials::Credentials;
+use crate::deliveries::{Delivery, DeliveryQuery};
+use crate::faults::{Fault, FaultBody};
+use crate::limits::{DELIVERIES_PAGE, DELIVERIES_PAGE_MAX};
+use crate::phones::Phone;
+use crate::provider::Provider;
+use crate::sandbox::Sandbox;
+use crate::state::State;
+
+/// The routes under `/v1/sandbox`, for a running sandbox. They keep its state alive, but not its listener.
+pub fn control_router(sandbox: &Sandbox) -> Router {
+    let control = Control {
+        state: Arc::clone(sandbox.state()),
+        credentials: Arc::clone(sandbox.credentials()),
+        url: format!("https://{}", sandbox.addr()),
+    };
+    Router::new()
+        .route("/v1/sandbox/credentials", get(credentials))
+        .route("/v1/sandbox/deliveries", get(deliveries))
+        .route("/v1/sandbox/faults", delete(end_faults).post(set_fault))
+        .route("/v1/sandbox/faults/{id}", delete(end_fault))
+        .route("/v1/sandbox/phones/{provider}/{token}", put(set_phone))
+        .with_state(control)
+}
+
+#[derive(Clone)]
+struct Control {
+    state: Arc<State>,
+    credentials: Arc<Credentials>,
+    url: String,
+}
+
+async fn credentials(Shared(control): Shared<Control>) -> Json<Value> {
+    let apns = &control.credentials.apns;
+    Json(json!({
+        "ca": control.credentials.ca,
+        "apns": {
+            "url": control.url,
+            "p8": apns.p8,
+            "key_id": apns.key_id,
+            "team_id": apns.team_id,
+            "p12": STANDARD.encode(&apns.p12),
+            "password": apns.password,
+            "topic": apns.topic,
+        },
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeliveriesParams {
+    provider: Option<String>,
+    token: Option<String>,
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct DeliveriesReply {
+    deliveries: Vec<DeliveryBody>,
+    next: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped: u64,
+}
+
+#[derive(Serialize)]
+struct DeliveryBody {
+    seq: u64,
+    provider: Provider,
+    token: String,
+    id: String,
+    at: i64,
+    payload: Box<RawValue>,
+}
+
+async fn deliveries(
+    Shared(control): Shared<Control>,
+    params: Result<Query<DeliveriesParams>, QueryRejection>,
+) -> Result<Json<DeliveriesReply>, ControlError> {
+    let Query(params) = params?;
+    let query = DeliveryQuery {
+        provider: parsed("provider", params.provider.as_deref())?,
+        token: parsed("token", params.token.as_deref())?,
+        after: params.after.unwrap_or(0),
+        limit: match params.limit {
+            None => DELIVERIES_PAGE,
+            Some(limit @ 1..=DELIVERIES_PAGE_MAX) => limit,
+            Some(_) => {
+                let message = format!("must be 1 to {DELIVERIES_PAGE_MAX}");
+                return Err(ControlError::invalid("limit", message));
+            }
+        },
+    };
+    let page = control.state.deliveries.page(&query);
+    Ok(Json(DeliveriesReply {
+        deliveries: page.deliveries.iter().filter_map(delivery_body).collect(),
+        next: page.next,
+        dropped: page.dropped,
+    }))
+}
+
+async fn set_fault(
+    Shared(control): Shared<Control>,
+    body: Result<Json<FaultBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ControlError> {
+    let Json(body) = body?;
+    let id = Fault::try_from(body)
+        .and_then(|fault| control.state.faults.add(fault))
+        .map_err(|error| ControlError::invalid(error.field, error.message))?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id.to_string() }))))
+}
+
+async fn end_faults(Shared(control): Shared<Control>) -> Json<Value> {
+    control.state.faults.clear();
+    Json(json!({}))
+}
+
+async fn end_fault(
+    Shared(control): Shared<Control>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ControlError> {
+    match id.parse() {
+        Ok(id) if control.state.faults.remove(id) => Ok(Json(json!({}))),
+        _ => Err(ControlError {
+            status: StatusCode::NOT_FOUND,
+            code: "fault_not_found",
+            message: format!("id: no fault {id:?} is set; it may have ended by its count"),
+        }),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PhoneBody {
+    state: PhoneState,
+    /// Milliseconds since the Unix epoch; now when it is not given.
+    since: Option<i64>,
+    /// The app that the token belongs to; any when it is not given.
+    topic: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PhoneState {
+    Installed,
+    Uninstalled,
+}
+
+async fn set_phone(
+    Shared(control): Shared<Control>,
+    Path((provider, token)): Path<(String, String)>,
+    body: Result<Json<PhoneBody>, JsonRejection>,
+) -> Result<Json<Value>, ControlError> {
+    let provider = required("provider", &provider)?;
+    let token = required("token", &token)?;
+    let Json(body) = body?;
+    let uninstalled_since = match (body.state, body.since) {
+        (PhoneState::Installed, None) => None,
+        (PhoneState::Installed, Some(_)) => {
+            let message = "goes with the state \"uninstalled\" only";
+            return Err(ControlError::invalid("since", message));
+        }
+        (PhoneState::Uninstalled, None) => Some(now_ms()),
+        (PhoneState::Uninstalled, Some(since @ 0..)) => Some(since),
+        (PhoneState::Uninstalled, Some(_)) => {
+            let message = "must be milliseconds since the Unix epoch, 0 or more";
+            return Err(ControlError::invalid("since", message));
+        }
+    };
+    let phone = Phone {
+        uninstalled_since,
+        topic: body.topic,
+    };
+    control
+        .state
+        .phones
+        .put(provider, token, phone)
+        .map_err(|error| ControlError {
+            status: StatusCode::INSUFFICIENT_STORAGE,
+            code: "too_many_phones",
+            message: error.to_string(),
+        })?;
+    Ok(Json(json!({})))
+}
+
+/// An error of the control API: `{"error":{"code","message"}}`, the message beginning with the field.
+struct ControlError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ControlError {
+    fn invalid(field: &str, message: impl AsRef<str>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "invalid_request",
+            message: format!("{field}: {}", message.as_ref()),
+        }
+    }
+}
+
+impl From<JsonRejection> for ControlError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "invalid_request",
+            message: rejection.body_text(),
+        }
+    }
+}
+
+impl From<QueryRejection> for ControlError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "invalid_request",
+            message: rejection.body_text(),
+        }
+    }
+}
+
+impl IntoResponse for ControlError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": { "code": self.code, "message": self.message } });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+fn delivery_body(delivery: &Delivery) -> Option<DeliveryBody> {
+    Some(DeliveryBody {
+        seq: delivery.seq,
+        provider: delivery.provider,
+        token: delivery.token.to_string(),
+        id: delivery.id.to_string(),
+        at: delivery.at,
+        payload: RawValue::from_string(delivery.payload.to_string()).ok()?,
+    })
+}
+
+fn parsed<T: FromStr<Err: ToString>>(
+    field: &str,
+    text: Option<&str>,
+) -> Result<Option<T>, ControlError> {
+    text.map(|text| required(field, text)).transpose()
+}
+
+fn required<T: FromStr<Err: ToString>>(field: &str, text: &str) -> Result<T, ControlError> {
+    text.parse()
+        .map_err(|error: T::Err| ControlError::invalid(field, error.to_string()))
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,8 @@
+//! The simulated APNs, seen from a client's side of a real connection.
+
+mod certificates;
+mod client;
+mod control;
+mod faults;
+mod provider_tokens;
+mod requests;

@@ -1,0 +1,358 @@
+//! Counts of each message, moved in the same transaction as what they count, so they always add up.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tidings_model::{AppId, DeviceId, Message, MsgId, Platform, Provider, Reason, UnixMillis};
+
+use crate::codes::{AsCode, codes};
+use crate::detail::{Answer, Ending};
+use crate::{Scope, Store, StoreError, WriteTx, messages};
+
+/// How many deliveries of a message by one provider to one platform came how far.
+///
+/// `targeted` = `accepted` + `delivered` + `dropped` + `expired` + `failed` once the message is finished; before that
+/// the rest is under way. `opened` is counted beside these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken by the provider.
+    pub accepted: u64,
+    /// Acknowledged by the device.
+    pub delivered: u64,
+    /// Not for this device after all.
+    pub dropped: u64,
+    pub expired: u64,
+    pub failed: u64,
+    pub opened: u64,
+    /// Left for the provider at least once; on the link counted with its acknowledgement.
+    pub sent: u64,
+    /// Devices that were asked to be reached so far.
+    pub targeted: u64,
+}
+
+impl Counts {
+    /// What a page with these answers adds.
+    pub(crate) fn of(answers: &[Answer]) -> Self {
+        let mut counts = Self {
+            targeted: answers.len() as u64,
+            ..Self::default()
+        };
+        for answer in answers {
+            counts.sent += u64::from(answer.attempts > 0);
+            match answer.ending {
+                Ending::Accepted => counts.accepted += 1,
+                Ending::Delivered => counts.delivered += 1,
+                Ending::Dropped => counts.dropped += 1,
+                Ending::Expired => counts.expired += 1,
+                Ending::Failed => counts.failed += 1,
+            }
+        }
+        counts
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            delivered: self.delivered + other.delivered,
+            dropped: self.dropped + other.dropped,
+            expired: self.expired + other.expired,
+            failed: self.failed + other.failed,
+            opened: self.opened + other.opened,
+            sent: self.sent + other.sent,
+            targeted: self.targeted + other.targeted,
+        }
+    }
+}
+
+/// The counts of one provider and platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    pub counts: Counts,
+    pub platform: Platform,
+    pub provider: Provider,
+}
+
+/// Everything that is counted of a message.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// No device has yet to be turned to, and no page is out.
+    pub dispatched: bool,
+    /// Nothing more can happen to it.
+    pub finished: bool,
+    pub message: Message,
+    pub reasons: Vec<(Provider, Ending, Reason, u64)>,
+    pub tallies: Vec<Tally>,
+}
+
+impl Ledger {
+    pub fn total(&self) -> Counts {
+        self.tallies
+            .iter()
+            .fold(Counts::default(), |sum, tally| sum.plus(tally.counts))
+    }
+}
+
+/// What a device says became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    Dismissed,
+    Opened,
+    Received,
+}
+
+codes!(
+    EventKind,
+    EventKind::Dismissed = 1,
+    EventKind::Opened = 2,
+    EventKind::Received = 3
+);
+
+impl EventKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dismissed => "dismissed",
+            Self::Opened => "opened",
+            Self::Received => "received",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceEvent {
+    pub kind: EventKind,
+    pub message: MsgId,
+}
+
+impl Store {
+    /// The ledger of a message; none when the app has no such message.
+    pub async fn ledger(&self, app: AppId, message: MsgId) -> Result<Option<Ledger>, StoreError> {
+        self.engine.read(move |sql| find(sql, app, message)).await
+    }
+
+    /// Remembers what a device says, each thing once; those of other apps' messages or of messages that were not for this
+    /// device's app are left out. Returns how many were new.
+    pub async fn add_events(
+        &self,
+        app: AppId,
+        device: DeviceId,
+        platform: Platform,
+        events: Vec<DeviceEvent>,
+    ) -> Result<u64, StoreError> {
+        let note = move |tx: &mut WriteTx<'_>| {
+            let mut new = 0;
+            for event in events {
+                let Some(provider) = carrier(tx.sql, app, device, platform, event.message)? else {
+                    continue;
+                };
+                let mut insert = tx.sql.prepare_cached(
+                    "INSERT INTO events (message, device, kind, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                )?;
+                if insert.execute(params![
+                    event.message.0,
+                    device.0,
+                    AsCode(event.kind),
+                    tx.now.0
+                ])? == 0
+                {
+                    continue;
+                }
+                new += 1;
+                if event.kind == EventKind::Opened {
+                    let opened = Counts {
+                        opened: 1,
+                        ..Counts::default()
+                    };
+                    add(tx.sql, event.message, provider, platform, &opened)?;
+                }
+            }
+            Ok(new)
+        };
+        self.engine.write(note).await
+    }
+
+    /// Counts the devices at which a logged message is aimed over the link, and ends its task there.
+    pub async fn target_log(
+        &self,
+        message: MsgId,
+        targets: Vec<(Platform, u64)>,
+    ) -> Result<(), StoreError> {
+        let count = move |tx: &mut WriteTx<'_>| {
+            for (platform, targeted) in targets {
+                let counts = Counts {
+                    targeted,
+                    ..Counts::default()
+                };
+                add(tx.sql, message, Provider::Link, platform, &counts)?;
+            }
+            messages::finish_task(tx, message, Provider::Link)
+        };
+        self.engine.write(count).await
+    }
+}
+
+pub(crate) fn add(
+    sql: &Connection,
+    message: MsgId,
+    provider: Provider,
+    platform: Platform,
+    more: &Counts,
+) -> Result<(), StoreError> {
+    let mut upsert = sql.prepare_cached(
+        "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT DO UPDATE SET targeted = targeted + ?4, sent = sent + ?5, accepted = accepted + ?6,
+             delivered = delivered + ?7, opened = opened + ?8, dropped = dropped + ?9, expired = expired + ?10,
+             failed = failed + ?11",
+    )?;
+    upsert.execute(params![
+        message.0,
+        AsCode(provider),
+        AsCode(platform),
+        more.targeted,
+        more.sent,
+        more.accepted,
+        more.delivered,
+        more.opened,
+        more.dropped,
+        more.expired,
+        more.failed,
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn add_reasons(
+    sql: &Connection,
+    message: MsgId,
+    provider: Provider,
+    answers: &[Answer],
+) -> Result<(), StoreError> {
+    let mut counted: BTreeMap<(Ending, &Reason), u64> = BTreeMap::new();
+    for answer in answers {
+        if let Some(reason) = &answer.reason {
+            *counted.entry((answer.ending, reason)).or_default() += 1;
+        }
+    }
+    let mut upsert = sql.prepare_cached(
+        "INSERT INTO reasons (message, provider, ending, reason, count) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET count = count + ?5",
+    )?;
+    for ((ending, reason), count) in counted {
+        upsert.execute(params![
+            message.0,
+            AsCode(provider),
+            AsCode(ending),
+            reason.as_str(),
+            count
+        ])?;
+    }
+    Ok(())
+}
+
+fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, StoreError> {
+    let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
+        return Ok(None);
+    };
+    let mut select = sql.prepare_cached(
+        "SELECT finished, NOT EXISTS (SELECT 1 FROM tasks WHERE message = ?1)
+             AND NOT EXISTS (SELECT 1 FROM pages WHERE message = ?1 AND owner IS NOT NULL)
+         FROM messages WHERE id = ?1",
+    )?;
+    let (finished, dispatched) =
+        select.query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut select = sql.prepare_cached(
+        "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed
+         FROM counts WHERE message = ?1 ORDER BY provider, platform",
+    )?;
+    let tallies = select.query_map(params![id.0], |row| {
+        Ok(Tally {
+            provider: row.get::<_, AsCode<Provider>>(0)?.0,
+            platform: row.get::<_, AsCode<Platform>>(1)?.0,
+            counts: Counts {
+                targeted: row.get(2)?,
+                sent: row.get(3)?,
+                accepted: row.get(4)?,
+                delivered: row.get(5)?,
+                opened: row.get(6)?,
+                dropped: row.get(7)?,
+                expired: row.get(8)?,
+                failed: row.get(9)?,
+            },
+        })
+    })?;
+    let tallies = tallies.collect::<Result<_, _>>()?;
+    let mut select =
+        sql.prepare_cached("SELECT provider, ending, reason, count FROM reasons WHERE message = ?1 ORDER BY count DESC")?;
+    let reasons = select.query_map(params![id.0], |row| {
+        let reason: String = row.get(2)?;
+        let (provider, ending) = (
+            row.get::<_, AsCode<Provider>>(0)?.0,
+            row.get::<_, AsCode<Ending>>(1)?.0,
+        );
+        Ok((provider, ending, Reason::heard(&reason), row.get(3)?))
+    })?;
+    Ok(Some(Ledger {
+        dispatched,
+        finished,
+        message,
+        reasons: reasons.collect::<Result<_, _>>()?,
+        tallies,
+    }))
+}
+
+/// By which provider a message of this app goes to a device, so that what the device says is counted there; none when it
+/// is not for the device.
+fn carrier(
+    sql: &Connection,
+    app: AppId,
+    device: DeviceId,
+    platform: Platform,
+    message: MsgId,
+) -> Result<Option<Provider>, StoreError> {
+    let Some(message) = messages::find(sql, message)?.filter(|message| message.app == app) else {
+        return Ok(None);
+    };
+    if message.id.0 <= device.0 || !message.push.platforms.contains(platform) {
+        return Ok(None);
+    }
+    let mut select = sql.prepare_cached(
+        "SELECT provider FROM channels WHERE app = ?1 AND device = ?2 ORDER BY provider LIMIT 1",
+    )?;
+    let first = select
+        .query_row(params![app.0, device.0], |row| {
+            row.get::<_, AsCode<Provider>>(0)
+        })
+        .optional()?;
+    Ok(first
+        .map(|provider| provider.0)
+        .filter(|provider| Scope::of(&message, *provider).is_some()))
+}
+
+/// Ends every message whose time is over at `now` and of which no page is out and no task is open: what the link did not
+/// deliver has expired. Up to `limit`; returns how many.
+pub(crate) fn finish(
+    tx: &mut WriteTx<'_>,
+    now: UnixMillis,
+    limit: u32,
+) -> Result<usize, StoreError> {
+    let mut select = tx.sql.prepare_cached(
+        "SELECT id FROM messages WHERE finished = 0 AND expires_at <= ?1
+             AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.message = messages.id)
+             AND NOT EXISTS (SELECT 1 FROM pages WHERE pages.message = messages.id AND owner IS NOT NULL)
+         ORDER BY expires_at LIMIT ?2",
+    )?;
+    let over: Vec<i64> = select
+        .query_map(params![now.0, limit], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for message in &over {
+        let expire =
+            "UPDATE counts SET expired = targeted - accepted - delivered - dropped - failed
+                      WHERE message = ?1 AND provider = ?2";
+        tx.sql
+            .prepare_cached(expire)?
+            .execute(params![message, AsCode(Provider::Link)])?;
+        tx.sql
+            .prepare_cached("UPDATE messages SET finished = 1 WHERE id = ?1")?
+            .execute(params![message])?;
+    }
+    Ok(over.len())
+}

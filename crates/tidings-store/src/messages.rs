@@ -1,0 +1,225 @@
+//! The message log: what was accepted, and how far it has been dispatched.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tidings_model::{AppId, DeviceId, Message, MsgId, Provider, Push, UnixMillis};
+
+use crate::codes::AsCode;
+use crate::limits::CID_KEPT;
+use crate::{Scope, Store, StoreError, WriteTx, from_json, to_json};
+
+/// What accepting a push gave.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    New(Message),
+    /// The `cid` was seen before: this is the message of that time, and nothing is sent.
+    Repeated(Message),
+}
+
+/// A message that is not yet wholly turned into pages for a provider.
+#[derive(Clone, Debug)]
+pub struct OpenTask {
+    /// The last device that has been.
+    pub after: DeviceId,
+    pub message: Message,
+}
+
+const COLUMNS: &str = "id, app, accepted_at, expires_at, push";
+
+impl Store {
+    /// Makes a push a message, with a task for each provider that it can go by. Durable on return.
+    pub async fn accept(
+        &self,
+        app: AppId,
+        push: Push,
+        cid: Option<String>,
+    ) -> Result<Accepted, StoreError> {
+        self.engine
+            .write(move |tx| accept(tx, app, push, cid.as_deref()))
+            .await
+    }
+
+    /// The message that was accepted with this `cid`, while it is remembered.
+    pub async fn accepted(&self, app: AppId, cid: String) -> Result<Option<Message>, StoreError> {
+        let since = UnixMillis::now().minus(CID_KEPT);
+        self.engine
+            .read(move |sql| accepted(sql, app, &cid, since))
+            .await
+    }
+
+    /// An id that no message will have, for a push that has to be answered with one but is not accepted.
+    pub async fn void_id(&self) -> Result<MsgId, StoreError> {
+        self.engine.write(|tx| Ok(MsgId(tx.ids.next(tx.now)))).await
+    }
+
+    pub async fn message(&self, id: MsgId) -> Result<Option<Message>, StoreError> {
+        self.engine.read(move |sql| find(sql, id)).await
+    }
+
+    /// The apps and providers for which something is not yet wholly dispatched.
+    pub async fn open_lanes(&self) -> Result<Vec<(AppId, Provider)>, StoreError> {
+        let list = |sql: &Connection| {
+            let mut select = sql.prepare_cached("SELECT DISTINCT app, provider FROM tasks")?;
+            let rows = select.query_map([], |row| {
+                Ok((AppId(row.get(0)?), row.get::<_, AsCode<Provider>>(1)?.0))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        self.engine.read(list).await
+    }
+
+    /// The oldest message of an app that is not yet wholly dispatched to a provider.
+    pub async fn next_task(
+        &self,
+        app: AppId,
+        provider: Provider,
+    ) -> Result<Option<OpenTask>, StoreError> {
+        let next = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(
+                "SELECT message, after FROM tasks WHERE app = ?1 AND provider = ?2 ORDER BY message LIMIT 1",
+            )?;
+            let found = select.query_row(params![app.0, AsCode(provider)], |row| {
+                Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?)))
+            });
+            let Some((id, after)) = found.optional()? else {
+                return Ok(None);
+            };
+            let message =
+                find(sql, id)?.ok_or_else(|| StoreError::Stored(format!("message {id}")))?;
+            Ok(Some(OpenTask { after, message }))
+        };
+        self.engine.read(next).await
+    }
+
+    /// Ends a task: there is no device left in it.
+    pub async fn finish_task(&self, message: MsgId, provider: Provider) -> Result<(), StoreError> {
+        let delete = move |tx: &mut WriteTx<'_>| finish_task(tx, message, provider);
+        self.engine.write(delete).await
+    }
+
+    /// The greatest id of any message; 0 when there is none.
+    pub async fn newest_message(&self) -> Result<MsgId, StoreError> {
+        let newest = |sql: &Connection| {
+            let mut select = sql.prepare_cached("SELECT max(id) FROM messages")?;
+            let newest: Option<i64> = select.query_row([], |row| row.get(0))?;
+            Ok(MsgId(newest.unwrap_or(0)))
+        };
+        self.engine.read(newest).await
+    }
+
+    /// The app's logged messages after `after` that have not expired at `now`, in order, up to `limit`.
+    pub async fn log_after(
+        &self,
+        app: AppId,
+        after: MsgId,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let list = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM messages INDEXED BY messages_log
+                 WHERE app = ?1 AND logged = 1 AND id > ?2 AND expires_at > ?3 ORDER BY id LIMIT ?4"
+            ))?;
+            let rows =
+                select.query_map(params![app.0, after.0, now.0, limit], |row| Ok(read(row)))?;
+            rows.map(|row| row?).collect()
+        };
+        self.engine.read(list).await
+    }
+}
+
+pub(crate) fn finish_task(
+    tx: &mut WriteTx<'_>,
+    message: MsgId,
+    provider: Provider,
+) -> Result<(), StoreError> {
+    let mut delete = tx
+        .sql
+        .prepare_cached("DELETE FROM tasks WHERE message = ?1 AND provider = ?2")?;
+    delete.execute(params![message.0, AsCode(provider)])?;
+    Ok(())
+}
+
+fn accept(
+    tx: &mut WriteTx<'_>,
+    app: AppId,
+    push: Push,
+    cid: Option<&str>,
+) -> Result<Accepted, StoreError> {
+    if let Some(cid) = cid
+        && let Some(known) = accepted(tx.sql, app, cid, tx.now.minus(CID_KEPT))?
+    {
+        return Ok(Accepted::Repeated(known));
+    }
+    let message = Message {
+        accepted_at: tx.now,
+        app,
+        expires_at: Message::expiry(tx.now, &push.options),
+        id: MsgId(tx.ids.next(tx.now)),
+        push,
+    };
+    let mut insert = tx.sql.prepare_cached(
+        "INSERT INTO messages (id, app, accepted_at, expires_at, logged, push) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    insert.execute(params![
+        message.id.0,
+        app.0,
+        message.accepted_at.0,
+        message.expires_at.0,
+        message.push.audience.is_logged(),
+        to_json(&message.push)?,
+    ])?;
+    for provider in Provider::ALL {
+        if Scope::of(&message, provider).is_some() {
+            let mut insert = tx
+                .sql
+                .prepare_cached("INSERT INTO tasks (app, provider, message) VALUES (?1, ?2, ?3)")?;
+            insert.execute(params![app.0, AsCode(provider), message.id.0])?;
+        }
+    }
+    if let Some(cid) = cid {
+        let mut insert = tx.sql.prepare_cached(
+            "INSERT INTO cids (app, cid, message, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET message = ?3, at = ?4",
+        )?;
+        insert.execute(params![app.0, cid, message.id.0, tx.now.0])?;
+    }
+    Ok(Accepted::New(message))
+}
+
+/// The message that was accepted with a `cid` later than `since`.
+fn accepted(
+    sql: &Connection,
+    app: AppId,
+    cid: &str,
+    since: UnixMillis,
+) -> Result<Option<Message>, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT message FROM cids WHERE app = ?1 AND cid = ?2 AND at > ?3")?;
+    let known: Option<i64> = select
+        .query_row(params![app.0, cid, since.0], |row| row.get(0))
+        .optional()?;
+    let Some(known) = known else { return Ok(None) };
+    let message = find(sql, MsgId(known))?;
+    message
+        .map(Some)
+        .ok_or_else(|| StoreError::Stored(format!("message {known}")))
+}
+
+pub(crate) fn find(sql: &Connection, id: MsgId) -> Result<Option<Message>, StoreError> {
+    let mut select =
+        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE id = ?1"))?;
+    select
+        .query_row(params![id.0], |row| Ok(read(row)))
+        .optional()?
+        .transpose()
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
+    Ok(Message {
+        id: MsgId(row.get(0)?),
+        app: AppId(row.get(1)?),
+        accepted_at: UnixMillis(row.get(2)?),
+        expires_at: UnixMillis(row.get(3)?),
+        push: from_json(&row.get::<_, String>(4)?)?,
+    })
+}

@@ -1,0 +1,26 @@
+//! Migrations: numbered SQL files, applied in order, each once, each in its own transaction.
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// In order; a released one is never edited, only followed.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_first.sql")];
+
+/// Brings the database to this binary's schema. Refuses one that is newer.
+pub(crate) fn migrate(sql: &mut Connection) -> Result<(), StoreError> {
+    let version: usize = sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::NewerSchema {
+            found: version,
+            known: MIGRATIONS.len(),
+        });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = sql.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

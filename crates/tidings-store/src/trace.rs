@@ -1,0 +1,210 @@
+//! Why a message did or did not reach a device: what the database knows of the two.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tidings_model::{AppId, DeviceId, Message, MsgId, Provider, Reason, UnixMillis};
+
+use crate::codes::AsCode;
+use crate::detail::{find_settled, unpack};
+use crate::ledger::EventKind;
+use crate::{Answer, Scope, Store, StoreError, audience, messages};
+
+/// What is known of one message and one device.
+#[derive(Clone, Debug)]
+pub struct Journey {
+    /// What the device said of it, and when.
+    pub events: Vec<(EventKind, UnixMillis)>,
+    /// By which providers the audience takes the device in, as it is registered now.
+    pub in_audience: Vec<Provider>,
+    pub link: LinkStanding,
+    pub message: Message,
+    pub page: Option<PageStanding>,
+    /// The providers whose dispatch has not come to the device yet.
+    pub to_come: Vec<Provider>,
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// A channel that the device once had.
+#[derive(Clone, Debug)]
+pub struct Tombstone {
+    pub provider: Provider,
+    pub reason: Reason,
+    pub added_at: UnixMillis,
+    pub removed_at: UnixMillis,
+    pub token: Option<String>,
+}
+
+/// Where the page of a provider's delivery stands.
+#[derive(Clone, Debug)]
+pub struct PageStanding {
+    /// None while it is out and has not been answered.
+    pub answer: Option<Answer>,
+    pub provider: Provider,
+}
+
+/// How far a device on the link has come.
+#[derive(Clone, Debug)]
+pub struct LinkStanding {
+    pub acked_at: Option<UnixMillis>,
+    /// The last logged message that it acknowledged; none for a device that is not on the link.
+    pub cursor: Option<MsgId>,
+    /// Whether the message is (or was) in its inbox.
+    pub in_inbox: bool,
+}
+
+impl Store {
+    /// None when the app has no such message.
+    pub async fn journey(
+        &self,
+        app: AppId,
+        message: MsgId,
+        device: DeviceId,
+    ) -> Result<Option<Journey>, StoreError> {
+        self.engine
+            .read(move |sql| journey(sql, app, message, device))
+            .await
+    }
+}
+
+fn journey(
+    sql: &Connection,
+    app: AppId,
+    id: MsgId,
+    device: DeviceId,
+) -> Result<Option<Journey>, StoreError> {
+    let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
+        return Ok(None);
+    };
+    let mut in_audience = Vec::new();
+    for provider in Provider::ALL {
+        if let Some(scope) = Scope::of(&message, provider) {
+            let last = DeviceId(device.0.min(scope.before.0));
+            if !audience::select(sql, &scope, DeviceId(device.0 - 1), last, 1)?.is_empty() {
+                in_audience.push(provider);
+            }
+        }
+    }
+    Ok(Some(Journey {
+        events: events(sql, id, device)?,
+        in_audience,
+        link: link(sql, app, id, device)?,
+        page: page(sql, &message, device)?,
+        to_come: to_come(sql, id, device)?,
+        tombstones: tombstones(sql, app, device)?,
+        message,
+    }))
+}
+
+/// The page whose range holds the device, provided that the device had such a channel then: the devices of the other
+/// providers lie between.
+fn page(
+    sql: &Connection,
+    message: &Message,
+    device: DeviceId,
+) -> Result<Option<PageStanding>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT provider, settled_at, detail FROM pages AS p
+         WHERE message = ?1 AND first <= ?2 AND last >= ?2 AND (
+             EXISTS (SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = p.provider AND c.device = ?2
+                         AND (settled_at IS NULL OR c.added_at <= settled_at))
+             OR EXISTS (SELECT 1 FROM tombstones AS t WHERE t.app = ?3 AND t.provider = p.provider AND t.device = ?2
+                         AND (settled_at IS NULL OR t.added_at <= settled_at) AND t.removed_at >= ?4))
+         LIMIT 1",
+    )?;
+    let found = select.query_row(
+        params![message.id.0, device.0, message.app.0, message.accepted_at.0],
+        |row| {
+            let settled_at: Option<i64> = row.get(1)?;
+            Ok((
+                row.get::<_, AsCode<Provider>>(0)?.0,
+                settled_at.map(UnixMillis),
+                row.get::<_, Vec<u8>>(2)?,
+            ))
+        },
+    );
+    let Some((provider, settled_at, detail)) = found.optional()? else {
+        return Ok(None);
+    };
+    let answer = match settled_at {
+        Some(settled_at) => Some(find_settled(&detail, device, settled_at)?),
+        None if detail.is_empty() => None,
+        None => unpack(&detail)?
+            .into_iter()
+            .find(|answer| answer.device == device),
+    };
+    Ok(Some(PageStanding { answer, provider }))
+}
+
+fn link(
+    sql: &Connection,
+    app: AppId,
+    message: MsgId,
+    device: DeviceId,
+) -> Result<LinkStanding, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT position FROM cursors WHERE app = ?1 AND device = ?2")?;
+    let cursor: Option<i64> = select
+        .query_row(params![app.0, device.0], |row| row.get(0))
+        .optional()?;
+    let mut select = sql.prepare_cached(
+        "SELECT acked_at FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3",
+    )?;
+    let row: Option<Option<i64>> = select
+        .query_row(params![app.0, device.0, message.0], |row| row.get(0))
+        .optional()?;
+    Ok(LinkStanding {
+        acked_at: row.flatten().map(UnixMillis),
+        cursor: cursor.map(MsgId),
+        in_inbox: row.is_some(),
+    })
+}
+
+fn to_come(
+    sql: &Connection,
+    message: MsgId,
+    device: DeviceId,
+) -> Result<Vec<Provider>, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT provider FROM tasks WHERE message = ?1 AND after < ?2")?;
+    let rows = select.query_map(params![message.0, device.0], |row| {
+        Ok(row.get::<_, AsCode<Provider>>(0)?.0)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn events(
+    sql: &Connection,
+    message: MsgId,
+    device: DeviceId,
+) -> Result<Vec<(EventKind, UnixMillis)>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT kind, at FROM events WHERE message = ?1 AND device = ?2 ORDER BY at, kind",
+    )?;
+    let rows = select.query_map(params![message.0, device.0], |row| {
+        Ok((
+            row.get::<_, AsCode<EventKind>>(0)?.0,
+            UnixMillis(row.get(1)?),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn tombstones(
+    sql: &Connection,
+    app: AppId,
+    device: DeviceId,
+) -> Result<Vec<Tombstone>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT removed_at, provider, token, added_at, reason FROM tombstones
+         WHERE app = ?1 AND device = ?2 ORDER BY removed_at",
+    )?;
+    let rows = select.query_map(params![app.0, device.0], |row| {
+        Ok(Tombstone {
+            removed_at: UnixMillis(row.get(0)?),
+            provider: row.get::<_, AsCode<Provider>>(1)?.0,
+            token: row.get(2)?,
+            added_at: UnixMillis(row.get(3)?),
+            reason: Reason::heard(&row.get::<_, String>(4)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

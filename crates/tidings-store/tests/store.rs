@@ -1,0 +1,823 @@
+//! The store as its callers see it, on real SQLite files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tidings_model::{
+    AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Notification, Platform,
+    PlatformSet, Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+};
+use tidings_store::limits::PAGE_MAX;
+use tidings_store::{
+    Accepted, Ack, AckKind, Answer, ChannelChange, CredentialSlot, DeviceChange, DeviceEvent,
+    Ending, EventKind, NewDevice, NewPage, PageKey, Registered, Removal, Scope, SealKey, Store,
+    StoreError, TagChange,
+};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const OWNER: u64 = 7;
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
+}
+
+async fn app(store: &Store) -> AppId {
+    store.create_app("test".into()).await.expect("an app").0.id
+}
+
+fn iphone(app: AppId, token: &str) -> NewDevice {
+    let channel = ChannelChange {
+        environment: None,
+        provider: Provider::Apns,
+        token: Some(token.into()),
+    };
+    NewDevice {
+        alias: None,
+        app,
+        app_version: None,
+        channels: vec![channel],
+        locale: None,
+        platform: Platform::Ios,
+        tags: vec![],
+        time_zone: None,
+    }
+}
+
+fn on_link(app: AppId) -> NewDevice {
+    let channel = ChannelChange {
+        environment: None,
+        provider: Provider::Link,
+        token: None,
+    };
+    NewDevice {
+        channels: vec![channel],
+        platform: Platform::Android,
+        ..iphone(app, "")
+    }
+}
+
+fn push(audience: Audience) -> Push {
+    Push {
+        audience,
+        message: None,
+        notification: Some(Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        }),
+        options: PushOptions::default(),
+        platforms: PlatformSet::ALL,
+    }
+}
+
+fn to_tags(tags: &[&str]) -> Audience {
+    let tags = tags.iter().map(|tag| tag.parse().expect("a tag")).collect();
+    Audience::Selection(Selection {
+        tags,
+        ..Selection::default()
+    })
+}
+
+async fn accept(store: &Store, app: AppId, push: Push) -> Message {
+    match store.accept(app, push, None).await.expect("accepted") {
+        Accepted::New(message) => message,
+        Accepted::Repeated(_) => panic!("no cid was given"),
+    }
+}
+
+async fn reached(store: &Store, message: &Message, provider: Provider) -> Vec<DeviceId> {
+    let Some(scope) = Scope::of(message, provider) else {
+        return vec![];
+    };
+    let targets = store
+        .targets(&scope, DeviceId(0), PAGE_MAX)
+        .await
+        .expect("targets");
+    targets.into_iter().map(|target| target.device).collect()
+}
+
+fn page(key: PageKey, last: DeviceId, count: usize) -> NewPage {
+    NewPage {
+        count,
+        ends_task: true,
+        key,
+        last,
+    }
+}
+
+fn answer(device: DeviceId, ending: Ending, reason: Option<&'static str>) -> Answer {
+    Answer {
+        at: UnixMillis(1_800_000_000_000),
+        device,
+        ending,
+        reason: reason.map(Reason::known),
+        attempts: 1,
+    }
+}
+
+fn ack(app: AppId, device: DeviceId, message: MsgId, kind: AckKind) -> Ack {
+    Ack {
+        app,
+        device,
+        dropped: false,
+        kind,
+        message,
+        platform: Platform::Android,
+    }
+}
+
+#[tokio::test]
+async fn a_known_token_is_the_same_device_with_a_new_secret() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let first = store.register(iphone(app, "aa")).await.expect("registered");
+    let again = store.register(iphone(app, "aa")).await.expect("registered");
+    assert!(first.created && !again.created);
+    assert_eq!(first.id, again.id);
+    let device = store
+        .device(app, first.id)
+        .await
+        .expect("read")
+        .expect("known");
+    assert!(
+        device.secret.matches(again.secret.expose())
+            && !device.secret.matches(first.secret.expose())
+    );
+    assert_eq!(
+        store.app_of_device(first.id).await.expect("read"),
+        Some(app)
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_moves_leaves_a_tombstone() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let old = store
+        .register(iphone(app, "aa"))
+        .await
+        .expect("registered")
+        .id;
+    let new = store.register(on_link(app)).await.expect("registered").id;
+    let channels = iphone(app, "aa").channels;
+    let change = DeviceChange {
+        channels: Some(channels),
+        ..DeviceChange::default()
+    };
+    assert!(
+        store
+            .change_device(app, new, change)
+            .await
+            .expect("changed")
+    );
+    let old_device = store.device(app, old).await.expect("read").expect("known");
+    assert!(old_device.channels.is_empty());
+    let message = accept(&store, app, push(Audience::All)).await;
+    let journey = store
+        .journey(app, message.id, old)
+        .await
+        .expect("read")
+        .expect("known");
+    assert_eq!(journey.tombstones[0].reason.as_str(), "moved");
+    assert!(journey.in_audience.is_empty());
+}
+
+#[tokio::test]
+async fn an_audience_takes_in_those_it_names_and_no_others() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let mut ids = Vec::new();
+    for (alias, tags) in [
+        (Some("ann"), vec!["a"]),
+        (None, vec!["a", "b"]),
+        (Some("bob"), vec!["c"]),
+        (None, vec![]),
+    ] {
+        let new = NewDevice {
+            alias: alias.map(|alias| alias.parse().expect("an alias")),
+            tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+            ..iphone(app, &format!("{:02x}", ids.len()))
+        };
+        ids.push(store.register(new).await.expect("registered").id);
+    }
+    let select = |aliases: &[&str], devices: &[usize], tags: &[&str]| {
+        Audience::Selection(Selection {
+            aliases: aliases
+                .iter()
+                .map(|alias| alias.parse().expect("an alias"))
+                .collect(),
+            devices: devices.iter().map(|index| ids[*index]).collect(),
+            tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+        })
+    };
+    let cases: Vec<(Audience, Vec<usize>)> = vec![
+        (Audience::All, vec![0, 1, 2, 3]),
+        (select(&[], &[], &["a"]), vec![0, 1]),
+        (select(&[], &[], &["b", "c"]), vec![1, 2]),
+        (select(&["ann", "bob"], &[], &[]), vec![0, 2]),
+        (select(&["ann"], &[], &["c"]), vec![]),
+        (select(&[], &[3, 1, 1], &[]), vec![1, 3]),
+        (select(&[], &[3, 1], &["a"]), vec![1]),
+        (select(&["bob"], &[2, 0], &["c", "a"]), vec![2]),
+        (select(&["nobody"], &[], &[]), vec![]),
+    ];
+    for (audience, expected) in cases {
+        let message = accept(&store, app, push(audience.clone())).await;
+        let expected: Vec<DeviceId> = expected.into_iter().map(|index| ids[index]).collect();
+        assert_eq!(
+            reached(&store, &message, Provider::Apns).await,
+            expected,
+            "{audience:?}"
+        );
+        let scope = Scope::of(&message, Provider::Apns).expect("a scope");
+        let counted: u64 = store
+            .count_targets(&scope)
+            .await
+            .expect("counted")
+            .iter()
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(counted, expected.len() as u64, "{audience:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_and_leave_out_who_came_later() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let new = (0..25)
+        .map(|index| iphone(app, &format!("{index:02x}")))
+        .collect();
+    let ids: Vec<DeviceId> = store
+        .register_all(new)
+        .await
+        .expect("registered")
+        .iter()
+        .map(|r| r.id)
+        .collect();
+    let message = accept(&store, app, push(Audience::All)).await;
+    store.register(iphone(app, "ff")).await.expect("registered");
+    let scope = Scope::of(&message, Provider::Apns).expect("a scope");
+    let mut seen = Vec::new();
+    loop {
+        let after = seen.last().copied().unwrap_or(DeviceId(0));
+        let page = store.targets(&scope, after, 10).await.expect("a page");
+        seen.extend(page.iter().map(|target| target.device));
+        if page.len() < 10 {
+            break;
+        }
+    }
+    assert_eq!(seen, ids);
+}
+
+#[tokio::test]
+async fn a_device_with_a_token_gets_a_notification_by_apns_and_a_message_by_the_link() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let both = NewDevice {
+        channels: [iphone(app, "aa").channels, on_link(app).channels].concat(),
+        ..iphone(app, "aa")
+    };
+    let both = store.register(both).await.expect("registered").id;
+    let link = store.register(on_link(app)).await.expect("registered").id;
+    let shown = accept(&store, app, push(Audience::All)).await;
+    assert_eq!(reached(&store, &shown, Provider::Apns).await, [both]);
+    assert_eq!(reached(&store, &shown, Provider::Link).await, [link]);
+    let message = CustomMessage {
+        content_type: None,
+        extras: Default::default(),
+        msg_content: json!("x"),
+        title: None,
+    };
+    let custom = Push {
+        message: Some(message),
+        notification: None,
+        ..push(Audience::All)
+    };
+    let custom = accept(&store, app, custom).await;
+    assert!(Scope::of(&custom, Provider::Apns).is_none());
+    assert_eq!(reached(&store, &custom, Provider::Link).await, [both, link]);
+}
+
+#[tokio::test]
+async fn a_repeated_cid_is_the_first_message() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let first = store
+        .accept(app, push(Audience::All), Some("c1".into()))
+        .await
+        .expect("accepted");
+    let again = store
+        .accept(app, push(Audience::All), Some("c1".into()))
+        .await
+        .expect("accepted");
+    let (Accepted::New(first), Accepted::Repeated(again)) = (first, again) else {
+        panic!("wrong kinds")
+    };
+    assert_eq!(first.id, again.id);
+    for provider in Provider::ALL {
+        let task = store
+            .next_task(app, provider)
+            .await
+            .expect("read")
+            .expect("a task");
+        assert_eq!(task.message.id, first.id);
+        store
+            .finish_task(first.id, provider)
+            .await
+            .expect("finished");
+    }
+    assert!(
+        store.open_lanes().await.expect("read").is_empty(),
+        "nothing came of the second"
+    );
+}
+
+#[tokio::test]
+async fn a_killed_owners_page_is_taken_over_with_what_it_flushed() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let new = (0..10)
+        .map(|index| iphone(app, &format!("{index:02x}")))
+        .collect();
+    let ids: Vec<DeviceId> = store
+        .register_all(new)
+        .await
+        .expect("registered")
+        .iter()
+        .map(|r| r.id)
+        .collect();
+    let message = accept(&store, app, push(Audience::All)).await;
+    let key = PageKey {
+        first: ids[0],
+        message: message.id,
+        provider: Provider::Apns,
+    };
+    let far = UnixMillis(i64::MAX);
+    store
+        .lease_page(page(key, ids[9], 10), OWNER, far)
+        .await
+        .expect("leased");
+    let answered = vec![
+        answer(ids[3], Ending::Accepted, None),
+        answer(ids[1], Ending::Failed, Some("BadTopic")),
+    ];
+    store
+        .flush_pages(OWNER, far, vec![(key, answered)], vec![])
+        .await
+        .expect("flushed");
+    assert_eq!(store.remembered(message.id).await.expect("counted"), 2);
+    assert!(
+        store
+            .take_over_pages(OWNER, far, 10)
+            .await
+            .expect("taken")
+            .is_empty(),
+        "it is ours and its lease runs"
+    );
+
+    let other = OWNER + 1;
+    let pages = store.take_over_pages(other, far, 10).await.expect("taken");
+    assert_eq!(pages.len(), 1);
+    assert_eq!((pages[0].key, pages[0].last), (key, ids[9]));
+    let answered: Vec<DeviceId> = pages[0]
+        .answered
+        .iter()
+        .map(|answer| answer.device)
+        .collect();
+    assert_eq!(answered, [ids[1], ids[3]]);
+
+    let all: Vec<Answer> = ids
+        .iter()
+        .map(|id| answer(*id, Ending::Accepted, None))
+        .collect();
+    assert!(
+        !store
+            .settle_page(OWNER, key, Platform::Ios, all.clone(), vec![])
+            .await
+            .expect("asked"),
+        "no longer ours"
+    );
+    assert!(
+        store
+            .settle_page(other, key, Platform::Ios, all, vec![])
+            .await
+            .expect("settled")
+    );
+    let total = store
+        .ledger(app, message.id)
+        .await
+        .expect("read")
+        .expect("known")
+        .total();
+    assert_eq!((total.targeted, total.accepted), (10, 10));
+}
+
+#[tokio::test]
+async fn a_settled_page_answers_for_each_device_and_its_dead_tokens_are_gone() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let new = (0..4)
+        .map(|index| iphone(app, &format!("{index:02x}")))
+        .collect();
+    let ids: Vec<DeviceId> = store
+        .register_all(new)
+        .await
+        .expect("registered")
+        .iter()
+        .map(|r| r.id)
+        .collect();
+    let message = accept(&store, app, push(Audience::All)).await;
+    let key = PageKey {
+        first: ids[0],
+        message: message.id,
+        provider: Provider::Apns,
+    };
+    store
+        .lease_page(page(key, ids[3], 4), OWNER, UnixMillis(i64::MAX))
+        .await
+        .expect("leased");
+    let answers = vec![
+        answer(ids[0], Ending::Accepted, None),
+        answer(ids[1], Ending::Accepted, None),
+        answer(ids[2], Ending::Dropped, Some("Unregistered")),
+        answer(ids[3], Ending::Dropped, Some("Unregistered")),
+    ];
+    let removal = |device, before| Removal {
+        app,
+        device,
+        provider: Provider::Apns,
+        reason: Reason::known("Unregistered"),
+        registered_before: UnixMillis(before),
+    };
+    let removals = vec![removal(ids[2], i64::MAX), removal(ids[3], 1)];
+    assert!(
+        store
+            .settle_page(OWNER, key, Platform::Ios, answers, removals)
+            .await
+            .expect("settled")
+    );
+
+    let journey = |device| store.journey(app, message.id, device);
+    let taken = journey(ids[0])
+        .await
+        .expect("read")
+        .expect("known")
+        .page
+        .expect("a page")
+        .answer
+        .expect("an answer");
+    assert_eq!(taken.ending, Ending::Accepted);
+    let gone = journey(ids[2]).await.expect("read").expect("known");
+    assert_eq!(gone.tombstones[0].reason.as_str(), "Unregistered");
+    assert_eq!(
+        gone.page.expect("a page").answer.expect("an answer").reason,
+        Some(Reason::known("Unregistered"))
+    );
+    let kept = store
+        .device(app, ids[3])
+        .await
+        .expect("read")
+        .expect("known");
+    assert_eq!(
+        kept.channels.len(),
+        1,
+        "registered again after the provider's date"
+    );
+    let ledger = store
+        .ledger(app, message.id)
+        .await
+        .expect("read")
+        .expect("known");
+    assert_eq!(
+        ledger.reasons,
+        [(
+            Provider::Apns,
+            Ending::Dropped,
+            Reason::known("Unregistered"),
+            2
+        )]
+    );
+    assert_eq!((ledger.total().accepted, ledger.total().dropped), (2, 2));
+}
+
+#[tokio::test]
+async fn the_log_is_acknowledged_once_by_a_cursor() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let Registered { id, .. } = store.register(on_link(app)).await.expect("registered");
+    let mut messages = Vec::new();
+    for _ in 0..3 {
+        messages.push(accept(&store, app, push(Audience::All)).await.id);
+    }
+    let cursor = store
+        .login(app, id)
+        .await
+        .expect("read")
+        .expect("known")
+        .cursor;
+    let now = UnixMillis::now();
+    let log = store.log_after(app, cursor, now, 10).await.expect("read");
+    assert_eq!(
+        log.iter().map(|message| message.id).collect::<Vec<_>>(),
+        messages
+    );
+    let acks = |index: usize| vec![ack(app, id, messages[index], AckKind::Logged)];
+    store.acknowledge(acks(0)).await.expect("acked");
+    store
+        .acknowledge([acks(1), acks(0), acks(1)].concat())
+        .await
+        .expect("acked");
+    for (index, delivered) in [1, 1, 0].into_iter().enumerate() {
+        let total = store
+            .ledger(app, messages[index])
+            .await
+            .expect("read")
+            .expect("known")
+            .total();
+        assert_eq!(total.delivered, delivered, "message {index}");
+    }
+    let cursor = store
+        .login(app, id)
+        .await
+        .expect("read")
+        .expect("known")
+        .cursor;
+    assert_eq!(cursor, messages[1]);
+}
+
+#[tokio::test]
+async fn an_inbox_row_is_acknowledged_once_and_expires() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let a = store.register(on_link(app)).await.expect("registered").id;
+    let b = store.register(on_link(app)).await.expect("registered").id;
+    let audience = Audience::Selection(Selection {
+        devices: vec![a, b],
+        ..Selection::default()
+    });
+    let message = accept(&store, app, push(audience)).await;
+    let scope = Scope::of(&message, Provider::Link).expect("a scope");
+    let targets = store
+        .targets(&scope, DeviceId(0), 10)
+        .await
+        .expect("targets");
+    store
+        .fill_inboxes(&message, targets.clone())
+        .await
+        .expect("filled");
+    store.fill_inboxes(&message, targets).await.expect("filled");
+    let waiting = |device, now| store.inbox_after(app, device, MsgId(0), now, 10);
+    assert_eq!(
+        waiting(a, message.accepted_at).await.expect("read").len(),
+        1
+    );
+    assert_eq!(waiting(a, message.expires_at).await.expect("read").len(), 0);
+    for _ in 0..2 {
+        store
+            .acknowledge(vec![ack(app, a, message.id, AckKind::Inbox)])
+            .await
+            .expect("acked");
+    }
+    assert_eq!(
+        waiting(a, message.accepted_at).await.expect("read").len(),
+        0
+    );
+    store
+        .finish_task(message.id, Provider::Link)
+        .await
+        .expect("finished");
+    store
+        .finish_task(message.id, Provider::Apns)
+        .await
+        .expect("finished");
+
+    let purged = store
+        .purge(message.expires_at, Duration::MAX)
+        .await
+        .expect("purged");
+    assert_eq!(purged.finished, 1);
+    let ledger = store
+        .ledger(app, message.id)
+        .await
+        .expect("read")
+        .expect("known");
+    let total = ledger.total();
+    assert!(ledger.finished);
+    assert_eq!((total.targeted, total.delivered, total.expired), (2, 1, 1));
+
+    store
+        .acknowledge(vec![ack(app, b, message.id, AckKind::Inbox)])
+        .await
+        .expect("acked");
+    let total = store
+        .ledger(app, message.id)
+        .await
+        .expect("read")
+        .expect("known")
+        .total();
+    assert_eq!(
+        (total.targeted, total.delivered, total.expired),
+        (2, 2, 0),
+        "a late one is a delivery all the same"
+    );
+}
+
+#[tokio::test]
+async fn events_count_once_and_only_for_the_apps_own_messages() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let (mine, other) = (app(&store).await, app(&store).await);
+    let device = store
+        .register(iphone(mine, "aa"))
+        .await
+        .expect("registered")
+        .id;
+    let own = accept(&store, mine, push(Audience::All)).await.id;
+    let foreign = accept(&store, other, push(Audience::All)).await.id;
+    let opened = |message| DeviceEvent {
+        kind: EventKind::Opened,
+        message,
+    };
+    let events = vec![opened(own), opened(own), opened(foreign), opened(MsgId(1))];
+    assert_eq!(
+        store
+            .add_events(mine, device, Platform::Ios, events)
+            .await
+            .expect("added"),
+        1
+    );
+    assert_eq!(
+        store
+            .ledger(mine, own)
+            .await
+            .expect("read")
+            .expect("known")
+            .total()
+            .opened,
+        1
+    );
+    assert!(store.ledger(mine, foreign).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn credentials_are_sealed_and_bound_to_their_place() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let slot = CredentialSlot {
+        app,
+        environment: Some(Environment::Sandbox),
+        provider: Provider::Apns,
+    };
+    store
+        .put_credential(slot, &json!({"kind": "token"}), b"the very secret key")
+        .await
+        .expect("put");
+    assert_eq!(
+        store
+            .open_credential(slot)
+            .await
+            .expect("opened")
+            .expect("set"),
+        b"the very secret key"
+    );
+    let production = CredentialSlot {
+        environment: Some(Environment::Production),
+        ..slot
+    };
+    assert!(
+        store
+            .open_credential(production)
+            .await
+            .expect("opened")
+            .is_none()
+    );
+    store
+        .note_credential(slot, Some(Reason::known("InvalidProviderToken")))
+        .await
+        .expect("noted");
+    let records = store.credentials(app).await.expect("listed");
+    assert_eq!(
+        records[0].rejected,
+        Some(Reason::known("InvalidProviderToken"))
+    );
+    drop(store);
+    for entry in std::fs::read_dir(dir.path()).expect("a directory") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        assert!(!bytes.windows(15).any(|window| window == b"very secret key"));
+    }
+    let other_key = SealKey::parse(&SealKey::generate()).expect("a key");
+    let store = Store::open(dir.path(), other_key).expect("opens");
+    assert!(matches!(
+        store.open_credential(slot).await,
+        Err(StoreError::Seal(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_store_has_one_owner_and_ids_go_on_after_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    assert!(matches!(
+        Store::open(dir.path(), SealKey::parse(KEY).expect("a key")),
+        Err(StoreError::InUse)
+    ));
+    let device = store
+        .register(iphone(app, "aa"))
+        .await
+        .expect("registered")
+        .id;
+    let message = accept(&store, app, push(to_tags(&["x"]))).await.id;
+    assert!(message.0 > device.0);
+    drop(store);
+    let store = open(dir.path());
+    assert!(accept(&store, app, push(Audience::All)).await.id > message);
+}
+
+#[tokio::test]
+async fn a_deleted_app_takes_everything_with_it() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let device = NewDevice {
+        tags: vec!["a".parse().expect("a tag")],
+        ..on_link(app)
+    };
+    let device = store.register(device).await.expect("registered").id;
+    let message = accept(&store, app, push(Audience::All)).await;
+    assert!(store.delete_app(app).await.expect("deleted"));
+    assert!(store.device(app, device).await.expect("read").is_none());
+    assert!(store.message(message.id).await.expect("read").is_none());
+    assert!(store.open_lanes().await.expect("read").is_empty());
+}
+
+#[tokio::test]
+async fn tags_are_added_removed_and_replaced() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let id = store.register(on_link(app)).await.expect("registered").id;
+    let tags = |list: &[&str]| {
+        list.iter()
+            .map(|tag| tag.parse().expect("a tag"))
+            .collect::<Vec<_>>()
+    };
+    let changes = [
+        (TagChange::Replace(tags(&["a", "b"])), tags(&["a", "b"])),
+        (
+            TagChange::Edit {
+                add: tags(&["c", "b"]),
+                remove: tags(&["a", "z"]),
+            },
+            tags(&["b", "c"]),
+        ),
+        (TagChange::Replace(vec![]), vec![]),
+    ];
+    for (change, expected) in changes {
+        let change = DeviceChange {
+            tags: Some(change),
+            ..DeviceChange::default()
+        };
+        assert!(store.change_device(app, id, change).await.expect("changed"));
+        assert_eq!(
+            store
+                .device(app, id)
+                .await
+                .expect("read")
+                .expect("known")
+                .tags,
+            expected
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_old_is_forgotten() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let message = accept(&store, app, push(Audience::All)).await;
+    for provider in Provider::ALL {
+        store
+            .finish_task(message.id, provider)
+            .await
+            .expect("finished");
+    }
+    let kept = Duration::from_secs(3600);
+    let purged = store.purge(message.expires_at, kept).await.expect("purged");
+    assert_eq!((purged.finished, purged.forgotten), (1, 1));
+    assert!(store.message(message.id).await.expect("read").is_none());
+}

@@ -1,0 +1,202 @@
+//! Credentials of an app: `/v1/apps/{app_key}/credentials`. They go in and are never shown again.
+
+pub(crate) mod body;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidings_model::{AppId, Environment, Provider, UnixMillis};
+use tidings_providers::apns::{CredentialError, Summary};
+use tidings_store::{CredentialRecord, CredentialSlot};
+use tokio::task::spawn_blocking;
+
+use super::{Done, rfc3339};
+use crate::api::error::{ApiError, Fault, shown};
+use crate::api::http::RawBody;
+use crate::api::{Api, Change};
+use crate::credentials::ApnsCredential;
+use body::ApnsCredentialBody;
+
+const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ListReply {
+    credentials: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EnvironmentQuery {
+    #[serde(default)]
+    environment: String,
+}
+
+/// Sets a credential that is good now, for what is wanted of it; a signing key without an environment is set for both.
+pub(crate) async fn set(
+    State(api): State<Api>,
+    Path((key, provider)): Path<(String, String)>,
+    RawBody(body): RawBody,
+) -> Result<Json<Value>, ApiError> {
+    let app = api.app(&key).await?.id;
+    let provider = provider_of(&provider)?;
+    let ApnsCredentialBody {
+        credential,
+        environment,
+    } = ApnsCredentialBody::parse(&body)?;
+    let environments = match environment {
+        Some(environment) => vec![environment],
+        None => ENVIRONMENTS.to_vec(),
+    };
+    let (credential, summaries) = checked(credential, environments).await?;
+    let plain = credential
+        .to_bytes()
+        .map_err(|error| ApiError::internal(error.into()))?;
+    let mut reply = Value::Null;
+    for summary in summaries {
+        let slot = CredentialSlot {
+            app,
+            environment: Some(summary.environment),
+            provider,
+        };
+        let shown = summarised(&summary, &credential);
+        api.store.put_credential(slot, &shown, &plain).await?;
+        reply = record(provider, environment, &shown);
+    }
+    api.hooks
+        .tell(Change::CredentialChanged { app, provider })
+        .await;
+    Ok(Json(reply))
+}
+
+/// Opens a credential and checks it for each environment. A `.p12` takes a while to open: its password is hardened.
+async fn checked(
+    credential: ApnsCredential,
+    environments: Vec<Environment>,
+) -> Result<(ApnsCredential, Vec<Summary>), ApiError> {
+    let check = move || {
+        let opened = credential.file.open()?;
+        let now = UnixMillis::now();
+        let topic = credential.topic.as_deref();
+        let summaries = environments
+            .into_iter()
+            .map(|environment| opened.check(environment, topic, now));
+        let summaries = summaries.collect::<Result<_, CredentialError>>()?;
+        Ok::<_, CredentialError>((credential, summaries))
+    };
+    let checked = spawn_blocking(check).await;
+    Ok(checked.map_err(|panic| ApiError::internal(panic.into()))??)
+}
+
+/// What may be shown of a credential.
+fn summarised(summary: &Summary, credential: &ApnsCredential) -> Value {
+    json!({
+        "endpoint": credential.endpoint,
+        "expires_at": summary.expires_at.map(rfc3339),
+        "has_ca": credential.ca.is_some(),
+        "kind": summary.kind.name(),
+        "topic": summary.topic,
+        "topics": summary.topics,
+    })
+}
+
+/// The summary of a credential with its place; an environment of null means both.
+fn record(provider: Provider, environment: Option<Environment>, summary: &Value) -> Value {
+    let mut record = summary.clone();
+    record["environment"] = environment.map(Environment::name).into();
+    record["provider"] = provider.name().into();
+    record
+}
+
+/// What is set, and whether the provider has refused it since.
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Path(key): Path<String>,
+) -> Result<Json<ListReply>, ApiError> {
+    let app = api.app(&key).await?.id;
+    let records = api.store.credentials(app).await?;
+    let credentials = records
+        .iter()
+        .map(|known| listed(known, UnixMillis::now()))
+        .collect();
+    Ok(Json(ListReply { credentials }))
+}
+
+fn listed(known: &CredentialRecord, now: UnixMillis) -> Value {
+    let CredentialSlot {
+        environment,
+        provider,
+        ..
+    } = known.slot;
+    let mut record = record(provider, environment, &known.summary);
+    let expires_at = known.summary["expires_at"]
+        .as_str()
+        .and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    let is_over = expires_at.is_some_and(|time| time.as_millisecond() < now.0);
+    record["health"] = match (&known.rejected, is_over) {
+        (Some(_), _) => "rejected",
+        (None, true) => "expired",
+        (None, false) => "good",
+    }
+    .into();
+    record["rejected"] = known.rejected.as_ref().map(|reason| reason.as_str()).into();
+    record["updated_at"] = rfc3339(known.updated_at).into();
+    record
+}
+
+/// Forgets a provider's credential in one environment, or in all.
+pub(crate) async fn forget(
+    State(api): State<Api>,
+    Path((key, provider)): Path<(String, String)>,
+    Query(query): Query<EnvironmentQuery>,
+) -> Result<Done, ApiError> {
+    let app = api.app(&key).await?.id;
+    let provider = provider_of(&provider)?;
+    let environments = match query.environment.as_str() {
+        "" => ENVIRONMENTS.to_vec(),
+        name => vec![name.parse().map_err(|error| {
+            ApiError::invalid("environment", format!("{}: {error}", shown(name)))
+        })?],
+    };
+    if !forget_all(&api, app, provider, environments).await? {
+        let text = format!("The app has no such credential for {provider}.");
+        return Err(ApiError::new(Fault::CredentialUnknown, text));
+    }
+    api.hooks
+        .tell(Change::CredentialChanged { app, provider })
+        .await;
+    Ok(Done)
+}
+
+/// Whether there was any.
+async fn forget_all(
+    api: &Api,
+    app: AppId,
+    provider: Provider,
+    environments: Vec<Environment>,
+) -> Result<bool, ApiError> {
+    let mut had_any = false;
+    for environment in environments {
+        let slot = CredentialSlot {
+            app,
+            environment: Some(environment),
+            provider,
+        };
+        had_any |= api.store.delete_credential(slot).await?;
+    }
+    Ok(had_any)
+}
+
+/// A provider that takes credentials.
+fn provider_of(name: &str) -> Result<Provider, ApiError> {
+    match name.parse() {
+        Ok(Provider::Apns) => Ok(Provider::Apns),
+        Ok(Provider::Link) => Err(ApiError::invalid(
+            "provider",
+            "link takes no credential: devices connect to Tidings itself",
+        )),
+        Err(_) => Err(ApiError::invalid(
+            "provider",
+            format!("must be apns, not {}", shown(name)),
+        )),
+    }
+}

@@ -1,0 +1,177 @@
+//! `POST /v3/push` and `POST /v3/push/validate`.
+
+use axum::Extension;
+use axum::extract::State;
+use http::HeaderMap;
+use tidings_model::{Audience, Message, MsgId, Platform, Provider, Push, Selection, UnixMillis};
+use tidings_providers::apns::NotificationError;
+use tidings_store::{Accepted, App, Scope};
+use tracing::debug;
+
+use super::body::{ParsedPush, parse_push, refuse_encrypted};
+use super::reply::PushReply;
+use crate::api::error::{ApiError, Fault};
+use crate::api::http::RawBody;
+use crate::api::{Api, Change};
+use crate::dispatch;
+
+/// Accepts a push: durable when it answers. What can be wrong with it is refused here.
+pub(crate) async fn push(
+    State(api): State<Api>,
+    Extension(app): Extension<App>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<PushReply, ApiError> {
+    let (push, cid) = parse(&headers, &body)?;
+    let push = match reachable(&api, &app, push).await {
+        Ok(push) => push,
+        // Its devices may have gone since it was accepted: the first answer still holds.
+        Err(refusal) => {
+            return match cid {
+                Some(cid) => match api.store.accepted(app.id, cid).await? {
+                    Some(message) => Ok(reply(message.id, &message.push)),
+                    None => Err(refusal),
+                },
+                None => Err(refusal),
+            };
+        }
+    };
+    let message = match api.store.accept(app.id, push, cid).await? {
+        Accepted::New(message) => {
+            let change = Change::MessageAccepted {
+                app: app.id,
+                message: message.id,
+            };
+            api.hooks.tell(change).await;
+            message
+        }
+        Accepted::Repeated(message) => message,
+    };
+    Ok(reply(message.id, &message.push))
+}
+
+/// Refuses what [`push`] would refuse, and sends nothing.
+pub(crate) async fn validate(
+    State(api): State<Api>,
+    Extension(app): Extension<App>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<PushReply, ApiError> {
+    let (push, _) = parse(&headers, &body)?;
+    let push = reachable(&api, &app, push).await?;
+    Ok(reply(api.store.void_id().await?, &push))
+}
+
+fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Push, Option<String>), ApiError> {
+    refuse_encrypted(headers)?;
+    let ParsedPush {
+        cid,
+        ignored,
+        push,
+        unknown_registration_ids,
+    } = parse_push(body)?;
+    if !ignored.paths().is_empty() || !unknown_registration_ids.is_empty() {
+        let unknown = unknown_registration_ids.len();
+        debug!(ignored = ?ignored.paths(), unknown, "parts of a push have no effect");
+    }
+    if push.platforms.contains(Platform::Ios) {
+        dispatch::check(&push).map_err(refused_by_apple)?;
+    }
+    Ok((push, cid))
+}
+
+/// JPush answers a push without a number with 0.
+fn reply(msg_id: MsgId, push: &Push) -> PushReply {
+    PushReply {
+        msg_id,
+        sendno: push.options.sendno.unwrap_or(0),
+    }
+}
+
+fn refused_by_apple(error: NotificationError) -> ApiError {
+    let fault = match error {
+        NotificationError::PayloadTooLarge { .. } => Fault::TooLarge,
+        _ => Fault::Invalid,
+    };
+    ApiError::at(
+        fault,
+        "notification.ios",
+        format!("would be refused by Apple: {error}"),
+    )
+}
+
+/// Gives the push back when there is a device that it can reach.
+async fn reachable(api: &Api, app: &App, push: Push) -> Result<Push, ApiError> {
+    let probe = Message {
+        accepted_at: UnixMillis(0),
+        app: app.id,
+        expires_at: UnixMillis(0),
+        id: MsgId(i64::MAX), // later than every device
+        push,
+    };
+    for provider in Provider::ALL {
+        if let Some(scope) = Scope::of(&probe, provider)
+            && api.store.reaches_any(&scope).await?
+        {
+            return Ok(probe.push);
+        }
+    }
+    if let Some(unknown) = only_unknown_devices(api, app, &probe.push.audience).await? {
+        let text = format!("The registration_id {unknown} is invalid!");
+        return Err(ApiError::new(Fault::Invalid, text));
+    }
+    let text = "cannot find user by this audience: no registered device matches it on the platforms of this push, \
+                with a channel that can carry it";
+    Err(ApiError::new(Fault::NoTarget, text).with_msg_id(api.store.void_id().await?))
+}
+
+/// The first registration id of an audience that names nothing but registration ids, all of them unknown.
+async fn only_unknown_devices(
+    api: &Api,
+    app: &App,
+    audience: &Audience,
+) -> Result<Option<String>, ApiError> {
+    let Audience::Selection(Selection {
+        aliases,
+        devices,
+        tags,
+    }) = audience
+    else {
+        return Ok(None);
+    };
+    if !aliases.is_empty() || !tags.is_empty() {
+        return Ok(None);
+    }
+    for id in devices {
+        if api.store.device(app.id, *id).await?.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(devices.first().map(ToString::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_apple_would_refuse_is_refused() {
+        let push = |alert: String| Push {
+            audience: Audience::All,
+            message: None,
+            notification: Some(tidings_model::Notification {
+                alert: Some(alert),
+                ..Default::default()
+            }),
+            options: Default::default(),
+            platforms: tidings_model::PlatformSet::ALL,
+        };
+        assert_eq!(dispatch::check(&push("x".repeat(4000))), Ok(()));
+        let error = dispatch::check(&push("x".repeat(5000))).map_err(refused_by_apple);
+        let error = error.expect_err("a refusal");
+        assert_eq!(
+            (error.fault(), error.field()),
+            (Fault::TooLarge, Some("notification.ios"))
+        );
+    }
+}

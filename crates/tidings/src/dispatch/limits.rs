@@ -1,0 +1,44 @@
+//! Dispatch's bounds, and why.
+
+use std::time::Duration;
+
+use tidings_store::limits::PAGE_MAX;
+
+/// Deliveries of one lane that are out and not answered. Enough to keep four connections' streams full while the next page
+/// is read; few enough that a lane takes 2 MB, and that a crash sends little twice.
+pub(super) const UNANSWERED_MAX: usize = 8 * PAGE_MAX;
+
+/// Room in a lane's broker: all that can be out, in either environment.
+pub(super) const BROKER_QUEUE: usize = UNANSWERED_MAX + PAGE_MAX;
+
+/// Answers are remembered at least this often while a page is out: after a crash, what was answered in this time is sent
+/// again.
+pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(50);
+
+/// A page is out for this long at a time; each flush prolongs it.
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+
+/// A page without new answers is flushed all the same after this, to prolong its lease.
+pub(super) const RENEW_AFTER: Duration = Duration::from_secs(20);
+
+/// Settlements taken from a broker at once.
+pub(super) const SETTLED_AT_ONCE: usize = PAGE_MAX;
+
+/// A lane without work keeps its connections for this long: Apple wants them kept for hours.
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
+
+/// How often the store is asked for what no command told of.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// After the store failed, before it is tried again.
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Commands that wait. A sender that finds it full waits: the API's answer is then a little later.
+pub(super) const COMMANDS_MAX: usize = 1024;
+
+/// More than all lanes of a process could have had out.
+pub(super) const PAGES_TAKEN_OVER_MAX: u32 = 1_000_000;
+
+/// From this many devices on, a page whose tokens are mostly called bad says more about the credential than about the
+/// tokens, and costs no device its channel.
+pub(super) const BULK_MIN: usize = 20;

@@ -1,0 +1,292 @@
+//! The brokers of one app's lane: one for each environment that there is a credential for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Settled};
+use tidings_model::{AppId, Environment, Message, MsgId, Provider, Reason, delivery_id};
+use tidings_providers::apns::Notification;
+use tidings_store::{CredentialSlot, Target};
+use tracing::{error, info, warn};
+
+use super::limits::{BROKER_QUEUE, SETTLED_AT_ONCE};
+use super::page::Tag;
+use super::{Context, render};
+use crate::credentials::ApnsCredential;
+
+const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
+
+/// What sends to one environment.
+struct Sender {
+    broker: Arc<Broker<Tag>>,
+    /// The broker has stopped, and has told everything.
+    ended: bool,
+    events: Events<Tag>,
+    /// Whether this credential is the app's own, or the sandbox's.
+    own: bool,
+    parked: Option<Reason>,
+    /// The last message's notification: pages of one message follow each other.
+    rendered: Option<(MsgId, Option<Arc<Notification>>)>,
+    /// Fetched from `events` and not yet passed on.
+    settled: Vec<Settled<Tag>>,
+    topic: String,
+}
+
+#[derive(Default)]
+pub(super) struct Senders {
+    production: Option<Sender>,
+    sandbox: Option<Sender>,
+}
+
+impl Senders {
+    /// Reads the app's credentials and makes the brokers be what they say. A broker that is there goes on with the new
+    /// credential and loses nothing; one whose credential is gone is ended, and what it had comes back in `into`.
+    pub(super) async fn load(
+        &mut self,
+        context: &Context,
+        app: AppId,
+        into: &mut Vec<Settled<Tag>>,
+    ) -> Result<()> {
+        let mut set = HashMap::new();
+        for environment in ENVIRONMENTS {
+            let slot = CredentialSlot {
+                app,
+                environment: Some(environment),
+                provider: Provider::Apns,
+            };
+            if let Some(bytes) = context.store.open_credential(slot).await? {
+                let credential = ApnsCredential::from_bytes(&bytes)
+                    .context("a stored credential cannot be read")?;
+                set.insert(environment, (credential, true));
+            }
+        }
+        if let (true, Some(sandbox)) = (set.is_empty(), &context.sandbox) {
+            for environment in ENVIRONMENTS {
+                set.insert(environment, (sandbox.clone(), false));
+            }
+        }
+        for environment in ENVIRONMENTS {
+            let slot = self.slot(environment);
+            let usable = match set.remove(&environment) {
+                Some((credential, own)) => equip(slot, &credential, environment, own)
+                    .inspect_err(|error| {
+                        let error = format!("{error:#}");
+                        error!(app = app.0, %environment, error, "a credential cannot be used");
+                    })
+                    .is_ok(),
+                None => false,
+            };
+            if let Some(mut gone) = slot.take_if(|_| !usable) {
+                gone.broker.stop(Duration::ZERO).await;
+                into.append(&mut gone.settled);
+                while gone.events.recv_many(into, SETTLED_AT_ONCE).await > 0 {}
+            }
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, environment: Environment) -> &mut Option<Sender> {
+        match environment {
+            Environment::Production => &mut self.production,
+            Environment::Sandbox => &mut self.sandbox,
+        }
+    }
+
+    /// The environment of a device's token: what the device said, else what the push says, else the one that there is a
+    /// credential for.
+    fn environment(&self, target: &Target, message: &Message) -> Environment {
+        match (target.environment, message.push.options.apns_production) {
+            (Some(environment), _) => environment,
+            (None, Some(true)) => Environment::Production,
+            (None, Some(false)) => Environment::Sandbox,
+            (None, None) if self.production.is_none() && self.sandbox.is_some() => {
+                Environment::Sandbox
+            }
+            (None, None) => Environment::Production,
+        }
+    }
+
+    /// Queues a page, and returns the indices of those that there is no credential for.
+    pub(super) async fn queue(
+        &mut self,
+        message: &Message,
+        page: u64,
+        targets: &[Target],
+    ) -> Vec<usize> {
+        let mut without = Vec::new();
+        let mut queued: HashMap<Environment, Vec<Delivery<Tag>>> = HashMap::new();
+        for (index, target) in targets.iter().enumerate() {
+            let environment = self.environment(target, message);
+            let notification = self
+                .slot(environment)
+                .as_mut()
+                .and_then(|sender| sender.render(message));
+            let (Some(notification), Some(token)) = (notification, &target.token) else {
+                without.push(index);
+                continue;
+            };
+            queued
+                .entry(environment)
+                .or_insert_with(|| Vec::with_capacity(targets.len()))
+                .push(Delivery {
+                    notification,
+                    token: token.clone(),
+                    id: delivery_id(message.id, target.device),
+                    expires: Some(message.expires_at),
+                    tag: Tag { index, page },
+                });
+        }
+        for (environment, mut deliveries) in queued {
+            if let Some(sender) = self.slot(environment)
+                && sender.broker.queue_many(&mut deliveries).await.is_err()
+            {
+                without.extend(deliveries.iter().map(|delivery| delivery.tag.index));
+            }
+        }
+        without
+    }
+
+    /// Waits for settlements and moves them to `into`. Waits for ever when there is no broker. Cancel safe.
+    pub(super) async fn settled(&mut self, into: &mut Vec<Settled<Tag>>) {
+        let Self {
+            production,
+            sandbox,
+        } = self;
+        tokio::select! {
+            () = settled(production) => {}
+            () = settled(sandbox) => {}
+        }
+        for slot in [production, sandbox] {
+            if let Some(sender) = slot {
+                into.append(&mut sender.settled);
+                if sender.ended {
+                    *slot = None;
+                }
+            }
+        }
+    }
+
+    /// The brokers' parked states that have changed since the last time, with the slot of the credential; those that use
+    /// the sandbox's credential have none.
+    pub(super) fn parked_changes(&mut self, app: AppId) -> Vec<(CredentialSlot, Option<Reason>)> {
+        let mut changes = Vec::new();
+        for environment in ENVIRONMENTS {
+            let Some(sender) = self.slot(environment) else {
+                continue;
+            };
+            let parked = sender.broker.status().parked;
+            if parked == sender.parked {
+                continue;
+            }
+            match &parked {
+                Some(reason) => warn!(
+                    app = app.0,
+                    %environment,
+                    %reason,
+                    "parked lane apns: credential rejected; it resumes when the credential is replaced"
+                ),
+                None => info!(app = app.0, %environment, "lane apns resumes"),
+            }
+            sender.parked.clone_from(&parked);
+            if sender.own {
+                changes.push((
+                    CredentialSlot {
+                        app,
+                        environment: Some(environment),
+                        provider: Provider::Apns,
+                    },
+                    parked,
+                ));
+            }
+        }
+        changes
+    }
+
+    /// Stops the brokers, giving them `within` to settle what they have; what they have settled by then is fetched all
+    /// the same.
+    pub(super) fn stop(&self, within: Duration) {
+        for sender in [&self.production, &self.sandbox].into_iter().flatten() {
+            let broker = Arc::clone(&sender.broker);
+            tokio::spawn(async move { broker.stop(within).await });
+        }
+    }
+
+    /// Whether all brokers have stopped and been emptied.
+    pub(super) fn is_empty(&self) -> bool {
+        self.production.is_none() && self.sandbox.is_none()
+    }
+}
+
+/// Gives `slot` a broker that uses `credential`, or gives it to the broker that is there.
+fn equip(
+    slot: &mut Option<Sender>,
+    credential: &ApnsCredential,
+    environment: Environment,
+    own: bool,
+) -> Result<()> {
+    let config = credential.config(environment)?;
+    let now = tidings_model::UnixMillis::now();
+    // An expired certificate is still tried: it is Apple that decides, and a parked lane says so better than an error here.
+    let topic = match &config.topic {
+        Some(topic) => topic.clone(),
+        None => config.credential.check(environment, None, now)?.topic,
+    };
+    match slot {
+        Some(sender) => {
+            sender.broker.replace(config)?;
+            (sender.own, sender.rendered, sender.topic) = (own, None, topic);
+        }
+        None => {
+            let broker_config = BrokerConfig {
+                queue: BROKER_QUEUE,
+                ..BrokerConfig::default()
+            };
+            let (broker, events) = Broker::start(config, broker_config)?;
+            *slot = Some(Sender {
+                broker: Arc::new(broker),
+                ended: false,
+                events,
+                own,
+                parked: None,
+                rendered: None,
+                settled: Vec::new(),
+                topic,
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Sender {
+    /// The message as this environment's devices get it; none when Apple would refuse it, which acceptance has ruled out
+    /// but for a topic that is none.
+    fn render(&mut self, message: &Message) -> Option<Arc<Notification>> {
+        match &self.rendered {
+            Some((id, notification)) if *id == message.id => notification.clone(),
+            Some(_) | None => {
+                let notification = render::apns(message, &self.topic)?
+                    .inspect_err(
+                        |error| error!(msg_id = %message.id, %error, "cannot be sent to iPhones"),
+                    )
+                    .ok();
+                self.rendered = Some((message.id, notification.clone()));
+                notification
+            }
+        }
+    }
+}
+
+async fn settled(slot: &mut Option<Sender>) {
+    match slot {
+        Some(sender) => {
+            sender.ended = sender
+                .events
+                .recv_many(&mut sender.settled, SETTLED_AT_ONCE)
+                .await
+                == 0;
+        }
+        None => std::future::pending().await,
+    }
+}

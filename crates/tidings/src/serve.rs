@@ -1,0 +1,222 @@
+//! `tidings serve`: build, announce, run, drain.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tidings_link::{Link, LinkConfig};
+use tidings_model::UnixMillis;
+use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
+use tidings_store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::api::{self, Api, Change};
+use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
+use crate::dispatch::{self, Dispatch};
+use crate::{sandbox, uplinks};
+
+/// How often what has expired or is too old is looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Changes and uplinks that wait to be passed on.
+const CHANGES_MAX: usize = 1024;
+const UPLINKS_MAX: usize = 256;
+
+/// Runs a server until it is told to stop.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    init_log(&config.log, config.log_format)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::build(&config).await?;
+    server.announce();
+    tokio::select! {
+        _ = terminate.recv() => info!("told to stop (SIGTERM)"),
+        _ = interrupt.recv() => info!("told to stop (SIGINT)"),
+    }
+    server.drain(config.drain).await;
+    Ok(())
+}
+
+struct Server {
+    api: SocketAddr,
+    api_task: JoinHandle<()>,
+    changes: JoinHandle<()>,
+    dispatch: Dispatch,
+    link: Link,
+    purge: JoinHandle<()>,
+    sandbox: Option<Sandbox>,
+    sandbox_url: Option<String>,
+    stop: watch::Sender<bool>,
+    store: Arc<Store>,
+    uplinks: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds everything and serves; what it was told to listen on accepts when this returns.
+    async fn build(config: &Config) -> Result<Self> {
+        let store = open_store(&config.data)?;
+        let admin = admin_token(&config.data)?;
+        let (sandbox, wiring) = match &config.sandbox {
+            SandboxMode::Off => (None, None),
+            SandboxMode::Inside => {
+                let (sandbox, wiring) = sandbox::start(SandboxConfig::default()).await?;
+                (Some(sandbox), Some(wiring))
+            }
+            SandboxMode::Elsewhere(control) => (None, Some(sandbox::join(control).await?)),
+        };
+        let (uplinks, uplinked) = mpsc::channel(UPLINKS_MAX);
+        let link = Link::bind(
+            config.link,
+            Arc::clone(&store),
+            LinkConfig::default(),
+            uplinks,
+        )
+        .await
+        .with_context(|| format!("link: cannot listen on {}", config.link))?;
+        let listener = TcpListener::bind(config.api)
+            .await
+            .with_context(|| format!("api: cannot listen on {}", config.api))?;
+        let api_addr = listener.local_addr()?;
+        let dispatch = Dispatch::start(dispatch::Context {
+            link: link.clone(),
+            owner: Uuid::new_v4().as_u64_pair().0,
+            sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),
+            store: Arc::clone(&store),
+        })
+        .await?;
+        let (changes, changed) = mpsc::channel(CHANGES_MAX);
+        let api = Api::new(
+            Arc::clone(&store),
+            admin.hash(),
+            changes,
+            config.calls_per_minute,
+        );
+        let (stop, mut stopped) = watch::channel(false);
+        let router = api::router(api.clone(), sandbox.as_ref().map(control_router));
+        let api_task = tokio::spawn(api::serve(listener, router, async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+        Ok(Self {
+            api: api_addr,
+            api_task,
+            changes: tokio::spawn(pass_on(changed, dispatch.commands(), link.clone())),
+            dispatch,
+            purge: tokio::spawn(purge(Arc::clone(&store), config.kept)),
+            link,
+            sandbox,
+            sandbox_url: wiring.map(|wiring| wiring.url),
+            stop,
+            store,
+            uplinks: tokio::spawn(uplinks::take(api, uplinked)),
+        })
+    }
+
+    /// The one line on stdout.
+    fn announce(&self) {
+        let sandbox = self
+            .sandbox_url
+            .as_ref()
+            .map(|url| format!(" sandbox={url}"))
+            .unwrap_or_default();
+        println!(
+            "ready api=http://{} link=mqtt://{}{sandbox}",
+            self.api,
+            self.link.local_addr()
+        );
+    }
+
+    /// Stops taking anything in, then gives what is under way until the grace is over. What is not done by then is in the
+    /// store, and goes on at the next start.
+    async fn drain(self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.stop.send_replace(true);
+        match timeout(left(), self.api_task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => error!(%panic, "the API ended in a panic"),
+            Err(_) => warn!("requests were still open when the grace was over"),
+        }
+        self.changes.abort();
+        self.link.drain(left()).await;
+        self.uplinks.abort();
+        self.dispatch.drain(left()).await;
+        self.purge.abort();
+        if let Some(sandbox) = self.sandbox {
+            sandbox.shutdown().await;
+        }
+        let in_time = !left().is_zero();
+        // Closes the database, if nobody holds it any more.
+        drop(self.store);
+        if in_time {
+            info!("stopped, all done");
+        } else {
+            warn!("stopped when the grace was over; what was under way goes on at the next start");
+        }
+    }
+}
+
+fn open_store(data: &Path) -> Result<Arc<Store>> {
+    let context = || format!("data: cannot use {}", data.display());
+    std::fs::create_dir_all(data).with_context(context)?;
+    Ok(Arc::new(
+        Store::open(data, seal_key(data)?).with_context(context)?,
+    ))
+}
+
+/// Tells dispatch and the link what the API changed.
+async fn pass_on(
+    mut changed: mpsc::Receiver<Change>,
+    dispatch: mpsc::Sender<dispatch::Command>,
+    link: Link,
+) {
+    while let Some(change) = changed.recv().await {
+        let command = match change {
+            Change::AppForgotten { app } => {
+                link.close_app(app);
+                continue;
+            }
+            Change::CredentialChanged { app, provider } => {
+                dispatch::Command::CredentialChanged(app, provider)
+            }
+            Change::DeviceChanged { app, device } => {
+                link.refresh(app, device);
+                continue;
+            }
+            Change::DeviceForgotten { app, device } => {
+                link.close(app, device);
+                continue;
+            }
+            Change::MessageAccepted { app, .. } => dispatch::Command::MessageAccepted(app),
+        };
+        if dispatch.send(command).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends what has expired, and forgets what is too old.
+async fn purge(store: Arc<Store>, kept: Duration) {
+    let mut tick = interval(PURGE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            match store.purge(UnixMillis::now(), kept).await {
+                Ok(purged) if purged.more => {}
+                Ok(_) => break,
+                Err(error) => {
+                    error!(%error, "cannot clear what is old");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A `tidings` process, from its `ready` line to its end.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Process {
+    child: Child,
+    /// What the `ready` line says, by name.
+    pub(crate) ready: HashMap<String, String>,
+    pub(crate) ready_after: Duration,
+}
+
+impl Process {
+    /// Starts the binary and waits until it is ready.
+    pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Self {
+        let start = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(args)
+            .env("TIDINGS_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (line, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for read in BufReader::new(stdout).lines() {
+                if read.map_or(true, |read| line.send(read).is_err()) {
+                    return;
+                }
+            }
+        });
+        let line = lines
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a ready line");
+        let ready_after = start.elapsed();
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("ready"), "{line}");
+        let named = words.map(|word| word.split_once('=').unwrap_or_else(|| panic!("{line}")));
+        let ready = named
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self {
+            child,
+            ready,
+            ready_after,
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; waits for the end.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
+        self.child.wait().expect("it ends")
+    }
+
+    /// The most memory that it has had, in KiB.
+    pub(crate) fn memory_peak_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -104,7 +104,8 @@ impl<T: Send + 'static> Broker<T> {
     }
 
     /// Takes no more deliveries and settles those it has, by the deadline: what is not answered `within` that time comes
-    /// out as [`Failure::NotSent`] or [`Failure::Unanswered`], and so does at once what waits behind a rejected credential.
+    /// out as [`Failure::NotSent`](crate::Failure::NotSent) or [`Failure::Unanswered`](crate::Failure::Unanswered),
+    /// and so does at once what waits behind a rejected credential.
     /// When this returns, all settlements lie ready in [`Events`].
     pub async fn stop(&self, within: Duration) -> StopReport {
         let by = Instant::now().checked_add(within);

@@ -15,7 +15,7 @@ pub struct BrokerConfig {
     /// Deliveries that the broker holds at most, from being queued until what became of them is fetched; 10,000. Each
     /// takes about 200 bytes beside what its token and tag point to.
     pub queue: usize,
-    /// Whether a rejected credential parks the broker until [`Broker::replace`], with nothing lost; else it fails each
+    /// Whether a rejected credential parks the broker until [`Broker::replace`](crate::Broker::replace), with nothing lost; else it fails each
     /// delivery. Yes.
     pub park: bool,
     pub retry: RetryPolicy,

@@ -328,16 +328,17 @@ impl Connection {
             let expiry = u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
             let now = std::time::Instant::now();
             let tag = message.id.0.cast_unsigned();
-            device.window.sent(message.id, kind);
             match self
                 .session
                 .publish(now, PUSH_TOPIC, &payload, Some(expiry), false, tag)
             {
-                PublishResult::Sent => {}
+                PublishResult::Sent => device.window.sent(message.id, kind),
                 PublishResult::TooLargeForClient => {
+                    device.window.sent(message.id, kind);
                     device.window.end(message.id, End::Dropped);
                     self.remember(device).await;
                 }
+                // Not while the session can send; and if it has closed, the message comes on the next connection.
                 PublishResult::WindowFull => return Ok(()),
             }
         }

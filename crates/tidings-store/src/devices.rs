@@ -409,13 +409,14 @@ fn find(sql: &Connection, app: AppId, id: DeviceId) -> Result<Option<Device>, St
         return Ok(None);
     };
     let mut tags = sql.prepare_cached(
-        "SELECT tag FROM device_tags WHERE app = ?1 AND device = ?2 ORDER BY tag",
+        "SELECT tag FROM device_tags INDEXED BY device_tags_by_device WHERE app = ?1 AND device = ?2 ORDER BY tag",
     )?;
     for tag in tags.query_map(params![app.0, id.0], |row| row.get::<_, String>(0))? {
         device.tags.push(stored(&tag?)?);
     }
     let mut channels = sql.prepare_cached(
-        "SELECT provider, environment, token, registered_at FROM channels WHERE app = ?1 AND device = ?2 ORDER BY provider",
+        "SELECT provider, environment, token, registered_at FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 ORDER BY provider",
     )?;
     let channels = channels.query_map(params![app.0, id.0], |row| {
         Ok(ChannelRecord {

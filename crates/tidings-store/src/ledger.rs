@@ -315,7 +315,8 @@ fn carrier(
         return Ok(None);
     }
     let mut select = sql.prepare_cached(
-        "SELECT provider FROM channels WHERE app = ?1 AND device = ?2 ORDER BY provider LIMIT 1",
+        "SELECT provider FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 ORDER BY provider LIMIT 1",
     )?;
     let first = select
         .query_row(params![app.0, device.0], |row| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::params;
-use tidings_model::UnixMillis;
+use tidings_model::{IdClock, UnixMillis};
 
 use crate::limits::CID_KEPT;
 use crate::{Store, StoreError, WriteTx, ledger};
@@ -25,13 +25,14 @@ impl Store {
     pub async fn purge(&self, now: UnixMillis, kept: Duration) -> Result<Purged, StoreError> {
         let purge = move |tx: &mut WriteTx<'_>| {
             let finished = ledger::finish(tx, now, PURGE_MAX)?;
-            let before = now.minus(kept);
+            // Ids are ordered by time, so what is old lies together at the start.
+            let before = IdClock::floor(now.minus(kept));
             let forget = "DELETE FROM messages WHERE id IN (SELECT id FROM messages
-                          WHERE finished = 1 AND accepted_at < ?1 ORDER BY id LIMIT ?2)";
+                          WHERE id < ?1 AND finished = 1 ORDER BY id LIMIT ?2)";
             let forgotten = tx
                 .sql
                 .prepare_cached(forget)?
-                .execute(params![before.0, PURGE_MAX])?;
+                .execute(params![before, PURGE_MAX])?;
             let cids = "DELETE FROM cids WHERE at < ?1";
             tx.sql
                 .prepare_cached(cids)?

@@ -187,3 +187,5 @@ CREATE TABLE events (
     at      INTEGER NOT NULL,
     PRIMARY KEY (message, device, kind)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX events_by_device ON events (device);

@@ -1,8 +1,10 @@
 //! Tidings from the outside: the real binary, spoken to as back ends, phones and providers speak to it.
 
+mod apns;
 mod crash;
 mod layers;
 mod outage;
+mod push;
 mod sdk;
 mod size;
 mod start;

@@ -22,6 +22,8 @@ pub(crate) struct Phones {
 #[derive(Default)]
 struct Seen {
     connected: usize,
+    /// By device: the messages that were sent to it, in order.
+    order: HashMap<usize, Vec<String>>,
     /// By message: how often each device was sent it.
     received: HashMap<String, HashMap<usize, u32>>,
     /// By message: how often each device showed it.
@@ -56,6 +58,11 @@ impl Phones {
     /// How many phones have shown a message.
     pub(crate) fn shown(&self, message: &str) -> usize {
         self.seen().shown.get(message).map_or(0, HashMap::len)
+    }
+
+    /// What a device was sent, in order.
+    pub(crate) fn order(&self, number: usize) -> Vec<String> {
+        self.seen().order.get(&number).cloned().unwrap_or_default()
     }
 
     pub(crate) fn shown_twice(&self, message: &str) -> usize {
@@ -137,6 +144,7 @@ impl Phone {
     /// Shows a message that is new to this phone.
     fn receive(&self, ids: &mut Vec<String>, id: String) {
         let mut seen = self.seen.lock().expect("no panic");
+        seen.order.entry(self.number).or_default().push(id.clone());
         *seen
             .received
             .entry(id.clone())

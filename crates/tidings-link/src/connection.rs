@@ -11,7 +11,7 @@ use tidings_mqtt::server::{
     PublishResult, ServerSession,
 };
 use tidings_mqtt::{DeviceTopic, PUSH_TOPIC};
-use tidings_store::{Ack, Login, StoreError};
+use tidings_store::{Ack, Login, Store, StoreError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -25,7 +25,12 @@ use crate::window::{End, Window};
 use crate::{Inner, Uplink, UplinkEnd, UplinkTopic};
 
 /// Serves a socket until either side ends it.
-pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: TcpStream) {
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    store: Arc<Store>,
+    acks: mpsc::Sender<Ack>,
+    socket: TcpStream,
+) {
     let mut connection = Connection {
         acks,
         inner,
@@ -33,6 +38,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: Tc
         output: BytesMut::new(),
         session: ServerSession::new(std::time::Instant::now(), tidings_mqtt::Limits::default()),
         socket,
+        store,
     };
     let mut device = None;
     let end = connection.exchange(&mut device).await;
@@ -56,6 +62,7 @@ struct Connection {
     output: BytesMut,
     session: ServerSession,
     socket: TcpStream,
+    store: Arc<Store>,
 }
 
 /// What is known once a device was let in. Boxed, since most of a connection's life is spent waiting.
@@ -163,7 +170,6 @@ impl Connection {
         }
         if signals.has(Signals::REFRESH) {
             let login = self
-                .inner
                 .store
                 .login(device.app, device.feed.device().id)
                 .await?;
@@ -241,28 +247,30 @@ impl Connection {
             .acquire()
             .await
             .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
-        let (app, mut login) = self.identify(request).await?;
-        if !is_on_link(&login) {
+        let (app, known) = self.identify(request).await?;
+        if !is_on_link(&known) {
             return Err(Refused::Told(ConnectRefusal::NotAuthorized));
         }
-        let id = login.device.id;
+        let id = known.device.id;
         let handle = Arc::new(Handle::default());
         let room = inner.room(app);
-        room.open_tail(&inner.store).await?;
-        let older = room.join(id, &handle);
+        room.open_tail(&self.store).await?;
+        room.join(id, &handle);
         inner.count(1);
-        if older.is_some() {
-            // The older connection may have acknowledged something since.
-            match inner.store.login(app, id).await {
-                Ok(Some(again)) => login = again,
-                Ok(None) => handle.signal(Signals::FORGOTTEN),
-                Err(error) => {
-                    room.leave(id, &handle);
-                    inner.count(-1);
-                    return Err(Refused::Store(error));
-                }
+        // Again, now that it is told of what changes: before, nobody could tell it, and an older connection may have
+        // acknowledged something since.
+        let again = self.store.login(app, id).await;
+        let login = match again {
+            Ok(Some(login)) if is_on_link(&login) => login,
+            again => {
+                room.leave(id, &handle);
+                inner.count(-1);
+                return Err(again.map_or_else(Refused::Store, |gone| match gone {
+                    Some(_) => Refused::Told(ConnectRefusal::NotAuthorized),
+                    None => Refused::Told(ConnectRefusal::BadCredentials),
+                }));
             }
-        }
+        };
         // A new session each time: what is in flight is known by its message id, not by MQTT's.
         self.session
             .accept(std::time::Instant::now(), ConnectAccepted::default());
@@ -271,8 +279,9 @@ impl Connection {
             app,
             login,
             UnixMillis::now(),
+            Arc::clone(&handle),
             Arc::clone(&room),
-            Arc::clone(&inner.store),
+            Arc::clone(&self.store),
         );
         Ok(Present {
             app,
@@ -297,11 +306,11 @@ impl Connection {
             .and_then(|name| name.parse::<AppKey>().ok());
         let id = request.client_id.parse::<DeviceId>().ok();
         let app = match key {
-            Some(key) => self.inner.store.app(key).await?,
+            Some(key) => self.store.app(key).await?,
             None => None,
         };
         let login = match (&app, id) {
-            (Some(app), Some(id)) => self.inner.store.login(app.id, id).await?,
+            (Some(app), Some(id)) => self.store.login(app.id, id).await?,
             _ => None,
         };
         // One answer, after the same work, whether the app, the device or the secret is wrong.
@@ -318,7 +327,10 @@ impl Connection {
 
     /// Sends what comes next, as far as the device's window goes.
     async fn feed(&mut self, device: &mut Present) -> Result<(), StoreError> {
-        while self.session.can_send() && !device.handle.is_taken_over() {
+        while self.session.can_send()
+            && device.window.has_room()
+            && !device.handle.is_told(Signals::TAKEN_OVER)
+        {
             let Some(Next { entry, kind, parts }) = device.feed.next().await? else {
                 return Ok(());
             };
@@ -348,7 +360,7 @@ impl Connection {
     /// Hands on what has ended, unless a newer connection has the say.
     async fn remember(&self, device: &mut Present) {
         while let Some((message, kind, end)) = device.window.take_ended() {
-            if device.handle.is_taken_over() {
+            if device.handle.is_told(Signals::TAKEN_OVER) {
                 return;
             }
             let ack = Ack {

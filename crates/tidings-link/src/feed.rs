@@ -7,13 +7,14 @@ use tidings_model::{AppId, DeviceId, IdClock, MsgId, Parts, Provider, UnixMillis
 use tidings_store::{AckKind, Device, Login, Store, StoreError};
 
 use crate::limits::AHEAD_MAX;
-use crate::room::{Entry, Room, TailRead};
+use crate::room::{Entry, Handle, Room, Signals, TailRead};
 
 pub(crate) struct Feed {
     app: AppId,
     /// Messages that are only for those who are there now must be newer than this.
     connected: MsgId,
     device: Device,
+    handle: Arc<Handle>,
     inbox: VecDeque<Arc<Entry>>,
     inbox_after: MsgId,
     inbox_news: bool,
@@ -37,12 +38,14 @@ impl Feed {
         app: AppId,
         login: Login,
         now: UnixMillis,
+        handle: Arc<Handle>,
         room: Arc<Room>,
         store: Arc<Store>,
     ) -> Self {
         Self {
             app,
             connected: MsgId(IdClock::floor(now)),
+            handle,
             inbox: VecDeque::new(),
             inbox_after: MsgId(0),
             inbox_news: true,
@@ -71,7 +74,8 @@ impl Feed {
         self.inbox_news = true;
     }
 
-    /// The next message for the device; none until there is news. Not cancel safe: what was read may be lost with it.
+    /// The next message for the device; none until there is news, or while its record waits to be read again: whoever was
+    /// given a tag before a message was sent must not be judged by the tags of before. Not cancel safe: what was read may be lost with it.
     pub(crate) async fn next(&mut self) -> Result<Option<Next>, StoreError> {
         loop {
             if self.log.is_empty() && self.log_news {
@@ -79,6 +83,9 @@ impl Feed {
             }
             if self.inbox.is_empty() && self.inbox_news {
                 self.read_inbox().await?;
+            }
+            if self.handle.is_told(Signals::REFRESH) {
+                return Ok(None);
             }
             let id = |entry: &Arc<Entry>| entry.message.id;
             let (entry, kind) = match (self.log.front().map(id), self.inbox.front().map(id)) {

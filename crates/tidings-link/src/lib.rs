@@ -25,11 +25,12 @@ use tidings_store::{Ack, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::limits::{
-    ACCEPT_PAUSE, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN, LOGINS_MAX, STORE_PAUSE,
+    ACCEPT_PAUSE, ACKS_LAST_MAX, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN,
+    LOGINS_MAX, STORE_PAUSE,
 };
 use crate::room::{Room, Signals, lock};
 
@@ -108,7 +109,6 @@ struct Inner {
     news_came: Notify,
     rooms: Mutex<HashMap<AppId, Arc<Room>>>,
     stop: watch::Sender<bool>,
-    store: Arc<Store>,
     tasks: Mutex<Option<Tasks>>,
     uplinks: mpsc::Sender<Uplink>,
 }
@@ -138,7 +138,6 @@ impl Link {
             news_came: Notify::new(),
             rooms: Mutex::default(),
             stop: watch::Sender::new(false),
-            store: Arc::clone(&store),
             tasks: Mutex::default(),
             uplinks,
         });
@@ -147,9 +146,14 @@ impl Link {
             "the link takes connections on {addr}"
         );
         let tasks = Tasks {
-            accept: tokio::spawn(accept(Arc::clone(&inner), listener, config.connections_max)),
-            remember: tokio::spawn(acks::remember(store, acked)),
-            route: tokio::spawn(route(Arc::clone(&inner))),
+            accept: tokio::spawn(accept(
+                Arc::clone(&inner),
+                Arc::clone(&store),
+                listener,
+                config.connections_max,
+            )),
+            remember: tokio::spawn(acks::remember(Arc::clone(&store), acked)),
+            route: tokio::spawn(route(Arc::clone(&inner), store)),
         };
         *lock(&inner.tasks) = Some(tasks);
         Ok(Self { addr, inner })
@@ -201,11 +205,12 @@ impl Link {
     }
 
     /// Takes no more connections, says goodbye to those that are there, spread over half of `grace` so that not all come
-    /// back at one moment, and cuts what is left after it. Then the last acknowledgements are remembered.
+    /// back at one moment, and cuts what is left after it. Then the last acknowledgements have five seconds to be durable.
+    /// On return no task of the link is left and none of it holds the store.
     pub async fn drain(&self, grace: Duration) {
         let Some(Tasks {
             accept,
-            remember,
+            mut remember,
             route,
         }) = lock(&self.inner.tasks).take()
         else {
@@ -213,7 +218,7 @@ impl Link {
         };
         let deadline = Instant::now() + grace;
         self.inner.stop.send_replace(true);
-        route.abort();
+        end(route).await;
         let mut connections = accept.await.unwrap_or_else(|panic| {
             error!(%panic, "the link's listener ended in a panic");
             JoinSet::new()
@@ -240,8 +245,15 @@ impl Link {
         }
         connections.shutdown().await;
         drop(lock(&self.inner.acks).take());
-        if let Err(panic) = remember.await {
-            error!(%panic, "acknowledgements were lost in a panic");
+        match timeout(ACKS_LAST_MAX, &mut remember).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => error!(%panic, "acknowledgements were lost in a panic"),
+            Err(_) => {
+                warn!(
+                    "the store did not take the last acknowledgements: their messages are sent again"
+                );
+                end(remember).await;
+            }
         }
     }
 }
@@ -266,8 +278,23 @@ impl Inner {
     }
 }
 
+/// Stops a task and waits until it holds nothing any more.
+async fn end(task: JoinHandle<()>) {
+    task.abort();
+    if let Err(error) = task.await
+        && error.is_panic()
+    {
+        error!(%error, "a task of the link ended in a panic");
+    }
+}
+
 /// Takes connections, each into a task of its own, until told to stop; then hands the tasks over.
-async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize) -> JoinSet<()> {
+async fn accept(
+    inner: Arc<Inner>,
+    store: Arc<Store>,
+    listener: TcpListener,
+    connections_max: usize,
+) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     let mut stop = inner.stop.subscribe();
     loop {
@@ -286,7 +313,8 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize
                 // Only fails on a socket that is dead already.
                 let _ = socket.set_nodelay(true);
                 if let Some(acks) = lock(&inner.acks).clone() {
-                    connections.spawn(connection::serve(Arc::clone(&inner), acks, socket));
+                    let (inner, store) = (Arc::clone(&inner), Arc::clone(&store));
+                    connections.spawn(connection::serve(inner, store, acks, socket));
                 }
             }
             Err(error) => {
@@ -298,7 +326,7 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize
 }
 
 /// Brings each app's tail up to date before its devices are told of news: one read for all of them.
-async fn route(inner: Arc<Inner>) {
+async fn route(inner: Arc<Inner>, store: Arc<Store>) {
     loop {
         inner.news_came.notified().await;
         let apps = std::mem::take(&mut *lock(&inner.news));
@@ -307,7 +335,7 @@ async fn route(inner: Arc<Inner>) {
             let Some(room) = inner.known_room(app) else {
                 continue;
             };
-            match room.extend_tail(&inner.store).await {
+            match room.extend_tail(&store).await {
                 Ok(()) => room.signal_all(Signals::LOG),
                 Err(error) => {
                     error!(%error, "the link cannot read the log");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tidings_model::{AppId, DeviceId, Message, MsgId, Parts, Platform, UnixMillis};
 use tidings_store::{Store, StoreError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::limits::{SHARDS, TAIL_MAX, TAIL_READ};
 use crate::payload;
@@ -59,9 +59,9 @@ impl Handle {
         }
     }
 
-    /// Whether a newer connection has taken this one's place.
-    pub(crate) fn is_taken_over(&self) -> bool {
-        Signals(self.signals.load(Ordering::Acquire)).has(Signals::TAKEN_OVER)
+    /// Whether a signal waits to be taken.
+    pub(crate) fn is_told(&self, signal: Signals) -> bool {
+        Signals(self.signals.load(Ordering::Acquire)).has(signal)
     }
 }
 
@@ -98,6 +98,7 @@ pub(crate) struct Room {
     app: AppId,
     devices: [Mutex<HashMap<DeviceId, Arc<Handle>>>; SHARDS],
     tail: Mutex<Option<Tail>>,
+    tail_opened: OnceCell<()>,
 }
 
 /// All log entries with `from` < id <= `to`.
@@ -121,6 +122,7 @@ impl Room {
             app,
             devices: Default::default(),
             tail: Mutex::default(),
+            tail_opened: OnceCell::new(),
         }
     }
 
@@ -129,11 +131,11 @@ impl Room {
         lock(&self.devices[(device.0 >> 20) as usize % SHARDS])
     }
 
-    /// Enters; a connection that the device had before is told and returned.
-    pub(crate) fn join(&self, device: DeviceId, handle: &Arc<Handle>) -> Option<Arc<Handle>> {
-        let older = self.shard(device).insert(device, Arc::clone(handle))?;
-        older.signal(Signals::TAKEN_OVER);
-        Some(older)
+    /// Enters; a connection that the device had before is told.
+    pub(crate) fn join(&self, device: DeviceId, handle: &Arc<Handle>) {
+        if let Some(older) = self.shard(device).insert(device, Arc::clone(handle)) {
+            older.signal(Signals::TAKEN_OVER);
+        }
     }
 
     /// Leaves, unless a newer connection is there.
@@ -168,21 +170,22 @@ impl Room {
             .collect()
     }
 
-    /// Begins the tail where the log ends now, if there is none yet.
+    /// Begins the tail where the log ends now, if there is none yet. Whoever returns from here finds it whole.
     pub(crate) async fn open_tail(&self, store: &Store) -> Result<(), StoreError> {
-        if lock(&self.tail).is_some() {
-            return Ok(());
-        }
-        let newest = store.newest_message().await?;
-        lock(&self.tail).get_or_insert_with(|| Tail {
-            entries: VecDeque::new(),
-            from: newest,
-            to: newest,
-        });
-        Ok(())
+        let open = async || {
+            let newest = store.newest_message().await?;
+            *lock(&self.tail) = Some(Tail {
+                entries: VecDeque::new(),
+                from: newest,
+                to: newest,
+            });
+            // What was committed since that read may have been routed already, when there was no tail to put it in.
+            self.extend_tail(store).await
+        };
+        self.tail_opened.get_or_try_init(open).await.map(drop)
     }
 
-    /// Reads what has come to the log since the last time. One caller at a time.
+    /// Reads what has come to the log since the last time.
     pub(crate) async fn extend_tail(&self, store: &Store) -> Result<(), StoreError> {
         loop {
             let to = match &*lock(&self.tail) {
@@ -221,6 +224,9 @@ impl Room {
 impl Tail {
     fn extend(&mut self, new: Vec<Message>) {
         for message in new {
+            if message.id <= self.to {
+                continue; // Another caller read it at the same time.
+            }
             self.to = message.id;
             self.entries.push_back(Entry::new(message));
         }
@@ -234,4 +240,48 @@ impl Tail {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tempfile::TempDir;
+    use tidings_model::{Audience, Notification, PlatformSet, Push, PushOptions};
+    use tidings_store::SealKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_routed_while_the_tail_is_opened_is_in_it() {
+        let dir = TempDir::new().expect("a directory");
+        let key = SealKey::parse(&SealKey::generate()).expect("a key");
+        let store = Store::open(dir.path(), key).expect("opens");
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let room = Room::new(app);
+        let mut open = pin!(room.open_tail(&store));
+        // Polled once: it has asked where the log ends, and does not look at the answer yet.
+        tokio::select! {
+            biased;
+            opened = &mut open => panic!("opened without waiting for the store: {opened:?}"),
+            () = std::future::ready(()) => {}
+        }
+        for _ in 0..100 {
+            store.newest_message().await.expect("read"); // Asked later, so the first is answered.
+        }
+        let push = Push {
+            audience: Audience::All,
+            message: None,
+            notification: Some(Notification::default()),
+            options: PushOptions::default(),
+            platforms: PlatformSet::ALL,
+        };
+        store.accept(app, push, None).await.expect("accepted");
+        room.extend_tail(&store).await.expect("read");
+        open.await.expect("read");
+        let TailRead::Entries(entries, _) = room.read_tail(MsgId(0), 10) else {
+            panic!("the tail does not reach back to an empty log");
+        };
+        assert_eq!(entries.len(), 1);
+    }
 }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use tidings_model::MsgId;
 use tidings_store::AckKind;
 
-/// At most as many as the MQTT session lets be in flight.
+use crate::limits::WINDOW_MAX;
+
+/// The session's window does not bound it: a message of the log that was acknowledged stays here until those before it are.
 #[derive(Default)]
 pub(crate) struct Window(VecDeque<Flight>);
 
@@ -25,6 +27,10 @@ pub(crate) enum End {
 }
 
 impl Window {
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.len() < WINDOW_MAX
+    }
+
     pub(crate) fn sent(&mut self, message: MsgId, kind: AckKind) {
         self.0.push_back(Flight {
             ended: None,

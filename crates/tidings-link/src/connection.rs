@@ -11,15 +11,15 @@ use tidings_mqtt::server::{
     PublishResult, ServerSession,
 };
 use tidings_mqtt::{DeviceTopic, PUSH_TOPIC};
-use tidings_store::{Ack, Login, Store, StoreError};
-use tokio::io::AsyncWriteExt;
+use tidings_store::{Ack, Login, StoreError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error};
 
 use crate::feed::{Feed, Next};
-use crate::limits::{READ_MAX, UPLINK_MAX, WRITE_MAX};
+use crate::limits::{LINGER_MAX, READ_MAX, UPLINK_MAX, WRITE_MAX};
 use crate::room::{Handle, Room, Signals};
 use crate::window::{End, Window};
 use crate::{Inner, Uplink, UplinkEnd, UplinkTopic};
@@ -44,15 +44,15 @@ pub(crate) async fn serve(
     let end = connection.exchange(&mut device).await;
     // In this order, whatever the end was: nobody is routed here any more, then the last words are written.
     if let Some(device) = &device {
-        device.room.leave(device.feed.device().id, &device.handle);
-        connection.inner.count(-1);
+        let id = device.feed.device().id;
+        connection.inner.leave(&device.room, id, &device.handle);
     }
     if let Err(error) = &end {
         debug!(%error, "a connection of the link ended");
     }
     // The other side may be gone.
     let _ = connection.flush().await;
-    let _ = timeout(WRITE_MAX, connection.socket.shutdown()).await;
+    let _ = timeout(LINGER_MAX, connection.linger()).await;
 }
 
 struct Connection {
@@ -125,7 +125,13 @@ impl Connection {
         let signals = async {
             match device {
                 Some(device) => device.handle.signals().await,
-                None => std::future::pending().await,
+                // Nobody knows of it yet, so nobody can say goodbye to it.
+                None => {
+                    let mut stop = self.inner.stop.subscribe();
+                    // Fails only when the link is gone, which is a stop as well.
+                    let _ = stop.wait_for(|stop| *stop).await;
+                    Signals::GOODBYE
+                }
             }
         };
         // Each arm is cancel safe: it only waits, or takes signals that are acted on below.
@@ -151,7 +157,7 @@ impl Connection {
                 .heed(device, signals)
                 .await
                 .map_err(|error| self.store_failed(&error)),
-            None => Ok(Step::GoOn),
+            None => Ok(Step::Ended),
         }
     }
 
@@ -247,28 +253,18 @@ impl Connection {
             .acquire()
             .await
             .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
-        let (app, known) = self.identify(request).await?;
-        if !is_on_link(&known) {
-            return Err(Refused::Told(ConnectRefusal::NotAuthorized));
-        }
-        let id = known.device.id;
+        let (app, id) = self.identify(request).await?;
         let handle = Arc::new(Handle::default());
         let room = inner.room(app);
-        room.open_tail(&self.store).await?;
-        room.join(id, &handle);
-        inner.count(1);
-        // Again, now that it is told of what changes: before, nobody could tell it, and an older connection may have
-        // acknowledged something since.
-        let again = self.store.login(app, id).await;
-        let login = match again {
-            Ok(Some(login)) if is_on_link(&login) => login,
-            again => {
-                room.leave(id, &handle);
-                inner.count(-1);
-                return Err(again.map_or_else(Refused::Store, |gone| match gone {
-                    Some(_) => Refused::Told(ConnectRefusal::NotAuthorized),
-                    None => Refused::Told(ConnectRefusal::BadCredentials),
-                }));
+        if room.open_tail(&inner.store).await? {
+            inner.announce(app);
+        }
+        inner.join(&room, id, &handle);
+        let login = match self.look(app, id).await {
+            Ok(login) => login,
+            Err(refused) => {
+                inner.leave(&room, id, &handle);
+                return Err(refused);
             }
         };
         // A new session each time: what is in flight is known by its message id, not by MQTT's.
@@ -293,8 +289,21 @@ impl Connection {
         })
     }
 
-    /// The device that a CONNECT names, if it proves to be that.
-    async fn identify(&self, request: &ConnectRequest) -> Result<(AppId, Login), Refused> {
+    /// What a device that has joined is now. Since it proved who it is, it may have been changed or forgotten, or the server
+    /// told to stop, and whoever did that could not signal a device that had not joined.
+    async fn look(&self, app: AppId, id: DeviceId) -> Result<Login, Refused> {
+        if *self.inner.stop.borrow() {
+            return Err(Refused::Told(ConnectRefusal::ServerUnavailable));
+        }
+        match self.inner.store.login(app, id).await? {
+            Some(login) if is_on_link(&login) => Ok(login),
+            Some(_) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
+            None => Err(Refused::Told(ConnectRefusal::BadCredentials)),
+        }
+    }
+
+    /// The device that a CONNECT names, if it proves to be that and may use the link.
+    async fn identify(&self, request: &ConnectRequest) -> Result<(AppId, DeviceId), Refused> {
         let password = request
             .password
             .as_ref()
@@ -320,7 +329,8 @@ impl Connection {
             .map_or(&nobody, |login| &login.device.secret)
             .matches(password);
         match (app, login, is_it) {
-            (Some(app), Some(login), true) => Ok((app.id, login)),
+            (Some(app), Some(login), true) if is_on_link(&login) => Ok((app.id, login.device.id)),
+            (Some(_), Some(_), true) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             _ => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
     }
@@ -329,9 +339,10 @@ impl Connection {
     async fn feed(&mut self, device: &mut Present) -> Result<(), StoreError> {
         while self.session.can_send()
             && device.window.has_room()
-            && !device.handle.is_told(Signals::TAKEN_OVER)
+            && !device.handle.has(Signals::TAKEN_OVER)
         {
-            let Some(Next { entry, kind, parts }) = device.feed.next().await? else {
+            let next = device.feed.next(&device.handle).await?;
+            let Some(Next { entry, kind, parts }) = next else {
                 return Ok(());
             };
             let message = &entry.message;
@@ -360,7 +371,7 @@ impl Connection {
     /// Hands on what has ended, unless a newer connection has the say.
     async fn remember(&self, device: &mut Present) {
         while let Some((message, kind, end)) = device.window.take_ended() {
-            if device.handle.is_told(Signals::TAKEN_OVER) {
+            if device.handle.has(Signals::TAKEN_OVER) {
                 return;
             }
             let ack = Ack {
@@ -426,6 +437,19 @@ impl Connection {
         timeout(WRITE_MAX, self.socket.write_all(&output))
             .await
             .map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Closes our side, and reads on until the other has closed its own.
+    async fn linger(&mut self) {
+        if self.socket.shutdown().await.is_err() {
+            return;
+        }
+        loop {
+            self.input.clear();
+            if !matches!(self.socket.read_buf(&mut self.input).await, Ok(1..)) {
+                return;
+            }
+        }
     }
 
     /// The device is told to come again; what it has not acknowledged it gets again.

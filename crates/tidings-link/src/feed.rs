@@ -11,7 +11,7 @@ use crate::room::{Entry, Handle, Room, Signals, TailRead};
 
 pub(crate) struct Feed {
     app: AppId,
-    /// Messages that are only for those who are there now must be newer than this.
+    /// Messages that are only for those who are there now have at least this id.
     connected: MsgId,
     device: Device,
     handle: Arc<Handle>,
@@ -74,9 +74,9 @@ impl Feed {
         self.inbox_news = true;
     }
 
-    /// The next message for the device; none until there is news, or while its record waits to be read again: whoever was
-    /// given a tag before a message was sent must not be judged by the tags of before. Not cancel safe: what was read may be lost with it.
-    pub(crate) async fn next(&mut self) -> Result<Option<Next>, StoreError> {
+    /// The next message for the device; none until there is news, or when the device's record has changed: then it must be
+    /// read again first. Not cancel safe: what was read may be lost with it.
+    pub(crate) async fn next(&mut self, handle: &Handle) -> Result<Option<Next>, StoreError> {
         loop {
             if self.log.is_empty() && self.log_news {
                 self.read_log().await?;
@@ -84,7 +84,8 @@ impl Feed {
             if self.inbox.is_empty() && self.inbox_news {
                 self.read_inbox().await?;
             }
-            if self.handle.is_told(Signals::REFRESH) {
+            // After the reads: whoever changed the record and then pushed has signalled before the push could be read.
+            if handle.has(Signals::REFRESH) {
                 return Ok(None);
             }
             let id = |entry: &Arc<Entry>| entry.message.id;
@@ -173,7 +174,7 @@ impl Feed {
             }
         };
         let in_time =
-            message.expires_at > now && (!message.is_online_only() || message.id > self.connected);
+            message.expires_at > now && (!message.is_online_only() || message.id >= self.connected);
         let parts = message
             .push
             .parts(*platform, self.device.providers(), Provider::Link);

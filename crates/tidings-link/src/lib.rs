@@ -29,10 +29,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::limits::{
-    ACCEPT_PAUSE, ACKS_LAST_MAX, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN,
+    ACCEPT_PAUSE, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN, LAST_ACKS_MAX,
     LOGINS_MAX, STORE_PAUSE,
 };
-use crate::room::{Room, Signals, lock};
+use crate::room::{Handle, Room, Signals, lock};
 
 /// How a link behaves.
 #[derive(Clone, Debug)]
@@ -170,8 +170,7 @@ impl Link {
 
     /// Tells an app's connected devices that its log has grown. The message must be committed.
     pub fn route_log(&self, app: AppId) {
-        lock(&self.inner.news).insert(app);
-        self.inner.news_came.notify_one();
+        self.inner.announce(app);
     }
 
     /// Tells those of `devices` that are connected of something in their inboxes. It must be committed.
@@ -234,9 +233,7 @@ impl Link {
                 sleep(GOODBYE_EVERY).await;
             }
         }
-        // Whoever has not yet been let in is not owed a goodbye.
-        let all =
-            async { while self.connected() > 0 && connections.join_next().await.is_some() {} };
+        let all = async { while connections.join_next().await.is_some() {} };
         if timeout_at(deadline, all).await.is_err() {
             warn!(
                 connections = connections.len(),
@@ -244,24 +241,40 @@ impl Link {
             );
         }
         connections.shutdown().await;
+        // Those that were cut left nothing behind them.
+        lock(&self.inner.rooms).clear();
+        self.inner.connected.store(0, Ordering::Relaxed);
         drop(lock(&self.inner.acks).take());
-        match timeout(ACKS_LAST_MAX, &mut remember).await {
+        let mut remember = remember;
+        match timeout(LAST_ACKS_MAX, &mut remember).await {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => error!(%panic, "acknowledgements were lost in a panic"),
             Err(_) => {
-                warn!(
-                    "the store did not take the last acknowledgements: their messages are sent again"
-                );
-                end(remember).await;
+                remember.abort();
+                error!("the store did not take the last acknowledgements in time");
             }
         }
     }
 }
 
 impl Inner {
-    fn count(&self, change: isize) {
-        self.connected
-            .fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    /// Has an app's tail extended, and then its devices told.
+    fn announce(&self, app: AppId) {
+        lock(&self.news).insert(app);
+        self.news_came.notify_one();
+    }
+
+    /// Makes a device present. A connection that it had is told, and only the newer one counts.
+    fn join(&self, room: &Room, device: DeviceId, handle: &Arc<Handle>) {
+        if room.join(device, handle).is_none() {
+            self.connected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leave(&self, room: &Room, device: DeviceId, handle: &Arc<Handle>) {
+        if room.leave(device, handle) {
+            self.connected.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn known_room(&self, app: AppId) -> Option<Arc<Room>> {
@@ -345,5 +358,36 @@ async fn route(inner: Arc<Inner>, store: Arc<Store>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_store::SealKey;
+
+    use super::*;
+
+    /// Bytes of the task of a connection, without its heap: an idle one has its session's and its feed's state there, and
+    /// no buffer.
+    const CONNECTION_BYTES_MAX: usize = 4096;
+
+    #[tokio::test]
+    async fn a_connection_is_small() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+        let (uplinks, _) = mpsc::channel(1);
+        let config = LinkConfig::default();
+        let link = Link::bind(([127, 0, 0, 1], 0).into(), store, config, uplinks)
+            .await
+            .expect("a link");
+        let socket = tokio::net::TcpStream::connect(link.local_addr())
+            .await
+            .expect("a connection");
+        let (acks, _) = mpsc::channel(1);
+        let connection = connection::serve(Arc::clone(&link.inner), acks, socket);
+        let bytes = size_of_val(&connection);
+        println!("a connection is {bytes} bytes");
+        assert!(bytes <= CONNECTION_BYTES_MAX, "{bytes} bytes");
     }
 }

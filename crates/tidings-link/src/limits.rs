@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Log or inbox entries that a connection holds ready: two windows. More would only be memory.
 pub(crate) const AHEAD_MAX: u32 = 32;
 
+/// Messages of a connection that are not acknowledged, or are but wait for one before them in the log. A device that
+/// leaves one out and takes all after it gets no more than these, until the one is overdue.
+pub(crate) const WINDOW_MAX: usize = 64;
+
 /// Log entries of an app that its connections share. A device that is further behind reads the store.
 pub(crate) const TAIL_MAX: usize = 256;
 
@@ -31,6 +35,13 @@ pub(crate) const READ_MAX: usize = 2048;
 
 /// A peer that does not take a write for this long is gone: as long as an acknowledgement may take.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(60);
+
+/// After our last words, a peer may take so long to close its side. A socket that is closed with bytes unread is reset,
+/// and the reset can overtake those words.
+pub(crate) const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// The last acknowledgements have to be durable within this time after a drain; else the devices get those messages again.
+pub(crate) const LAST_ACKS_MAX: Duration = Duration::from_secs(5);
 
 /// What a device says has to be durable within this time, or it is asked to come again.
 pub(crate) const UPLINK_MAX: Duration = Duration::from_secs(10);

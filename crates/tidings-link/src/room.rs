@@ -59,8 +59,8 @@ impl Handle {
         }
     }
 
-    /// Whether a signal waits to be taken.
-    pub(crate) fn is_told(&self, signal: Signals) -> bool {
+    /// Whether this signal has come and was not yet taken.
+    pub(crate) fn has(&self, signal: Signals) -> bool {
         Signals(self.signals.load(Ordering::Acquire)).has(signal)
     }
 }
@@ -138,15 +138,16 @@ impl Room {
         }
     }
 
-    /// Leaves, unless a newer connection is there.
-    pub(crate) fn leave(&self, device: DeviceId, handle: &Arc<Handle>) {
+    /// Leaves; false when a newer connection is there, which stays.
+    pub(crate) fn leave(&self, device: DeviceId, handle: &Arc<Handle>) -> bool {
         let mut shard = self.shard(device);
-        if shard
+        let ours = shard
             .get(&device)
-            .is_some_and(|present| Arc::ptr_eq(present, handle))
-        {
+            .is_some_and(|present| Arc::ptr_eq(present, handle));
+        if ours {
             shard.remove(&device);
         }
+        ours
     }
 
     pub(crate) fn signal(&self, device: DeviceId, signal: Signals) {
@@ -170,19 +171,19 @@ impl Room {
             .collect()
     }
 
-    /// Begins the tail where the log ends now, if there is none yet. Whoever returns from here finds it whole.
-    pub(crate) async fn open_tail(&self, store: &Store) -> Result<(), StoreError> {
-        let open = async || {
-            let newest = store.newest_message().await?;
-            *lock(&self.tail) = Some(Tail {
-                entries: VecDeque::new(),
-                from: newest,
-                to: newest,
-            });
-            // What was committed since that read may have been routed already, when there was no tail to put it in.
-            self.extend_tail(store).await
-        };
-        self.tail_opened.get_or_try_init(open).await.map(drop)
+    /// Begins the tail where the log ends now, if there is none yet. When it has begun, the caller must have it extended:
+    /// what was committed and routed between the read and the beginning found no tail to come into.
+    pub(crate) async fn open_tail(&self, store: &Store) -> Result<bool, StoreError> {
+        if lock(&self.tail).is_some() {
+            return Ok(false);
+        }
+        let newest = store.newest_message().await?;
+        lock(&self.tail).get_or_insert_with(|| Tail {
+            entries: VecDeque::new(),
+            from: newest,
+            to: newest,
+        });
+        Ok(true)
     }
 
     /// Reads what has come to the log since the last time.

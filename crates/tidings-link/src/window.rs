@@ -7,7 +7,7 @@ use tidings_store::AckKind;
 
 use crate::limits::WINDOW_MAX;
 
-/// The session's window does not bound it: a message of the log that was acknowledged stays here until those before it are.
+/// Besides those in flight it holds the acknowledged ones that wait for one before them; together at most [`WINDOW_MAX`].
 #[derive(Default)]
 pub(crate) struct Window(VecDeque<Flight>);
 

@@ -5,7 +5,8 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, put};
@@ -13,6 +14,7 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -121,10 +123,9 @@ async fn deliveries(
 
 async fn set_fault(
     Shared(control): Shared<Control>,
-    body: Result<Json<FaultBody>, JsonRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Value>), ControlError> {
-    let Json(body) = body?;
-    let id = Fault::try_from(body)
+    let id = Fault::try_from(read::<FaultBody>(&body?)?)
         .and_then(|fault| control.state.faults.add(fault))
         .map_err(|error| ControlError::invalid(error.field, error.message))?;
     Ok((StatusCode::CREATED, Json(json!({ "id": id.to_string() }))))
@@ -169,11 +170,11 @@ enum PhoneState {
 async fn set_phone(
     Shared(control): Shared<Control>,
     Path((provider, token)): Path<(String, String)>,
-    body: Result<Json<PhoneBody>, JsonRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, ControlError> {
     let provider = required("provider", &provider)?;
     let token = required("token", &token)?;
-    let Json(body) = body?;
+    let body: PhoneBody = read(&body?)?;
     let uninstalled_since = match (body.state, body.since) {
         (PhoneState::Installed, None) => None,
         (PhoneState::Installed, Some(_)) => {
@@ -220,6 +221,17 @@ impl ControlError {
     }
 }
 
+impl From<BytesRejection> for ControlError {
+    fn from(rejection: BytesRejection) -> Self {
+        Self {
+            // Too large, or cut off.
+            status: rejection.status(),
+            code: "invalid_request",
+            message: format!("body: {}", rejection.body_text()),
+        }
+    }
+}
+
 impl From<JsonRejection> for ControlError {
     fn from(rejection: JsonRejection) -> Self {
         Self {
@@ -256,6 +268,12 @@ fn delivery_body(delivery: &Delivery) -> Option<DeliveryBody> {
         at: delivery.at,
         payload: RawValue::from_string(delivery.payload.to_string()).ok()?,
     })
+}
+
+/// A JSON body, whatever its `Content-Type` says: curl's `-d` calls it a form.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
+    let Json(body) = Json::from_bytes(body)?;
+    Ok(body)
 }
 
 fn parsed<T: FromStr<Err: ToString>>(

@@ -8,6 +8,7 @@
 
 mod apns;
 mod authority;
+mod channels;
 mod clock;
 mod control;
 mod credentials;

@@ -49,6 +49,12 @@ pub(crate) const FAULT_DELAY_MAX: Duration = Duration::from_secs(600);
 /// Headers a fault may add to its answer.
 pub(crate) const FAULT_HEADERS_MAX: usize = 32;
 
+/// Broadcast channels of one app (Apple, "Sending channel management requests to APNs").
+pub(crate) const CHANNELS_MAX: usize = 10_000;
+
+/// Apps that have channels.
+pub(crate) const CHANNEL_APPS_MAX: usize = 100;
+
 /// Phones that the sandbox has been told about; all others are installed and need no memory.
 pub(crate) const PHONES_MAX: usize = 1_000_000;
 

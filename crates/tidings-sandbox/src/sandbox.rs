@@ -16,6 +16,7 @@ use crate::apns::connection;
 use crate::apns::request::Auth;
 use crate::apns::token::{TokenAuth, TokenKeys};
 use crate::authority::Authority;
+use crate::channels::Channels;
 use crate::credentials::Credentials;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
@@ -82,6 +83,7 @@ impl Sandbox {
         });
         let (tls_config, credentials, token_keys) = made.await.map_err(io::Error::other)??;
         let state = Arc::new(State {
+            channels: Channels::default(),
             deliveries: Deliveries::new(config.deliveries_kept),
             faults: Faults::default(),
             phones: Phones::default(),

@@ -18,6 +18,9 @@ pub(crate) struct ApnsCredential {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<String>,
     pub(crate) file: ApnsFile,
+    /// `http://[USER:PASSWORD@]HOST:PORT` of a proxy that tunnels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) topic: Option<String>,
 }
@@ -82,6 +85,7 @@ impl ApnsCredential {
         let mut config = Config::new(self.file.open()?, environment);
         config.topic.clone_from(&self.topic);
         config.endpoint.clone_from(&self.endpoint);
+        config.proxy = self.proxy.as_deref().map(Secret::new);
         config.ca = self.ca.as_ref().map(|pem| pem.as_bytes().into());
         Ok(config)
     }

@@ -75,6 +75,7 @@ fn wiring(url: String, ca: String, file: ApnsFile) -> Wiring {
         ca: Some(ca),
         endpoint: Some(url.clone()),
         file,
+        proxy: None,
         topic: Some(TOPIC.into()),
     };
     Wiring { credential, url }

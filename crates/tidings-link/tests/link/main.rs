@@ -1,6 +1,8 @@
 //! The link as a phone sees it: real sockets, a real store.
 
 mod client;
+mod library;
+mod races;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,13 +33,17 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(LinkConfig::default()).await
+    }
+
+    async fn with(config: LinkConfig) -> Self {
         let data = TempDir::new().expect("a directory");
         let store = Store::open(data.path(), SealKey::parse(KEY).expect("a key")).expect("opens");
         let store = Arc::new(store);
         let app = store.create_app("test".into()).await.expect("an app").0;
         let (uplink, uplinks) = mpsc::channel(8);
         let addr = ([127, 0, 0, 1], 0).into();
-        let link = Link::bind(addr, Arc::clone(&store), LinkConfig::default(), uplink)
+        let link = Link::bind(addr, Arc::clone(&store), config, uplink)
             .await
             .expect("a link");
         Self {
@@ -460,7 +466,7 @@ async fn a_stopping_link_says_goodbye_and_keeps_what_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_devices_get_a_broadcast_once_each() {
-    const DEVICES: usize = 300;
+    const DEVICES: usize = 500;
     let stage = Stage::new().await;
     let mut clients = Vec::new();
     for _ in 0..DEVICES {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::apns::config::{Config, ConfigError, check_range};
-use crate::apns::connect::Connector;
+use crate::apns::connect::{Connector, Service};
 use crate::apns::pool;
 use crate::apns::queue::{Closing, Delivery, Queue};
 use crate::attempt::Attempt;
@@ -39,8 +39,12 @@ impl<T: Send + 'static> Client<T> {
             Config::CONNECTIONS_MAX,
         )?;
         check_range("streams_max", config.streams_max, 100_000)?;
-        let queue = Arc::new(Queue::new(config.connections_max, config.streams_max));
-        let connector = Connector::new(config)?;
+        let queue = Arc::new(Queue::new(
+            config.credential.kind(),
+            config.connections_max,
+            config.streams_max,
+        ));
+        let connector = Connector::new(config, Service::Devices)?;
         let pool = tokio::spawn(pool::run(Arc::clone(&queue), connector));
         let answers = Answers {
             queue: Arc::clone(&queue),

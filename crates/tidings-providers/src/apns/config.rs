@@ -7,9 +7,11 @@ use http::Uri;
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tidings_model::Environment;
+use tidings_model::{Environment, Secret};
 
+use crate::apns::connect::Service;
 use crate::apns::credential::{Credential, CredentialError};
+use crate::apns::proxy::Proxy;
 
 /// What a [`Client`](super::client::Client) is made from. [`Config::new`] gives the defaults that are named at each field.
 #[derive(Clone, Debug)]
@@ -20,10 +22,14 @@ pub struct Config {
     pub environment: Environment,
     /// The topic that the credential has to be good for; none takes what it carries.
     pub topic: Option<String>,
-    /// `https://HOST:PORT` of something else that speaks APNs' protocol; none is Apple.
+    /// `https://HOST:PORT` of something else that speaks APNs' protocol; none is Apple on port 443. Apple listens on 2197,
+    /// too, for firewalls that let nothing else through: `https://api.push.apple.com:2197`.
     pub endpoint: Option<String>,
     /// PEM of the certificates to trust instead of the public roots.
     pub ca: Option<Arc<[u8]>>,
+    /// `http://[USER:PASSWORD@]HOST:PORT` of an HTTP proxy that tunnels by CONNECT; none connects directly. It resolves
+    /// the host's name.
+    pub proxy: Option<Secret>,
     /// Connections at most, 1 to 64; 4 by default. The second is opened when the first has run out of streams.
     pub connections_max: usize,
     /// Streams used at most on one connection, whatever the peer allows; 1,000 by default, which is what Apple has
@@ -42,6 +48,11 @@ pub struct Config {
 impl Config {
     pub const CONNECTIONS_MAX: usize = 64;
 
+    /// Whether `text` is of the form that [`proxy`](Self::proxy) takes.
+    pub fn is_proxy(text: &str) -> bool {
+        Proxy::parse(text).is_some()
+    }
+
     pub fn new(credential: Credential, environment: Environment) -> Self {
         Self {
             credential,
@@ -49,6 +60,7 @@ impl Config {
             topic: None,
             endpoint: None,
             ca: None,
+            proxy: None,
             connections_max: 4,
             streams_max: 1000,
             connect_timeout: Duration::from_secs(10),
@@ -68,6 +80,8 @@ pub enum ConfigError {
     Credential(#[from] CredentialError),
     #[error("endpoint: {0:?} is not of the form https://HOST:PORT")]
     Endpoint(String),
+    #[error("proxy: is not of the form http://[USER:PASSWORD@]HOST:PORT")]
+    Proxy,
     #[error("{field}: {value} is not between 1 and {max}")]
     OutOfRange {
         field: &'static str,
@@ -90,10 +104,16 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// The endpoint that `config` names, or Apple's of its environment.
-    pub(super) fn of(config: &Config) -> Result<Self, ConfigError> {
-        let apple = match config.environment {
-            Environment::Production => "https://api.push.apple.com",
-            Environment::Sandbox => "https://api.sandbox.push.apple.com",
+    pub(super) fn of(config: &Config, service: Service) -> Result<Self, ConfigError> {
+        let apple = match (service, config.environment) {
+            (Service::Channels, Environment::Production) => {
+                "https://api-manage-broadcast.push.apple.com:2196"
+            }
+            (Service::Channels, Environment::Sandbox) => {
+                "https://api-manage-broadcast.sandbox.push.apple.com:2195"
+            }
+            (Service::Devices, Environment::Production) => "https://api.push.apple.com",
+            (Service::Devices, Environment::Sandbox) => "https://api.sandbox.push.apple.com",
         };
         let text = config.endpoint.as_deref().unwrap_or(apple);
         Self::parse(text).ok_or_else(|| ConfigError::Endpoint(text.to_owned()))

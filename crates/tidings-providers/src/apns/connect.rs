@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::apns::config::{Config, ConfigError, Endpoint};
 use crate::apns::credential::CredentialKind;
+use crate::apns::proxy::Proxy;
 use crate::apns::wire::{Alert, Wire, alert_in, rejection, tls_error_in};
 use crate::attempt::Cause;
 
@@ -26,10 +27,20 @@ const HEADERS_LEN_MAX: u32 = 16 * 1024;
 /// Addresses of a host that are tried for one connection; each has its part of the time.
 const ADDRESSES_MAX: u32 = 4;
 
+/// Which of Apple's services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Channel management (Apple, "Sending channel management requests to APNs").
+    Channels,
+    /// Notifications and broadcasts.
+    Devices,
+}
+
 /// Opens connections to one endpoint with one credential.
 pub(super) struct Connector {
     pub(super) config: Config,
     pub(super) endpoint: Endpoint,
+    proxy: Option<Proxy>,
     tls: TlsConnector,
 }
 
@@ -49,8 +60,12 @@ pub(super) enum ConnectError {
 
 impl Connector {
     /// Checks everything that can be checked without connecting.
-    pub(super) fn new(config: Config) -> Result<Self, ConfigError> {
-        let endpoint = Endpoint::of(&config)?;
+    pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::of(&config, service)?;
+        let proxy = match &config.proxy {
+            Some(proxy) => Some(Proxy::parse(proxy.expose()).ok_or(ConfigError::Proxy)?),
+            None => None,
+        };
         let credential = &config.credential;
         // A token is good for whatever topic its notifications name; a certificate says itself for which.
         if config.topic.is_some() || credential.kind() == CredentialKind::Certificate {
@@ -72,6 +87,7 @@ impl Connector {
         Ok(Self {
             tls: TlsConnector::from(Arc::new(tls)),
             endpoint,
+            proxy,
             config,
         })
     }
@@ -117,11 +133,28 @@ impl Connector {
         })
     }
 
-    /// Tries some of the addresses in turn, so that one which is silent does not use up all the time.
+    /// A way to the endpoint: its own, or a proxy's tunnel.
     async fn tcp(&self) -> io::Result<TcpStream> {
+        let Endpoint {
+            host,
+            port,
+            authority,
+            ..
+        } = &self.endpoint;
+        match &self.proxy {
+            None => self.tcp_to(host, *port).await,
+            Some(proxy) => {
+                let tcp = self.tcp_to(&proxy.host, proxy.port).await?;
+                proxy.tunnel(tcp, authority, *port).await
+            }
+        }
+    }
+
+    /// Tries some of the addresses in turn, so that one which is silent does not use up all the time.
+    async fn tcp_to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let within = self.config.connect_timeout / ADDRESSES_MAX;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let addresses = lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?;
+        let addresses = lookup_host((host, port)).await?;
         for address in addresses.take(ADDRESSES_MAX as usize) {
             match timeout(within, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),

@@ -6,7 +6,9 @@
 //! takes comes back once, with what came of it.
 
 pub mod answer;
+mod caller;
 mod certificate;
+pub mod channels;
 mod client;
 mod config;
 mod connect;
@@ -14,20 +16,26 @@ mod connection;
 pub mod credential;
 mod der;
 mod flight;
+mod live_activity;
 mod lock;
 pub mod notification;
 mod p12;
 pub mod payload;
 mod pool;
+mod proxy;
 mod queue;
 mod request;
 pub mod token;
 mod wire;
 
+pub use channels::{Broadcast, Broadcaster, ChannelError, Channels, StoragePolicy};
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};
-pub use notification::{Expiration, Notification, NotificationError, Priority, PushType};
+pub use live_activity::{LiveActivity, LiveActivityEvent, LiveActivityInput};
+pub use notification::{
+    Expiration, Notification, NotificationBuilder, NotificationError, Priority, PushType,
+};
 pub use payload::{Alert, AlertParts, Payload, Sound};
 pub use queue::Delivery;
 pub use token::TokenSource;

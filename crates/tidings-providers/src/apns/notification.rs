@@ -104,6 +104,12 @@ impl PushType {
         }
     }
 
+    /// Whether a certificate may send it: a location query needs a token. What else a certificate may send stands in
+    /// its topics.
+    pub fn takes_certificate(self) -> bool {
+        self != Self::Location
+    }
+
     /// The priority when none is asked for: at once where Apple allows it.
     fn default_priority(self) -> Priority {
         match self {
@@ -154,7 +160,7 @@ pub enum Expiration {
 }
 
 impl Expiration {
-    fn header(self) -> Option<HeaderValue> {
+    pub(super) fn header(self) -> Option<HeaderValue> {
         match self {
             Self::Unset => None,
             Self::Once => Some(HeaderValue::from_static("0")),
@@ -176,6 +182,11 @@ pub enum NotificationError {
     CollapseIdCharacter,
     #[error("apns-collapse-id: has {len} bytes; use 1 to {COLLAPSE_ID_LEN_MAX}")]
     CollapseIdLength { len: usize },
+    #[error("{field}: {why}")]
+    LiveActivity {
+        field: &'static str,
+        why: &'static str,
+    },
     #[error("payload: is empty; send a JSON object such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
     PayloadEmpty,
     #[error("payload: is not a JSON object; send one such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
@@ -205,10 +216,11 @@ pub enum NotificationError {
 }
 
 impl NotificationError {
-    /// The header that is wrong, or `payload`.
+    /// The header that is wrong, or `payload`, or the field inside it.
     pub fn field(&self) -> &'static str {
         match self {
             Self::CollapseIdCharacter | Self::CollapseIdLength { .. } => "apns-collapse-id",
+            Self::LiveActivity { field, .. } => field,
             Self::PayloadEmpty | Self::PayloadNotObject | Self::PayloadTooLarge { .. } => "payload",
             Self::Priority { .. } => "apns-priority",
             Self::TopicCharacter | Self::TopicLength { .. } | Self::TopicSuffix { .. } => {

@@ -22,8 +22,8 @@ pub struct Payload {
     pub custom: Map<String, Value>,
     /// `passive`, `active`, `time-sensitive` or `critical`.
     pub interruption_level: Option<String>,
-    /// Inside `aps`: what has no field of its own, such as a Live Activity's `content-state`. A field of its own
-    /// wins.
+    /// Inside `aps`: what has no field of its own. A field of its own wins. (A Live Activity has a type of its own:
+    /// [`LiveActivity`](super::LiveActivity).)
     pub more_aps: Map<String, Value>,
     /// Lets the app's service extension change it before it is shown.
     pub mutable_content: bool,

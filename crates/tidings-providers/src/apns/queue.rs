@@ -12,6 +12,7 @@ use tidings_model::Outcome;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::apns::credential::CredentialKind;
 use crate::apns::notification::Notification;
 use crate::attempt::{Attempt, Cause};
 
@@ -51,6 +52,7 @@ pub(super) enum Closing {
 }
 
 pub(super) struct Queue<T> {
+    credential: CredentialKind,
     state: Mutex<State<T>>,
     /// Wakes whoever waits for room.
     pub(super) room: Notify,
@@ -200,8 +202,13 @@ pub(super) struct Standing<'a> {
 const JOBS_AT_ONCE: usize = 256;
 
 impl<T> Queue<T> {
-    pub(super) fn new(connections_max: usize, streams_max: usize) -> Self {
+    pub(super) fn new(
+        credential: CredentialKind,
+        connections_max: usize,
+        streams_max: usize,
+    ) -> Self {
         Self {
+            credential,
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 answers: VecDeque::new(),
@@ -234,14 +241,25 @@ impl<T> Queue<T> {
             return;
         }
         state.held += taken;
-        state
-            .jobs
-            .extend(deliveries.drain(..taken).map(|delivery| Job {
+        let mut refused = false;
+        for delivery in deliveries.drain(..taken) {
+            if self.credential == CredentialKind::Certificate
+                && !delivery.notification.push_type().takes_certificate()
+            {
+                state.answers.push_back((delivery, needs_token()));
+                refused = true;
+                continue;
+            }
+            state.jobs.push_back(Job {
                 delivery,
                 given_back: 0,
                 renewed: false,
-            }));
+            });
+        }
         state.wake_for_jobs();
+        if refused {
+            self.answered.notify_one();
+        }
         if state.live == 0 || state.crowded {
             self.pool.notify_one();
         }
@@ -368,6 +386,13 @@ impl<T> Queue<T> {
         drop(state);
         self.answered.notify_one();
     }
+}
+
+/// A location query that would go with a certificate: Apple takes it with a token only.
+fn needs_token() -> Attempt {
+    Attempt::Answered(Outcome::PayloadRejected {
+        reason: tidings_model::Reason::known("TokenRequired"),
+    })
 }
 
 /// What the provider would say to a token that is no hexadecimal text; there is no need to ask it, and each such

@@ -1,7 +1,11 @@
 //! The peer's limit of streams, which is Apple's way to slow a sender down.
 
+use std::sync::Arc;
+
 use tidings_model::Outcome;
 use tidings_providers::Attempt;
+use tidings_providers::apns::{Client, Credential, Delivery, Notification, PushType};
+use uuid::Uuid;
 
 use crate::peer::{HEADERS, Peer, attempts, submitted};
 
@@ -90,4 +94,27 @@ async fn a_body_that_meets_a_closed_window_does_not_stop_the_others() {
     };
     let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 4));
     assert!(attempts.iter().all(|attempt| *attempt == ACCEPTED));
+}
+
+#[tokio::test]
+async fn a_location_query_with_a_certificate_is_refused_without_asking_apple() {
+    let p12 = include_bytes!("../fixtures/apns/keychain.p12");
+    let credential = Credential::from_p12(p12, "secret").expect("a certificate");
+    let peer = Peer::listen().await;
+    let (client, mut answers) = Client::start(peer.config_with(credential)).expect("a client");
+    let query = Notification::builder("com.example.app.location-query", "{}")
+        .push_type(PushType::Location)
+        .build();
+    let delivery = Delivery {
+        token: "ab".repeat(32).into(),
+        id: Uuid::new_v4(),
+        notification: Arc::new(query.expect("a notification")),
+        tag: 0,
+    };
+    client.submit(delivery).await.expect("an open client");
+    let attempts = attempts(&mut answers, 1).await;
+    let Attempt::Answered(Outcome::PayloadRejected { reason }) = &attempts[0] else {
+        panic!("{attempts:?}");
+    };
+    assert_eq!(reason.as_str(), "TokenRequired");
 }

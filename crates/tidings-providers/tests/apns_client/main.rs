@@ -3,3 +3,4 @@
 mod ends;
 mod limits;
 mod peer;
+mod proxy;

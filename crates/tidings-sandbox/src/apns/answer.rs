@@ -28,6 +28,14 @@ struct ErrorBody<'a> {
 }
 
 impl Answer {
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
     /// Accepted: an empty body. `unique_id` is given in the development environment only.
     pub(crate) fn accepted(apns_id: HeaderValue, unique_id: Option<HeaderValue>) -> Self {
         let mut headers = HeaderMap::with_capacity(2);

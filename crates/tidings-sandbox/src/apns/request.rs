@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use uuid::Uuid;
 
 use crate::apns::answer::Answer;
+use crate::apns::broadcast::{self, Place};
 use crate::apns::certificate::PushCertificate;
 use crate::apns::reason::Reason;
 use crate::apns::token::TokenAuth;
@@ -25,10 +26,10 @@ const TOPIC_MAX: usize = 255;
 const PATH_PREFIX: &str = "/3/device/";
 
 const APNS_COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
-const APNS_EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
+pub(crate) const APNS_EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
 const APNS_ID: HeaderName = HeaderName::from_static("apns-id");
-const APNS_PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
-const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
+pub(crate) const APNS_PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
+pub(crate) const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
 const APNS_TOPIC: HeaderName = HeaderName::from_static("apns-topic");
 const AUTHORIZATION: HeaderName = http::header::AUTHORIZATION;
 
@@ -118,6 +119,9 @@ pub(crate) fn judge(
     body: &[u8],
     now_ms: i64,
 ) -> Answer {
+    if let Some(place) = Place::of(head.uri.path()) {
+        return broadcast::judge(state, auth, &place, head, body, now_ms);
+    }
     let apns_id = ids.answer_id(&head.headers);
     match check(state, auth, head, body, now_ms) {
         Ok(token) => {
@@ -196,6 +200,10 @@ fn check(
     let token = phone(state, head.uri.path(), app)?;
     if let Some(certificate) = certificate {
         certificate.check(topic, now_ms)?;
+        if push_type == Some(PushType::Location) {
+            // Apple documents that it takes a token, and not what it says to a certificate.
+            return Err(Reason::TopicDisallowed.into());
+        }
     }
     if let Some(token_auth) = token_auth {
         token_auth.check(&state.token_keys, headers.get(AUTHORIZATION), now_ms)?;
@@ -282,7 +290,7 @@ fn app_of(topic: &str, push_type: Option<PushType>) -> Option<&str> {
 }
 
 /// A canonical UUID in lower case, as Apple asks for.
-fn message_id(value: &HeaderValue) -> Option<Uuid> {
+pub(crate) fn message_id(value: &HeaderValue) -> Option<Uuid> {
     let text = value.as_bytes();
     if text.len() != 36 || text.iter().any(u8::is_ascii_uppercase) {
         return None;
@@ -290,7 +298,7 @@ fn message_id(value: &HeaderValue) -> Option<Uuid> {
     Uuid::try_parse_ascii(text).ok()
 }
 
-fn is_unix_time(value: &HeaderValue) -> bool {
+pub(crate) fn is_unix_time(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| {
         text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_ok()
     })

@@ -147,3 +147,20 @@ async fn only_the_development_environment_gives_a_unique_id() {
         assert_eq!(reply.headers.contains_key("apns-unique-id"), given);
     }
 }
+
+#[tokio::test]
+async fn a_location_query_is_not_taken_with_a_certificate() {
+    let topic = format!("{TOPIC}.location-query");
+    let params = certificate(Some(&topic), &[]);
+    let sandbox = sandbox().await;
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let client = Client::connect_as(&sandbox, Some((leaf, key))).await;
+    let request = || post(&format!("/3/device/{}", token(1))).header("apns-topic", &topic);
+    let reply = client
+        .send(request().header("apns-push-type", "location"), PAYLOAD)
+        .await
+        .unwrap();
+    assert_eq!(reply.verdict(), (400, "TopicDisallowed".to_owned()));
+}

@@ -259,7 +259,7 @@ async fn an_error_names_the_field() {
     )
     .await;
     let faults = "/v1/sandbox/faults";
-    check("POST", faults, none.clone(), 400, &["application/json"]).await;
+    check("POST", faults, none.clone(), 400, &["JSON"]).await;
     check("POST", faults, json!({"status": 500}), 400, &["provider"]).await;
     check(
         "POST",
@@ -331,4 +331,23 @@ async fn an_error_names_the_field() {
     .await;
     let other = format!("/v1/sandbox/phones/fcm/{}", token(1));
     check("PUT", &other, installed, 400, &["provider"]).await;
+}
+
+#[tokio::test]
+async fn a_body_is_json_whatever_its_content_type_says() {
+    let scene = Scene::new().await;
+    for content_type in [None, Some("application/x-www-form-urlencoded")] {
+        let mut request = Request::builder().method("POST").uri("/v1/sandbox/faults");
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let body = Body::from(r#"{"provider":"apns","status":503,"count":1}"#);
+        let request = request.body(body).unwrap();
+        let response = scene.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 201, "{content_type:?}");
+        assert_eq!(scene.push(1).await, 503, "{content_type:?}");
+    }
+    let large = Value::String("x".repeat(3 << 20));
+    let (status, _) = call(&scene.router, "POST", "/v1/sandbox/faults", &large).await;
+    assert_eq!(status, 413);
 }

@@ -77,6 +77,9 @@ pub(crate) struct SetApns {
     /// Something other than Apple that speaks its protocol
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// An HTTP proxy that tunnels: http://[USER:PASSWORD@]HOST:PORT
+    #[arg(long, env = "TIDINGS_APNS_PROXY", hide_env_values = true, value_name = "URL", value_parser = super::secret)]
+    proxy: Option<Secret>,
     /// Certificates (PEM) to trust there in place of the public ones
     #[arg(long, value_name = "FILE", requires = "endpoint")]
     ca: Option<PathBuf>,
@@ -138,6 +141,7 @@ impl SetApns {
         let mut body = json!({
             "endpoint": self.endpoint,
             "environment": self.environment.map(Environment::name),
+            "proxy": self.proxy.as_ref().map(Secret::expose),
             "topic": self.topic,
         });
         if let Some(path) = &self.p12 {

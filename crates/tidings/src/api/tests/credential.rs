@@ -88,7 +88,8 @@ async fn a_certificate_is_opened_checked_and_kept() {
         "{expires_at}"
     );
     let expected = json!({
-        "endpoint": null, "environment": "production", "expires_at": null, "has_ca": false, "kind": "certificate",
+        "endpoint": null, "environment": "production", "expires_at": null, "has_ca": false,
+        "has_proxy": false, "kind": "certificate",
         "provider": "apns", "topic": "com.example.app", "topics": answer.body["topics"],
     });
     check(&answer, 200, expected);
@@ -112,6 +113,7 @@ async fn a_signing_key_serves_both_environments_unless_told_otherwise() {
     let shop = Shop::start().await;
     let mut body = p8("AuthKey_ABC123DEFG.p8");
     body["endpoint"] = "https://127.0.0.1:2197".into();
+    body["proxy"] = "http://user:quiet@proxy:3128".into();
     let answer = shop.put(body.clone()).await;
     assert_eq!(
         (answer.status, &answer.body["environment"]),
@@ -126,6 +128,8 @@ async fn a_signing_key_serves_both_environments_unless_told_otherwise() {
         let kept = shop.stored(environment).await.expect("a credential");
         let config = kept.config(environment).expect("a configuration");
         assert_eq!(config.endpoint.as_deref(), Some("https://127.0.0.1:2197"));
+        let proxy = config.proxy.as_ref().map(Secret::expose);
+        assert_eq!(proxy, Some("http://user:quiet@proxy:3128"));
         assert_eq!(config.topic.as_deref(), Some("com.example.app"));
     }
     body["environment"] = "sandbox".into();

@@ -93,6 +93,7 @@ fn summarised(summary: &Summary, credential: &ApnsCredential) -> Value {
         "endpoint": credential.endpoint,
         "expires_at": summary.expires_at.map(rfc3339),
         "has_ca": credential.ca.is_some(),
+        "has_proxy": credential.proxy.is_some(),
         "kind": summary.kind.name(),
         "topic": summary.topic,
         "topics": summary.topics,

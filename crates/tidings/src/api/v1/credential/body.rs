@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tidings_model::{Environment, Secret};
+use tidings_providers::apns::Config;
 
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
@@ -85,6 +86,7 @@ impl ApnsCredentialBody {
             ca: ca(&mut fields)?,
             endpoint: endpoint(&mut fields)?,
             file,
+            proxy: proxy(&mut fields)?,
             topic,
         };
         fields.finish_strictly()?;
@@ -167,6 +169,22 @@ fn endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
+/// An HTTP proxy. Its text is not shown, since a password may be in it.
+fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(proxy) = fields.secret("proxy")? else {
+        return Ok(None);
+    };
+    let text = proxy.expose();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() > ENDPOINT_CHARS_MAX || !Config::is_proxy(text) {
+        let why = "must be of the form http://[USER:PASSWORD@]HOST:PORT";
+        return Err(ApiError::invalid(fields.at("proxy"), why));
+    }
+    Ok(Some(text.to_owned()))
+}
+
 /// PEM of certificates that can be trusted.
 fn ca(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(text) = file(fields, "ca")? else {
@@ -238,17 +256,19 @@ mod tests {
         let ca = authority.expect("a certificate").cert.pem();
         let read = parse(json!({
             "environment": "sandbox", "p12": "MII\nBAA==", "password": "hush",
-            "endpoint": "https://localhost:2197/", "ca": ca,
+            "endpoint": "https://localhost:2197/", "ca": ca, "proxy": "http://u:quiet@proxy:3128",
         }));
         let read = read.expect("a credential");
         let printed = format!("{read:?}");
         assert!(
-            !printed.contains("hush") && !printed.contains("MII"),
+            !printed.contains("hush") && !printed.contains("quiet") && !printed.contains("MII"),
             "{printed}"
         );
         let endpoint = read.credential.endpoint.as_deref();
         assert_eq!(endpoint, Some("https://localhost:2197"));
         assert_eq!(read.credential.ca, Some(ca));
+        let proxy = read.credential.proxy.as_deref();
+        assert_eq!(proxy, Some("http://u:quiet@proxy:3128"));
         let ApnsFile::P12 { base64, password } = read.credential.file else {
             panic!("not a p12");
         };
@@ -316,6 +336,13 @@ mod tests {
                 Fault::Invalid,
                 "endpoint",
             ),
+            (
+                p12(),
+                json!({"proxy": "proxy:3128"}),
+                Fault::Invalid,
+                "proxy",
+            ),
+            (p12(), json!({"proxy": 7}), Fault::Invalid, "proxy"),
             (p12(), json!({"ca": "no PEM"}), UNREADABLE, "ca"),
             (p12(), json!({"ca": many}), UNREADABLE, "ca"),
             (

@@ -1,0 +1,189 @@
+//! Calls that are made one at a time, over one connection that is kept: channel management and broadcasts.
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason as H2Reason, RecvStream};
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use tidings_model::{Outcome, Reason, UnixMillis};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::apns::answer::{self, outcome};
+use crate::apns::config::{Config, ConfigError};
+use crate::apns::connect::{ConnectError, Connector, Service};
+use crate::attempt::{Attempt, Cause};
+
+/// Bytes of an answer's body that are read: 10,000 channel ids take less than half of it.
+const BODY_LEN_MAX: usize = 1 << 20;
+
+/// A call, without what every call has.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// A call that was agreed to.
+pub(super) struct Agreed {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+/// One call waits for the other: that keeps to a peer that allows a single stream, as Apple does at first.
+pub(super) struct Caller {
+    connector: Connector,
+    sender: Mutex<Option<SendRequest<Bytes>>>,
+}
+
+impl Caller {
+    pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
+        Ok(Self {
+            connector: Connector::new(config, service)?,
+            sender: Mutex::new(None),
+        })
+    }
+
+    /// Makes a call; what came of it when it was not agreed to is an attempt. One that is refused for the age of its
+    /// provider token is made once more, with a new one on a new connection. Cancel safe, but what was sent stays sent.
+    pub(super) async fn call(&self, call: &Call) -> Result<Agreed, Attempt> {
+        let mut kept = self.sender.lock().await;
+        let mut renewed = false;
+        loop {
+            let (status, agreed, retry_after) = self.exchange(&mut kept, call).await?;
+            if status.is_success() {
+                return Ok(agreed);
+            }
+            let outcome = outcome(status.as_u16(), &agreed.body, retry_after.as_deref());
+            if !self.note(&mut kept, outcome.reason()) {
+                return Err(Attempt::Answered(outcome));
+            }
+            if renewed {
+                let reason = answer::EXPIRED_PROVIDER_TOKEN;
+                return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
+            }
+            renewed = true;
+        }
+    }
+
+    /// Acts on what is about the connection or its token. Says whether another try may fare better.
+    fn note(&self, kept: &mut Option<SendRequest<Bytes>>, reason: Option<&Reason>) -> bool {
+        let (Some(reason), tokens) = (reason, self.connector.config.credential.token_source())
+        else {
+            return false;
+        };
+        let now = UnixMillis::now();
+        if *reason == answer::EXPIRED_PROVIDER_TOKEN || *reason == answer::UNRELATED_KEY_ID_IN_TOKEN
+        {
+            *kept = None;
+            tokens.inspect(|tokens| tokens.rejected_expired(now));
+            return true;
+        }
+        if *reason == answer::TOO_MANY_PROVIDER_TOKEN_UPDATES {
+            tokens.inspect(|tokens| tokens.too_many_updates(now));
+        }
+        if *reason == answer::IDLE_TIMEOUT || *reason == answer::SHUTDOWN {
+            *kept = None;
+        }
+        false
+    }
+
+    async fn exchange(
+        &self,
+        kept: &mut Option<SendRequest<Bytes>>,
+        call: &Call,
+    ) -> Result<(StatusCode, Agreed, Option<String>), Attempt> {
+        // A connection that has ended since the last call is found out here, before anything is sent.
+        let usable = match kept.take() {
+            Some(sender) => sender.ready().await.ok(),
+            None => None,
+        };
+        let mut sender = match usable {
+            Some(sender) => sender,
+            None => self.open().await?,
+        };
+        let request = self.request(call);
+        let not_sent =
+            |error: h2::Error| Attempt::NotSent(Cause::ConnectionLost(error.to_string().into()));
+        let (response, mut stream) = sender
+            .send_request(request, call.body.is_empty())
+            .map_err(not_sent)?;
+        if !call.body.is_empty() {
+            // If this fails, the response fails too and tells why.
+            let _ = stream.send_data(call.body.clone(), true);
+        }
+        let answered = async {
+            let (head, body) = response.await?.into_parts();
+            let body = read(body).await;
+            let retry_after = head.headers.get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok().map(str::to_owned));
+            let headers = head.headers;
+            Ok((head.status, Agreed { headers, body }, retry_after))
+        };
+        let within = self.connector.config.answer_timeout;
+        let answered = timeout(within, answered)
+            .await
+            .map_err(|_| Attempt::Unanswered(Cause::TimedOut))?
+            .map_err(|error| unanswered(&error))?;
+        *kept = Some(sender);
+        Ok(answered)
+    }
+
+    async fn open(&self) -> Result<SendRequest<Bytes>, Attempt> {
+        let opened = self.connector.open().await.map_err(|error| match error {
+            ConnectError::Rejected(reason) => {
+                Attempt::Answered(Outcome::CredentialRejected { reason })
+            }
+            ConnectError::Failed(cause) => Attempt::NotSent(cause),
+        })?;
+        // Ends by itself when the peer closes, or when nobody holds its sender any more. What breaks it shows at the call.
+        tokio::spawn(opened.connection);
+        Ok(opened.sender)
+    }
+
+    fn request(&self, call: &Call) -> Request<()> {
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTPS);
+        uri.authority = Some(self.connector.endpoint.authority.clone());
+        uri.path_and_query = Some(call.path.clone());
+        let mut request = Request::new(());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = Uri::from_parts(uri).expect("scheme, authority and path are there");
+        request.headers_mut().clone_from(&call.headers);
+        if let Some(tokens) = self.connector.config.credential.token_source() {
+            let bearer = tokens.bearer(UnixMillis::now());
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        request
+    }
+}
+
+/// The status is what counts: a body that breaks off is taken as it is.
+async fn read(mut body: RecvStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < BODY_LEN_MAX
+        && let Some(Ok(data)) = body.data().await
+    {
+        read.extend_from_slice(&data[..data.len().min(BODY_LEN_MAX - read.len())]);
+        // Fails only when the stream is gone, and then there is no window to give back.
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    read
+}
+
+fn unanswered(error: &h2::Error) -> Attempt {
+    if error.is_go_away() && error.is_remote() {
+        // h2 gives this error to the streams above the last id only.
+        return Attempt::NotSent(Cause::GoAway);
+    }
+    if error.is_reset() && error.is_remote() {
+        return match error.reason() {
+            Some(H2Reason::REFUSED_STREAM) => Attempt::NotSent(Cause::RefusedStream),
+            _ => Attempt::Unanswered(Cause::Reset(error.to_string().into())),
+        };
+    }
+    Attempt::Unanswered(Cause::ConnectionLost(error.to_string().into()))
+}

@@ -1,0 +1,300 @@
+//! Broadcast channels: a Live Activity's updates to everybody who listens, in one request.
+//!
+//! Sources: Apple, "Sending channel management requests to APNs", "Sending broadcast push notification requests to APNs".
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+use thiserror::Error;
+use tidings_model::{Outcome, Reason, UnixMillis};
+use uuid::Uuid;
+
+use super::caller::{Agreed, Call, Caller};
+use super::config::{Config, ConfigError};
+use super::connect::Service;
+use super::{Expiration, LiveActivity, LiveActivityEvent, NotificationError, Priority, PushType};
+use crate::attempt::Attempt;
+
+/// Bytes of a broadcast's payload, at most.
+pub const BROADCAST_LEN_MAX: usize = 5120;
+/// Channels of an app in one environment, at most.
+pub const CHANNELS_MAX: usize = 10_000;
+/// Characters of a bundle id, at most.
+const BUNDLE_ID_LEN_MAX: usize = 155;
+
+const APNS_CHANNEL_ID: HeaderName = HeaderName::from_static("apns-channel-id");
+const APNS_EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
+const APNS_PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
+const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
+const APNS_REQUEST_ID: HeaderName = HeaderName::from_static("apns-request-id");
+
+/// What a channel keeps for phones that are away; fixed when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoragePolicy {
+    /// The newest broadcast, for up to 8 hours.
+    Newest,
+    /// Nothing: more broadcasts may be sent, and each must have no expiration.
+    Nothing,
+}
+
+impl StoragePolicy {
+    fn number(self) -> u8 {
+        match self {
+            Self::Newest => 1,
+            Self::Nothing => 0,
+        }
+    }
+}
+
+/// Why a call to the channel management was in vain.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ChannelError {
+    /// Apple refused it, or it did not get there; see [`Attempt`]. `ChannelNotRegistered` is
+    /// [`Outcome::Unregistered`]: the channel is gone.
+    #[error("{0:?}")]
+    Failed(Attempt),
+    /// Apple agreed, and its answer has no `what`.
+    #[error("the answer has no {what}")]
+    Unreadable { what: &'static str },
+}
+
+/// Channel management, with one credential in one environment. Calls are made one at a time over one connection.
+pub struct Channels(Caller);
+
+impl Channels {
+    /// Without an endpoint it is Apple's for channels: port 2196 in production, 2195 in the sandbox.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self(Caller::new(config, Service::Channels)?))
+    }
+
+    /// Makes a channel and answers its id, a text in base64. An app has at most [`CHANNELS_MAX`] in each environment.
+    pub async fn create(
+        &self,
+        bundle_id: &str,
+        policy: StoragePolicy,
+    ) -> Result<String, ChannelError> {
+        let body = json!({"message-storage-policy": policy.number(), "push-type": "LiveActivity"});
+        let body = body.to_string().into();
+        let agreed = self
+            .call(Method::POST, bundle_id, "channels", None, body)
+            .await?;
+        let id = agreed.headers.get(APNS_CHANNEL_ID);
+        let id = id.and_then(|id| id.to_str().ok().map(str::to_owned));
+        id.ok_or(ChannelError::Unreadable {
+            what: "apns-channel-id",
+        })
+    }
+
+    /// What a channel keeps.
+    pub async fn read(
+        &self,
+        bundle_id: &str,
+        channel_id: &str,
+    ) -> Result<StoragePolicy, ChannelError> {
+        let agreed = self
+            .call(
+                Method::GET,
+                bundle_id,
+                "channels",
+                Some(channel_id),
+                Bytes::new(),
+            )
+            .await?;
+        match json_of(&agreed)["message-storage-policy"].as_u64() {
+            Some(0) => Ok(StoragePolicy::Nothing),
+            Some(1) => Ok(StoragePolicy::Newest),
+            _ => Err(ChannelError::Unreadable {
+                what: "message-storage-policy",
+            }),
+        }
+    }
+
+    /// Deletes a channel; whoever listens to it hears nothing any more.
+    pub async fn delete(&self, bundle_id: &str, channel_id: &str) -> Result<(), ChannelError> {
+        self.call(
+            Method::DELETE,
+            bundle_id,
+            "channels",
+            Some(channel_id),
+            Bytes::new(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// The ids of the app's channels.
+    pub async fn list(&self, bundle_id: &str) -> Result<Vec<String>, ChannelError> {
+        let agreed = self
+            .call(Method::GET, bundle_id, "all-channels", None, Bytes::new())
+            .await?;
+        let body = json_of(&agreed);
+        let ids = body["channels"].as_array();
+        let ids = ids.ok_or(ChannelError::Unreadable { what: "channels" })?;
+        let text = |id: &Value| id.as_str().map(str::to_owned);
+        Ok(ids.iter().filter_map(text).collect())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        bundle_id: &str,
+        what: &str,
+        channel_id: Option<&str>,
+        body: Bytes,
+    ) -> Result<Agreed, ChannelError> {
+        let mut headers = HeaderMap::new();
+        if let Some(channel_id) = channel_id {
+            let id = channel_header(channel_id).map_err(ChannelError::Failed)?;
+            headers.insert(APNS_CHANNEL_ID, id);
+        }
+        let path = path("/1/apps/", bundle_id, what).map_err(ChannelError::Failed)?;
+        let call = Call {
+            method,
+            path,
+            headers,
+            body,
+        };
+        self.0.call(&call).await.map_err(ChannelError::Failed)
+    }
+}
+
+/// An update or end of a Live Activity, for everybody who listens to a channel.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    expiration: Expiration,
+    payload: Bytes,
+    priority: Priority,
+}
+
+impl Broadcast {
+    /// For those who listen now, at once. Refuses a start, which a channel cannot carry, and more than
+    /// [`BROADCAST_LEN_MAX`] bytes.
+    pub fn new(activity: &LiveActivity) -> Result<Self, NotificationError> {
+        if matches!(activity.event, LiveActivityEvent::Start { .. }) {
+            return Err(NotificationError::LiveActivity {
+                field: "aps.event",
+                why: "is start; a broadcast can be update or end",
+            });
+        }
+        let payload = activity.encode()?;
+        if payload.len() > BROADCAST_LEN_MAX {
+            return Err(NotificationError::PayloadTooLarge {
+                len: payload.len(),
+                max: BROADCAST_LEN_MAX,
+                push_type: PushType::LiveActivity,
+            });
+        }
+        Ok(Self {
+            expiration: Expiration::Once,
+            payload,
+            priority: Priority::Immediate,
+        })
+    }
+
+    /// Kept until then, for a channel that keeps the newest; any other refuses it (`BadExpirationDate`).
+    #[must_use]
+    pub fn kept_until(mut self, time: UnixMillis) -> Self {
+        self.expiration = Expiration::At(time);
+        self
+    }
+
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// Sends broadcasts, with one credential in one environment: one at a time over one connection.
+pub struct Broadcaster(Caller);
+
+impl Broadcaster {
+    /// Without an endpoint it is Apple's for devices.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self(Caller::new(config, Service::Devices)?))
+    }
+
+    /// One try. `id` is sent as `apns-request-id`; keep it when trying again.
+    pub async fn send(
+        &self,
+        bundle_id: &str,
+        channel_id: &str,
+        id: Uuid,
+        broadcast: &Broadcast,
+    ) -> Attempt {
+        match self.try_send(bundle_id, channel_id, id, broadcast).await {
+            Ok(_) => Attempt::Answered(Outcome::Accepted),
+            Err(attempt) => attempt,
+        }
+    }
+
+    async fn try_send(
+        &self,
+        bundle_id: &str,
+        channel_id: &str,
+        id: Uuid,
+        broadcast: &Broadcast,
+    ) -> Result<Agreed, Attempt> {
+        let mut headers = HeaderMap::new();
+        headers.insert(APNS_CHANNEL_ID, channel_header(channel_id)?);
+        headers.insert(APNS_PUSH_TYPE, HeaderValue::from_static("liveactivity"));
+        let priority = u16::from(broadcast.priority.number());
+        headers.insert(APNS_PRIORITY, priority.into());
+        if let Some(expiration) = broadcast.expiration.header() {
+            headers.insert(APNS_EXPIRATION, expiration);
+        }
+        let id = HeaderValue::try_from(id.to_string()).expect("a UUID's text is a header value");
+        headers.insert(APNS_REQUEST_ID, id);
+        let call = Call {
+            method: Method::POST,
+            path: path("/4/broadcasts/apps/", bundle_id, "")?,
+            headers,
+            body: broadcast.payload.clone(),
+        };
+        self.0.call(&call).await
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Broadcaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broadcaster").finish_non_exhaustive()
+    }
+}
+
+fn json_of(agreed: &Agreed) -> Value {
+    serde_json::from_slice(&agreed.body).unwrap_or_default()
+}
+
+/// What Apple would say is said here already: the text cannot even be sent.
+fn refused(reason: &'static str) -> Attempt {
+    let reason = Reason::known(reason);
+    Attempt::Answered(Outcome::PayloadRejected { reason })
+}
+
+fn channel_header(channel_id: &str) -> Result<HeaderValue, Attempt> {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
+    if channel_id.is_empty() || channel_id.len() > 255 || !channel_id.bytes().all(is_base64) {
+        return Err(refused("BadChannelId"));
+    }
+    HeaderValue::from_str(channel_id).map_err(|_| refused("BadChannelId"))
+}
+
+fn path(prefix: &str, bundle_id: &str, what: &str) -> Result<PathAndQuery, Attempt> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let fits = (1..=BUNDLE_ID_LEN_MAX).contains(&bundle_id.len());
+    if !fits || !bundle_id.bytes().all(is_plain) {
+        return Err(refused("BadPath"));
+    }
+    let path = format!("{prefix}{bundle_id}/{what}");
+    PathAndQuery::try_from(path.trim_end_matches('/')).map_err(|_| refused("BadPath"))
+}

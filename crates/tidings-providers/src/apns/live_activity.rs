@@ -1,0 +1,352 @@
+//! What starts, changes and ends a Live Activity. Source: Apple, "Starting and updating Live Activities with ActivityKit
+//! push notifications".
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tidings_model::UnixMillis;
+
+use super::{Alert, Notification, NotificationBuilder, NotificationError, PushType};
+
+/// The payload of push type `liveactivity`.
+///
+/// A start goes to a push-to-start token (iOS 17.2), an update or end to the token of the activity itself or to the
+/// channel that it listens to; neither goes to a device token. Apple keeps a budget of updates for each activity, which
+/// it does not publish; priority 5 does not count against it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveActivity {
+    /// Makes a sound and lights the screen. A start has to have one.
+    pub alert: Option<Alert>,
+    /// The app's `ContentState`, to be decoded by its default rules. A start and an update have to have one, an end may
+    /// show a last one.
+    pub content_state: Option<Map<String, Value>>,
+    pub event: LiveActivityEvent,
+    /// Which of several activities is shown first: the highest. Any finite number.
+    pub relevance_score: Option<f64>,
+    /// When what it shows is out of date, in whole seconds.
+    pub stale_date: Option<UnixMillis>,
+    /// When this was so, in whole seconds: the phone leaves out what is older than what it shows.
+    pub timestamp: UnixMillis,
+}
+
+/// What happens to the activity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LiveActivityEvent {
+    End {
+        /// When it leaves the lock screen, in whole seconds; one in the past takes it away at once. Four hours after the
+        /// end when it is not given.
+        dismissal_date: Option<UnixMillis>,
+    },
+    Start {
+        /// The app's `ActivityAttributes`.
+        attributes: Map<String, Value>,
+        /// The name of that type in the app.
+        attributes_type: String,
+        input: Option<LiveActivityInput>,
+    },
+    Update,
+}
+
+/// Where an activity that is started will hear of updates (iOS 18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveActivityInput {
+    /// From a broadcast channel of that id.
+    Channel(String),
+    /// By a token of its own, which the app gets.
+    Token,
+}
+
+impl LiveActivityEvent {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::End { .. } => "end",
+            Self::Start { .. } => "start",
+            Self::Update => "update",
+        }
+    }
+}
+
+/// `aps` as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Aps<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<&'a Alert>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_state: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dismissal_date: Option<i64>,
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_push_channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_push_token: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relevance_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_date: Option<i64>,
+    timestamp: i64,
+}
+
+impl LiveActivity {
+    /// Shows a new state.
+    pub fn update(timestamp: UnixMillis, content_state: Map<String, Value>) -> Self {
+        Self {
+            alert: None,
+            content_state: Some(content_state),
+            event: LiveActivityEvent::Update,
+            relevance_score: None,
+            stale_date: None,
+            timestamp,
+        }
+    }
+
+    /// Ends it, with the state that it shows.
+    pub fn end(timestamp: UnixMillis, dismissal_date: Option<UnixMillis>) -> Self {
+        Self {
+            content_state: None,
+            event: LiveActivityEvent::End { dismissal_date },
+            ..Self::update(timestamp, Map::new())
+        }
+    }
+
+    /// The JSON. Refuses what no phone would take.
+    pub fn encode(&self) -> Result<Bytes, NotificationError> {
+        self.check()?;
+        let mut aps = Aps {
+            alert: self.alert.as_ref(),
+            attributes: None,
+            attributes_type: None,
+            content_state: self.content_state.as_ref(),
+            dismissal_date: None,
+            event: self.event.name(),
+            input_push_channel: None,
+            input_push_token: None,
+            relevance_score: self.relevance_score,
+            stale_date: self.stale_date.map(UnixMillis::secs),
+            timestamp: self.timestamp.secs(),
+        };
+        match &self.event {
+            LiveActivityEvent::End { dismissal_date } => {
+                aps.dismissal_date = dismissal_date.map(UnixMillis::secs);
+            }
+            LiveActivityEvent::Start {
+                attributes,
+                attributes_type,
+                input,
+            } => {
+                aps.attributes = Some(attributes);
+                aps.attributes_type = Some(attributes_type);
+                match input {
+                    Some(LiveActivityInput::Channel(id)) => aps.input_push_channel = Some(id),
+                    Some(LiveActivityInput::Token) => aps.input_push_token = Some(1),
+                    None => {}
+                }
+            }
+            LiveActivityEvent::Update => {}
+        }
+        Ok(json!({ "aps": aps }).to_string().into())
+    }
+
+    fn check(&self) -> Result<(), NotificationError> {
+        let wrong = |field, why| Err(NotificationError::LiveActivity { field, why });
+        if self.timestamp.secs() <= 0 {
+            return wrong(
+                "aps.timestamp",
+                "is not after 1970; say when this state was so",
+            );
+        }
+        if self.relevance_score.is_some_and(|score| !score.is_finite()) {
+            return wrong(
+                "aps.relevance-score",
+                "is not a number; use one such as 50.0",
+            );
+        }
+        if self.content_state.is_none() && !matches!(self.event, LiveActivityEvent::End { .. }) {
+            return wrong(
+                "aps.content-state",
+                "is missing; a start and an update say what to show",
+            );
+        }
+        let LiveActivityEvent::Start {
+            attributes_type,
+            input,
+            ..
+        } = &self.event
+        else {
+            return Ok(());
+        };
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        if attributes_type.is_empty() || !attributes_type.chars().all(is_name) {
+            return wrong(
+                "aps.attributes-type",
+                "is no type's name; use that of the app's ActivityAttributes, such as GameAttributes",
+            );
+        }
+        if self.alert.is_none() {
+            return wrong(
+                "aps.alert",
+                "is missing; a start has to tell the person that an activity has begun",
+            );
+        }
+        if matches!(input, Some(LiveActivityInput::Channel(id)) if id.is_empty()) {
+            return wrong(
+                "aps.input-push-channel",
+                "is empty; use the id of a broadcast channel",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Notification {
+    /// A notification of type `liveactivity` for the app of that bundle id, whose topic follows from it.
+    pub fn live_activity(
+        bundle_id: &str,
+        activity: &LiveActivity,
+    ) -> Result<NotificationBuilder, NotificationError> {
+        let push_type = PushType::LiveActivity;
+        let topic = format!("{bundle_id}{}", push_type.topic_suffix());
+        Ok(Self::builder(topic, activity.encode()?).push_type(push_type))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    fn update() -> LiveActivity {
+        LiveActivity::update(UnixMillis(1_767_225_600_999), map(json!({"score": 3})))
+    }
+
+    fn start(input: Option<LiveActivityInput>) -> LiveActivity {
+        let event = LiveActivityEvent::Start {
+            attributes: map(json!({"home": "A"})),
+            attributes_type: "GameAttributes".to_owned(),
+            input,
+        };
+        LiveActivity {
+            alert: Some(Alert::Text("It begins".to_owned())),
+            event,
+            ..update()
+        }
+    }
+
+    #[test]
+    fn each_event_is_written_as_apple_shows_it() {
+        let aps = |activity: &LiveActivity| {
+            let json = activity.encode().expect("a payload");
+            let mut whole: Value = serde_json::from_slice(&json).expect("JSON");
+            whole["aps"].take()
+        };
+        let fuller = LiveActivity {
+            relevance_score: Some(75.5),
+            stale_date: Some(UnixMillis(1_767_229_200_000)),
+            ..update()
+        };
+        let expected = json!({
+            "content-state": {"score": 3}, "event": "update", "relevance-score": 75.5, "stale-date": 1_767_229_200,
+            "timestamp": 1_767_225_600
+        });
+        assert_eq!(aps(&fuller), expected);
+        let end = LiveActivity::end(UnixMillis(1_767_225_600_000), Some(UnixMillis(0)));
+        let expected = json!({"dismissal-date": 0, "event": "end", "timestamp": 1_767_225_600});
+        assert_eq!(aps(&end), expected);
+        let mut expected = json!({
+            "alert": "It begins", "attributes": {"home": "A"}, "attributes-type": "GameAttributes",
+            "content-state": {"score": 3}, "event": "start", "timestamp": 1_767_225_600
+        });
+        assert_eq!(aps(&start(None)), expected);
+        expected["input-push-token"] = 1.into();
+        assert_eq!(aps(&start(Some(LiveActivityInput::Token))), expected);
+        let channel = LiveActivityInput::Channel("dHN0LXNyY2gtY2hubA==".to_owned());
+        let aps = aps(&start(Some(channel)));
+        assert_eq!(aps["input-push-channel"], "dHN0LXNyY2gtY2hubA==");
+        assert_eq!(aps["input-push-token"], Value::Null);
+    }
+
+    #[test]
+    fn the_topic_follows_from_the_bundle_id() {
+        let built = Notification::live_activity("com.example.app", &update());
+        let built = built.and_then(NotificationBuilder::build);
+        let built = built.expect("a notification");
+        assert_eq!(built.topic(), "com.example.app.push-type.liveactivity");
+        assert_eq!(built.push_type(), PushType::LiveActivity);
+    }
+
+    #[test]
+    fn what_no_phone_would_take_names_its_field() {
+        let named = |name: &str| {
+            let mut activity = start(None);
+            if let LiveActivityEvent::Start {
+                attributes_type, ..
+            } = &mut activity.event
+            {
+                *attributes_type = name.to_owned();
+            }
+            activity
+        };
+        let cases = [
+            (
+                LiveActivity {
+                    timestamp: UnixMillis(999),
+                    ..update()
+                },
+                "aps.timestamp",
+            ),
+            (
+                LiveActivity {
+                    relevance_score: Some(f64::NAN),
+                    ..update()
+                },
+                "aps.relevance-score",
+            ),
+            (
+                LiveActivity {
+                    content_state: None,
+                    ..update()
+                },
+                "aps.content-state",
+            ),
+            (
+                LiveActivity {
+                    content_state: None,
+                    ..start(None)
+                },
+                "aps.content-state",
+            ),
+            (
+                LiveActivity {
+                    alert: None,
+                    ..start(None)
+                },
+                "aps.alert",
+            ),
+            (named(""), "aps.attributes-type"),
+            (named("Game Attributes"), "aps.attributes-type"),
+            (
+                start(Some(LiveActivityInput::Channel(String::new()))),
+                "aps.input-push-channel",
+            ),
+        ];
+        for (activity, field) in cases {
+            let error = activity.encode().expect_err(field);
+            assert_eq!(error.field(), field);
+            assert!(
+                error.to_string().starts_with(&format!("{field}: is ")),
+                "{error}"
+            );
+        }
+    }
+}

@@ -181,3 +181,64 @@ impl Feed {
         (meant && in_time && !parts.is_empty()).then_some(parts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_model::{
+        Audience, Notification, Platform, PlatformSet, Push, PushOptions, Selection, Tag,
+    };
+    use tidings_store::{ChannelChange, NewDevice, SealKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_record_is_read_before_the_next_message_is_judged() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let channel = ChannelChange {
+            environment: None,
+            provider: Provider::Link,
+            token: None,
+        };
+        let new = NewDevice {
+            alias: None,
+            app,
+            app_version: None,
+            channels: vec![channel],
+            locale: None,
+            platform: Platform::Android,
+            tags: vec![],
+            time_zone: None,
+        };
+        let id = store.register(new).await.expect("registered").id;
+        let login = store.login(app, id).await.expect("read").expect("known");
+        let tag: Tag = "new".parse().expect("a tag");
+        let mut changed = login.device.clone();
+        changed.tags = vec![tag.clone()];
+        let push = Push {
+            audience: Audience::Selection(Selection {
+                tags: vec![tag],
+                ..Selection::default()
+            }),
+            message: None,
+            notification: Some(Notification {
+                alert: Some("hi".into()),
+                ..Notification::default()
+            }),
+            options: PushOptions::default(),
+            platforms: PlatformSet::ALL,
+        };
+        store.accept(app, push, None).await.expect("accepted");
+
+        let room = Arc::new(Room::new(app));
+        let mut feed = Feed::new(app, login, UnixMillis::now(), room, store);
+        let handle = Handle::default();
+        handle.signal(Signals::REFRESH);
+        assert!(feed.next(&handle).await.expect("read").is_none());
+        assert!(handle.signals().await.has(Signals::REFRESH));
+        feed.set_device(changed);
+        assert!(feed.next(&handle).await.expect("read").is_some());
+    }
+}

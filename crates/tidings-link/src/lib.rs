@@ -369,7 +369,7 @@ mod tests {
 
     /// Bytes of the task of a connection, without its heap: an idle one has its session's and its feed's state there, and
     /// no buffer.
-    const CONNECTION_BYTES_MAX: usize = 4096;
+    const CONNECTION_BYTES_MAX: usize = 1536;
 
     #[tokio::test]
     async fn a_connection_is_small() {

@@ -77,7 +77,7 @@ impl Engine {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Runs `work` on a connection that sees all that was committed before.
+    /// Runs `work` on a connection that sees all that was committed before, and nothing that is committed meanwhile.
     pub(crate) async fn read<R, W>(&self, work: W) -> Result<R, StoreError>
     where
         R: Send + 'static,
@@ -85,8 +85,9 @@ impl Engine {
     {
         let (answer, answered) = oneshot::channel();
         let job: ReadJob = Box::new(move |sql| {
+            let snapshot = sql.unchecked_transaction().map_err(StoreError::from);
             // The caller may have gone away; then nobody wants the answer.
-            let _ = answer.send(work(sql));
+            let _ = answer.send(snapshot.and_then(|snapshot| work(&snapshot)));
         });
         let reads = self.reads.as_ref().ok_or(StoreError::Closed)?;
         reads.send(job).await.map_err(|_| StoreError::Closed)?;

@@ -11,6 +11,8 @@ use crate::{Answer, Scope, Store, StoreError, audience, messages};
 /// What is known of one message and one device.
 #[derive(Clone, Debug)]
 pub struct Journey {
+    /// Why the provider refuses the app's credential, if it does: then what waits for it waits for a new one.
+    pub credential_rejected: Option<Reason>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
     /// By which providers the audience takes the device in, as it is registered now.
@@ -84,6 +86,7 @@ fn journey(
         }
     }
     Ok(Some(Journey {
+        credential_rejected: rejected(sql, app)?,
         events: events(sql, id, device)?,
         in_audience,
         link: link(sql, app, id, device)?,
@@ -92,6 +95,16 @@ fn journey(
         tombstones: tombstones(sql, app, device)?,
         message,
     }))
+}
+
+fn rejected(sql: &Connection, app: AppId) -> Result<Option<Reason>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT rejected FROM credentials WHERE app = ?1 AND rejected IS NOT NULL LIMIT 1",
+    )?;
+    let found: Option<String> = select
+        .query_row(params![app.0], |row| row.get(0))
+        .optional()?;
+    Ok(found.as_deref().map(Reason::heard))
 }
 
 /// The page whose range holds the device, provided that the device had such a channel then: the devices of the other

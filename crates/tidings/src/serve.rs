@@ -1,6 +1,8 @@
 //! `tidings serve`: build, announce, run, drain.
 
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,7 +167,12 @@ impl Server {
 
 fn open_store(data: &Path) -> Result<Arc<Store>> {
     let context = || format!("data: cannot use {}", data.display());
-    std::fs::create_dir_all(data).with_context(context)?;
+    // Tokens of devices and hashes of secrets are nobody else's business.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(context)?;
     Ok(Arc::new(
         Store::open(data, seal_key(data)?).with_context(context)?,
     ))

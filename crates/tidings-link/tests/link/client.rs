@@ -1,5 +1,6 @@
 //! A device on a raw socket, in MQTT 5 written out by hand, so that it can do what no client library would.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,6 +54,18 @@ impl Client {
         secret: &str,
         wishes: Wishes,
     ) -> (Self, u8) {
+        let connected = Self::try_connect(link, app_key, id, secret, wishes).await;
+        connected.expect("CONNACK")
+    }
+
+    /// The same; none when the link is gone or closes without an answer.
+    pub(crate) async fn try_connect(
+        link: SocketAddr,
+        app_key: &str,
+        id: &str,
+        secret: &str,
+        wishes: Wishes,
+    ) -> Option<(Self, u8)> {
         let mut properties = Vec::new();
         if let Some(max) = wishes.receive_max {
             properties.push(0x21);
@@ -69,15 +82,19 @@ impl Client {
             body.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
             body.extend(text.as_bytes());
         }
-        let socket = TcpStream::connect(link).await.expect("a connection");
+        let socket = TcpStream::connect(link).await.ok()?;
         let mut client = Self { socket };
-        client.send(0x10, &body).await;
-        let connack = client.packet().await.expect("CONNACK");
+        client.try_send(0x10, &body).await.ok()?;
+        let connack = client.packet().await?;
         assert_eq!(connack.first, 0x20);
-        (client, connack.body[1])
+        Some((client, connack.body[1]))
     }
 
     pub(crate) async fn send(&mut self, first: u8, body: &[u8]) {
+        self.try_send(first, body).await.expect("sent");
+    }
+
+    async fn try_send(&mut self, first: u8, body: &[u8]) -> io::Result<()> {
         let mut packet = vec![first];
         let mut len = body.len();
         loop {
@@ -89,7 +106,7 @@ impl Client {
             }
         }
         packet.extend(body);
-        self.socket.write_all(&packet).await.expect("sent");
+        self.socket.write_all(&packet).await
     }
 
     /// The next packet; none when the server has closed.
@@ -148,6 +165,12 @@ impl Client {
         assert_eq!(packet.first, 0xe0, "{packet:?}");
         assert!(self.packet().await.is_none());
         packet.body[0]
+    }
+
+    /// The server has closed its side in order, without a reset.
+    pub(crate) async fn is_at_end(&mut self) -> bool {
+        let end = timeout(PATIENCE, self.socket.read(&mut [0])).await;
+        matches!(end.expect("an end"), Ok(0))
     }
 
     /// Nothing comes for a while.

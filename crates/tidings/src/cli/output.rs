@@ -34,7 +34,11 @@ impl Output {
                         .collect()
                 };
                 let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
-                aligned(&rows)
+                if rows.is_empty() {
+                    "none\n".to_owned()
+                } else {
+                    aligned(&rows)
+                }
             }
         }
     }
@@ -131,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             Output::Text.list(&json!({"apps": []}), "apps", &["key"]),
-            ""
+            "none\n"
         );
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn verdict(
     now: UnixMillis,
 ) -> Verdict {
     let (standing, text) = said_by_device(journey)
-        .or_else(|| said_by_provider(journey))
+        .or_else(|| said_by_provider(journey, device))
         .or_else(|| not_targeted(journey, device, id))
         .unwrap_or_else(|| under_way(journey, now));
     Verdict { standing, text }
@@ -83,14 +83,19 @@ fn said_by_device(journey: &Journey) -> Option<(Standing, String)> {
     None
 }
 
-fn said_by_provider(journey: &Journey) -> Option<(Standing, String)> {
+fn said_by_provider(journey: &Journey, device: Option<&Device>) -> Option<(Standing, String)> {
     let page = journey.page.as_ref()?;
     let provider = match page.provider {
         Provider::Apns => "Apple",
         Provider::Link => "the link",
     };
     let Some(answer) = &page.answer else {
-        let text = format!("It is under way: {provider} has not answered yet.");
+        let text = match &journey.credential_rejected {
+            Some(reason) => format!(
+                "It waits: {provider} rejects the app's credential ({reason}), and goes on when that is replaced."
+            ),
+            None => format!("It is under way: {provider} has not answered yet."),
+        };
         return Some((Standing::Sending, text));
     };
     let Answer {
@@ -113,6 +118,17 @@ fn said_by_provider(journey: &Journey) -> Option<(Standing, String)> {
             ),
         ),
         Ending::Delivered => (Standing::Delivered, format!("It arrived at {at}.")),
+        Ending::Dropped
+            if device.is_some_and(|device| device.providers().contains(page.provider)) =>
+        {
+            (
+                Standing::Dropped,
+                format!(
+                    "It was dropped at {at}: {provider} says that the device's token was not good ({reason}). The token is \
+                 kept, since it was registered again later, or since the credential may be to blame."
+                ),
+            )
+        }
         Ending::Dropped => (
             Standing::Dropped,
             format!(
@@ -254,6 +270,10 @@ fn under_way(journey: &Journey, now: UnixMillis) -> (Standing, String) {
             format!(
                 "It expired at {expires_at}: the device did not come to the link for it in time."
             ),
+        ),
+        (true, _, false) if message.is_online_only() => (
+            Standing::Sending,
+            "It is only for devices that are connected now, and this one has not acknowledged it yet.".into(),
         ),
         (true, _, false) => (
             Standing::Waiting,

@@ -64,10 +64,7 @@ pub(crate) struct ParsedAudience {
 /// Reads the audience. Several keys narrow each other, entries of one list are alternatives, and an empty list counts
 /// as absent. When none of the registration ids can be one of ours, no device can match, and the push is refused as
 /// JPush does.
-pub(crate) fn audience(
-    push: &mut Fields,
-    ignored: &mut Ignored,
-) -> Result<ParsedAudience, ApiError> {
+pub(crate) fn audience(push: &mut Fields) -> Result<ParsedAudience, ApiError> {
     const WANTED: &str = "\"all\" or an object with tag, alias or registration_id";
     let map = match push.value("audience") {
         Some(Value::String(all)) if all == "all" => {
@@ -102,7 +99,8 @@ pub(crate) fn audience(
     let aliases = labels(&mut fields, "alias", Selection::ALIASES_MAX)?;
     let (devices, unknown) = devices(&mut fields)?;
     let path = fields.path().to_owned();
-    fields.finish(ignored)?;
+    // Leaving out a condition that is not understood would widen the audience.
+    fields.finish_strictly()?;
 
     if let (true, Some(first)) = (devices.is_empty(), unknown.first()) {
         return Err(ApiError::new(

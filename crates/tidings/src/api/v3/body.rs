@@ -41,7 +41,7 @@ pub(crate) fn parse_fields(mut fields: Fields) -> Result<ParsedPush, ApiError> {
     let ParsedAudience {
         audience,
         unknown_registration_ids,
-    } = audience(&mut fields, &mut ignored)?;
+    } = audience(&mut fields)?;
     fields.refuse("live_activity")?;
     refuse_inapp(&mut fields, &mut ignored)?;
     for key in ["callback", "notification_3rd", "sms_message"] {

@@ -33,6 +33,7 @@ fn start() -> (Journey, Device) {
         },
     };
     let journey = Journey {
+        credential_rejected: None,
         events: vec![],
         in_audience: vec![Provider::Apns],
         link: LinkStanding {
@@ -152,10 +153,31 @@ fn what_apple_says_is_passed_on() {
          device was off or offline until the message expired, or it or the app suppresses notifications.",
     );
     check(
-        answered(Ending::Dropped, Some("Unregistered"), 1),
+        with(
+            answered(Ending::Dropped, Some("Unregistered"), 1),
+            |_, device| device.channels.clear(),
+        ),
         Standing::Dropped,
         "It was dropped at 2027-01-15T08:00:01.000Z: Apple says that the device's token is not good any more \
          (Unregistered); the app has to register the device anew.",
+    );
+    check(
+        answered(Ending::Dropped, Some("Unregistered"), 1),
+        Standing::Dropped,
+        "It was dropped at 2027-01-15T08:00:01.000Z: Apple says that the device's token was not good (Unregistered). \
+         The token is kept, since it was registered again later, or since the credential may be to blame.",
+    );
+    let parked = |journey: &mut Journey, _: &mut Device| {
+        journey.page = Some(PageStanding {
+            answer: None,
+            provider: Provider::Apns,
+        });
+        journey.credential_rejected = Some(Reason::known("InvalidProviderToken"));
+    };
+    check(
+        with(start(), parked),
+        Standing::Sending,
+        "It waits: Apple rejects the app's credential (InvalidProviderToken), and goes on when that is replaced.",
     );
     check(
         answered(Ending::Expired, Some("InternalServerError"), 1),

@@ -25,12 +25,7 @@ use crate::window::{End, Window};
 use crate::{Inner, Uplink, UplinkEnd, UplinkTopic};
 
 /// Serves a socket until either side ends it.
-pub(crate) async fn serve(
-    inner: Arc<Inner>,
-    store: Arc<Store>,
-    acks: mpsc::Sender<Ack>,
-    socket: TcpStream,
-) {
+pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: TcpStream) {
     let mut connection = Connection {
         acks,
         inner,
@@ -38,7 +33,6 @@ pub(crate) async fn serve(
         output: BytesMut::new(),
         session: ServerSession::new(std::time::Instant::now(), tidings_mqtt::Limits::default()),
         socket,
-        store,
     };
     let mut device = None;
     let end = connection.exchange(&mut device).await;
@@ -62,7 +56,6 @@ struct Connection {
     output: BytesMut,
     session: ServerSession,
     socket: TcpStream,
-    store: Arc<Store>,
 }
 
 /// What is known once a device was let in. Boxed, since most of a connection's life is spent waiting.
@@ -176,6 +169,7 @@ impl Connection {
         }
         if signals.has(Signals::REFRESH) {
             let login = self
+                .inner
                 .store
                 .login(device.app, device.feed.device().id)
                 .await?;
@@ -275,9 +269,8 @@ impl Connection {
             app,
             login,
             UnixMillis::now(),
-            Arc::clone(&handle),
             Arc::clone(&room),
-            Arc::clone(&self.store),
+            Arc::clone(&inner.store),
         );
         Ok(Present {
             app,
@@ -315,11 +308,11 @@ impl Connection {
             .and_then(|name| name.parse::<AppKey>().ok());
         let id = request.client_id.parse::<DeviceId>().ok();
         let app = match key {
-            Some(key) => self.store.app(key).await?,
+            Some(key) => self.inner.store.app(key).await?,
             None => None,
         };
         let login = match (&app, id) {
-            (Some(app), Some(id)) => self.store.login(app.id, id).await?,
+            (Some(app), Some(id)) => self.inner.store.login(app.id, id).await?,
             _ => None,
         };
         // One answer, after the same work, whether the app, the device or the secret is wrong.

@@ -14,7 +14,6 @@ pub(crate) struct Feed {
     /// Messages that are only for those who are there now have at least this id.
     connected: MsgId,
     device: Device,
-    handle: Arc<Handle>,
     inbox: VecDeque<Arc<Entry>>,
     inbox_after: MsgId,
     inbox_news: bool,
@@ -38,14 +37,12 @@ impl Feed {
         app: AppId,
         login: Login,
         now: UnixMillis,
-        handle: Arc<Handle>,
         room: Arc<Room>,
         store: Arc<Store>,
     ) -> Self {
         Self {
             app,
             connected: MsgId(IdClock::floor(now)),
-            handle,
             inbox: VecDeque::new(),
             inbox_after: MsgId(0),
             inbox_news: true,

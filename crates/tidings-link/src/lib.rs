@@ -109,6 +109,7 @@ struct Inner {
     news_came: Notify,
     rooms: Mutex<HashMap<AppId, Arc<Room>>>,
     stop: watch::Sender<bool>,
+    store: Arc<Store>,
     tasks: Mutex<Option<Tasks>>,
     uplinks: mpsc::Sender<Uplink>,
 }
@@ -138,6 +139,7 @@ impl Link {
             news_came: Notify::new(),
             rooms: Mutex::default(),
             stop: watch::Sender::new(false),
+            store: Arc::clone(&store),
             tasks: Mutex::default(),
             uplinks,
         });
@@ -146,14 +148,9 @@ impl Link {
             "the link takes connections on {addr}"
         );
         let tasks = Tasks {
-            accept: tokio::spawn(accept(
-                Arc::clone(&inner),
-                Arc::clone(&store),
-                listener,
-                config.connections_max,
-            )),
-            remember: tokio::spawn(acks::remember(Arc::clone(&store), acked)),
-            route: tokio::spawn(route(Arc::clone(&inner), store)),
+            accept: tokio::spawn(accept(Arc::clone(&inner), listener, config.connections_max)),
+            remember: tokio::spawn(acks::remember(store, acked)),
+            route: tokio::spawn(route(Arc::clone(&inner))),
         };
         *lock(&inner.tasks) = Some(tasks);
         Ok(Self { addr, inner })
@@ -204,12 +201,11 @@ impl Link {
     }
 
     /// Takes no more connections, says goodbye to those that are there, spread over half of `grace` so that not all come
-    /// back at one moment, and cuts what is left after it. Then the last acknowledgements have five seconds to be durable.
-    /// On return no task of the link is left and none of it holds the store.
+    /// back at one moment, and cuts what is left after it. Then the last acknowledgements are remembered.
     pub async fn drain(&self, grace: Duration) {
         let Some(Tasks {
             accept,
-            mut remember,
+            remember,
             route,
         }) = lock(&self.inner.tasks).take()
         else {
@@ -217,7 +213,7 @@ impl Link {
         };
         let deadline = Instant::now() + grace;
         self.inner.stop.send_replace(true);
-        end(route).await;
+        route.abort();
         let mut connections = accept.await.unwrap_or_else(|panic| {
             error!(%panic, "the link's listener ended in a panic");
             JoinSet::new()
@@ -291,23 +287,8 @@ impl Inner {
     }
 }
 
-/// Stops a task and waits until it holds nothing any more.
-async fn end(task: JoinHandle<()>) {
-    task.abort();
-    if let Err(error) = task.await
-        && error.is_panic()
-    {
-        error!(%error, "a task of the link ended in a panic");
-    }
-}
-
 /// Takes connections, each into a task of its own, until told to stop; then hands the tasks over.
-async fn accept(
-    inner: Arc<Inner>,
-    store: Arc<Store>,
-    listener: TcpListener,
-    connections_max: usize,
-) -> JoinSet<()> {
+async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     let mut stop = inner.stop.subscribe();
     loop {
@@ -326,8 +307,7 @@ async fn accept(
                 // Only fails on a socket that is dead already.
                 let _ = socket.set_nodelay(true);
                 if let Some(acks) = lock(&inner.acks).clone() {
-                    let (inner, store) = (Arc::clone(&inner), Arc::clone(&store));
-                    connections.spawn(connection::serve(inner, store, acks, socket));
+                    connections.spawn(connection::serve(Arc::clone(&inner), acks, socket));
                 }
             }
             Err(error) => {
@@ -339,7 +319,7 @@ async fn accept(
 }
 
 /// Brings each app's tail up to date before its devices are told of news: one read for all of them.
-async fn route(inner: Arc<Inner>, store: Arc<Store>) {
+async fn route(inner: Arc<Inner>) {
     loop {
         inner.news_came.notified().await;
         let apps = std::mem::take(&mut *lock(&inner.news));
@@ -348,7 +328,7 @@ async fn route(inner: Arc<Inner>, store: Arc<Store>) {
             let Some(room) = inner.known_room(app) else {
                 continue;
             };
-            match room.extend_tail(&store).await {
+            match room.extend_tail(&inner.store).await {
                 Ok(()) => room.signal_all(Signals::LOG),
                 Err(error) => {
                     error!(%error, "the link cannot read the log");

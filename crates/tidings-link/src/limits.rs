@@ -15,10 +15,6 @@ pub(crate) const TAIL_MAX: usize = 256;
 /// Log entries read at once when the tail is brought up to date.
 pub(crate) const TAIL_READ: u32 = 64;
 
-/// Messages of a connection whose end is not handed on: sent, or held back by one of the log before them. A device that
-/// leaves one out gets no more at this, and is then closed for its silence.
-pub(crate) const WINDOW_MAX: usize = 32;
-
 /// Acknowledgements in one commit, and that wait for one. A connection that finds the queue full waits, and so does its
 /// device.
 pub(crate) const ACKS_AT_ONCE: usize = 1000;
@@ -51,9 +47,6 @@ pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// After a connection could not be taken for want of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// At the end, for the last acknowledgements to be durable. Any that are not are sent again, and dropped by their id.
-pub(crate) const ACKS_LAST_MAX: Duration = Duration::from_secs(5);
 
 /// Goodbyes are said in this rhythm, and at least so many at a time: whoever is told comes back at once, here or elsewhere.
 pub(crate) const GOODBYE_EVERY: Duration = Duration::from_millis(50);

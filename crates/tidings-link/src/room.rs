@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tidings_model::{AppId, DeviceId, Message, MsgId, Parts, Platform, UnixMillis};
 use tidings_store::{Store, StoreError};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use crate::limits::{SHARDS, TAIL_MAX, TAIL_READ};
 use crate::payload;
@@ -98,7 +98,6 @@ pub(crate) struct Room {
     app: AppId,
     devices: [Mutex<HashMap<DeviceId, Arc<Handle>>>; SHARDS],
     tail: Mutex<Option<Tail>>,
-    tail_opened: OnceCell<()>,
 }
 
 /// All log entries with `from` < id <= `to`.
@@ -122,7 +121,6 @@ impl Room {
             app,
             devices: Default::default(),
             tail: Mutex::default(),
-            tail_opened: OnceCell::new(),
         }
     }
 
@@ -131,11 +129,11 @@ impl Room {
         lock(&self.devices[(device.0 >> 20) as usize % SHARDS])
     }
 
-    /// Enters; a connection that the device had before is told.
-    pub(crate) fn join(&self, device: DeviceId, handle: &Arc<Handle>) {
-        if let Some(older) = self.shard(device).insert(device, Arc::clone(handle)) {
-            older.signal(Signals::TAKEN_OVER);
-        }
+    /// Enters; a connection that the device had before is told and returned.
+    pub(crate) fn join(&self, device: DeviceId, handle: &Arc<Handle>) -> Option<Arc<Handle>> {
+        let older = self.shard(device).insert(device, Arc::clone(handle))?;
+        older.signal(Signals::TAKEN_OVER);
+        Some(older)
     }
 
     /// Leaves; false when a newer connection is there, which stays.
@@ -186,7 +184,7 @@ impl Room {
         Ok(true)
     }
 
-    /// Reads what has come to the log since the last time.
+    /// Reads what has come to the log since the last time. One caller at a time.
     pub(crate) async fn extend_tail(&self, store: &Store) -> Result<(), StoreError> {
         loop {
             let to = match &*lock(&self.tail) {
@@ -225,9 +223,6 @@ impl Room {
 impl Tail {
     fn extend(&mut self, new: Vec<Message>) {
         for message in new {
-            if message.id <= self.to {
-                continue; // Another caller read it at the same time.
-            }
             self.to = message.id;
             self.entries.push_back(Entry::new(message));
         }
@@ -241,48 +236,4 @@ impl Tail {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-
-    use tempfile::TempDir;
-    use tidings_model::{Audience, Notification, PlatformSet, Push, PushOptions};
-    use tidings_store::SealKey;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_routed_while_the_tail_is_opened_is_in_it() {
-        let dir = TempDir::new().expect("a directory");
-        let key = SealKey::parse(&SealKey::generate()).expect("a key");
-        let store = Store::open(dir.path(), key).expect("opens");
-        let app = store.create_app("test".into()).await.expect("an app").0.id;
-        let room = Room::new(app);
-        let mut open = pin!(room.open_tail(&store));
-        // Polled once: it has asked where the log ends, and does not look at the answer yet.
-        tokio::select! {
-            biased;
-            opened = &mut open => panic!("opened without waiting for the store: {opened:?}"),
-            () = std::future::ready(()) => {}
-        }
-        for _ in 0..100 {
-            store.newest_message().await.expect("read"); // Asked later, so the first is answered.
-        }
-        let push = Push {
-            audience: Audience::All,
-            message: None,
-            notification: Some(Notification::default()),
-            options: PushOptions::default(),
-            platforms: PlatformSet::ALL,
-        };
-        store.accept(app, push, None).await.expect("accepted");
-        room.extend_tail(&store).await.expect("read");
-        open.await.expect("read");
-        let TailRead::Entries(entries, _) = room.read_tail(MsgId(0), 10) else {
-            panic!("the tail does not reach back to an empty log");
-        };
-        assert_eq!(entries.len(), 1);
-    }
 }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use axum::Router;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::body::BodyDataStream;
+use axum::extract::{FromRequest, Request};
 use axum::middleware::{Next, from_fn, map_request};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
@@ -26,6 +27,8 @@ use super::error::{ApiError, Family, Fault, shown};
 const V3_BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of any other body: a credential with a chain of certificates, a device with a thousand tags.
 const V1_BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a body that is too large which are read all the same, so that its sender hears so.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
 /// How long a caller may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -48,19 +51,17 @@ pub(crate) struct RawBody(pub(crate) Bytes);
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let bytes_max = match request.extensions().get() {
             None | Some(Family::V1) => V1_BODY_BYTES_MAX,
             Some(Family::Device | Family::Push | Family::Report | Family::Schedule) => {
                 V3_BODY_BYTES_MAX
             }
         };
-        DefaultBodyLimit::max(bytes_max).apply(&mut request);
-        match timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(Ok(body)) => Ok(Self(body)),
-            Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(
-                _,
-            )))) => Err(ApiError::new(
+        let body = request.into_body().into_data_stream();
+        match timeout(BODY_TIMEOUT, read(body, bytes_max)).await {
+            Ok(Ok(Some(body))) => Ok(Self(body)),
+            Ok(Ok(None)) => Err(ApiError::new(
                 Fault::BodyTooLarge,
                 format!("The body is larger than this call takes, {bytes_max} bytes at most."),
             )),
@@ -74,6 +75,23 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
             )),
         }
     }
+}
+
+/// The body; none when it is larger than `bytes_max`. What is too much is read and thrown away, up to a bound: many
+/// clients listen only when they have sent all, and a connection that is closed before takes the answer with it.
+async fn read(mut body: BodyDataStream, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut kept = BytesMut::new();
+    let mut len = 0;
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        len += piece.len();
+        if len <= bytes_max {
+            kept.extend_from_slice(&piece);
+        } else if len > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+    Ok((len <= bytes_max).then(|| kept.freeze()))
 }
 
 /// Collapses slashes and drops one at the end. Percent-encoding stays, so that a tag may hold an encoded slash.

@@ -1,5 +1,7 @@
 //! The first start, and the last moments.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
@@ -91,4 +93,22 @@ fn a_sandbox_alone_says_where_it_is() {
     let process = Process::start(&["sandbox"]);
     assert!(process.ready["sandbox"].starts_with("https://127.0.0.1:"));
     assert!(process.ready["control"].starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_body_that_is_too_large_is_told_so_even_if_its_sender_listens_late() {
+    let data = TempDir::new().expect("a directory");
+    let server = Server::start(data.path(), None);
+    let address = server.api.replace("http://", "");
+    let mut socket = TcpStream::connect(&address).expect("a connection");
+    let length = 8 << 20;
+    let head =
+        format!("POST /v1/devices HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n");
+    socket.write_all(head.as_bytes()).expect("sent");
+    socket
+        .write_all(&vec![b' '; length])
+        .expect("all of it is taken");
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }

@@ -170,7 +170,7 @@ impl Connection {
         if signals.has(Signals::REFRESH) {
             let login = self
                 .inner
-                .store
+                .store()?
                 .login(device.app, device.feed.device().id)
                 .await?;
             match login.filter(is_on_link) {
@@ -247,15 +247,16 @@ impl Connection {
             .acquire()
             .await
             .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
+        let store = inner.store()?;
         let (app, id) = self.identify(request).await?;
         let handle = Arc::new(Handle::default());
         let room = inner.room(app);
-        if room.open_tail(&inner.store).await? {
+        if room.open_tail(&store).await? {
             inner.announce(app);
         }
         inner.join(&room, id, &handle);
-        let login = match self.look(app, id).await {
-            Ok(login) => login,
+        let (login, joined) = match self.look(app, id).await {
+            Ok(looked) => looked,
             Err(refused) => {
                 inner.leave(&room, id, &handle);
                 return Err(refused);
@@ -265,13 +266,7 @@ impl Connection {
         self.session
             .accept(std::time::Instant::now(), ConnectAccepted::default());
         let platform = login.device.platform;
-        let feed = Feed::new(
-            app,
-            login,
-            UnixMillis::now(),
-            Arc::clone(&room),
-            Arc::clone(&inner.store),
-        );
+        let feed = Feed::new(app, login, joined, Arc::clone(&room), store);
         Ok(Present {
             app,
             feed,
@@ -282,14 +277,16 @@ impl Connection {
         })
     }
 
-    /// What a device that has joined is now. Since it proved who it is, it may have been changed or forgotten, or the server
+    /// What a device that has joined is now, and the newest message. Since it proved who it is, it may have been changed or forgotten, or the server
     /// told to stop, and whoever did that could not signal a device that had not joined.
-    async fn look(&self, app: AppId, id: DeviceId) -> Result<Login, Refused> {
+    async fn look(&self, app: AppId, id: DeviceId) -> Result<(Login, MsgId), Refused> {
         if *self.inner.stop.borrow() {
             return Err(Refused::Told(ConnectRefusal::ServerUnavailable));
         }
-        match self.inner.store.login(app, id).await? {
-            Some(login) if is_on_link(&login) => Ok(login),
+        let store = self.inner.store()?;
+        let joined = store.newest_message().await?;
+        match store.login(app, id).await? {
+            Some(login) if is_on_link(&login) => Ok((login, joined)),
             Some(_) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             None => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
@@ -308,11 +305,11 @@ impl Connection {
             .and_then(|name| name.parse::<AppKey>().ok());
         let id = request.client_id.parse::<DeviceId>().ok();
         let app = match key {
-            Some(key) => self.inner.store.app(key).await?,
+            Some(key) => self.inner.store()?.app(key).await?,
             None => None,
         };
         let login = match (&app, id) {
-            (Some(app), Some(id)) => self.inner.store.login(app.id, id).await?,
+            (Some(app), Some(id)) => self.inner.store()?.login(app.id, id).await?,
             _ => None,
         };
         // One answer, after the same work, whether the app, the device or the secret is wrong.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_model::{AppId, DeviceId, IdClock, MsgId, Parts, Provider, UnixMillis};
+use tidings_model::{AppId, DeviceId, MsgId, Parts, Provider, UnixMillis};
 use tidings_store::{AckKind, Device, Login, Store, StoreError};
 
 use crate::limits::AHEAD_MAX;
@@ -11,12 +11,13 @@ use crate::room::{Entry, Handle, Room, Signals, TailRead};
 
 pub(crate) struct Feed {
     app: AppId,
-    /// Messages that are only for those who are there now have at least this id.
-    connected: MsgId,
     device: Device,
     inbox: VecDeque<Arc<Entry>>,
     inbox_after: MsgId,
     inbox_news: bool,
+    /// The newest message when the device joined: those that are only for who is there must be newer. Not a time, which
+    /// cannot tell before from after within its millisecond; ids are drawn in the order of the commits.
+    joined: MsgId,
     log: VecDeque<Arc<Entry>>,
     log_after: MsgId,
     log_news: bool,
@@ -32,20 +33,20 @@ pub(crate) struct Next {
 }
 
 impl Feed {
-    /// From a device's cursor on. The device must have joined the room.
+    /// From a device's cursor on. The device must have joined the room before `login` and `joined` were read.
     pub(crate) fn new(
         app: AppId,
         login: Login,
-        now: UnixMillis,
+        joined: MsgId,
         room: Arc<Room>,
         store: Arc<Store>,
     ) -> Self {
         Self {
             app,
-            connected: MsgId(IdClock::floor(now)),
             inbox: VecDeque::new(),
             inbox_after: MsgId(0),
             inbox_news: true,
+            joined,
             log: VecDeque::new(),
             log_after: login.cursor,
             log_news: true,
@@ -171,7 +172,7 @@ impl Feed {
             }
         };
         let in_time =
-            message.expires_at > now && (!message.is_online_only() || message.id >= self.connected);
+            message.expires_at > now && (!message.is_online_only() || message.id > self.joined);
         let parts = message
             .push
             .parts(*platform, self.device.providers(), Provider::Link);
@@ -230,7 +231,7 @@ mod tests {
         store.accept(app, push, None).await.expect("accepted");
 
         let room = Arc::new(Room::new(app));
-        let mut feed = Feed::new(app, login, UnixMillis::now(), room, store);
+        let mut feed = Feed::new(app, login, MsgId(0), room, store);
         let handle = Handle::default();
         handle.signal(Signals::REFRESH);
         assert!(feed.next(&handle).await.expect("read").is_none());

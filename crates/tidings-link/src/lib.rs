@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_model::{AppId, DeviceId, Platform};
-use tidings_store::{Ack, Store};
+use tidings_store::{Ack, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -109,7 +109,8 @@ struct Inner {
     news_came: Notify,
     rooms: Mutex<HashMap<AppId, Arc<Room>>>,
     stop: watch::Sender<bool>,
-    store: Arc<Store>,
+    /// None once drained, so that the store can close while somebody still holds the link.
+    store: Mutex<Option<Arc<Store>>>,
     tasks: Mutex<Option<Tasks>>,
     uplinks: mpsc::Sender<Uplink>,
 }
@@ -139,7 +140,7 @@ impl Link {
             news_came: Notify::new(),
             rooms: Mutex::default(),
             stop: watch::Sender::new(false),
-            store: Arc::clone(&store),
+            store: Mutex::new(Some(Arc::clone(&store))),
             tasks: Mutex::default(),
             uplinks,
         });
@@ -149,8 +150,8 @@ impl Link {
         );
         let tasks = Tasks {
             accept: tokio::spawn(accept(Arc::clone(&inner), listener, config.connections_max)),
-            remember: tokio::spawn(acks::remember(store, acked)),
-            route: tokio::spawn(route(Arc::clone(&inner))),
+            remember: tokio::spawn(acks::remember(Arc::clone(&store), acked)),
+            route: tokio::spawn(route(Arc::clone(&inner), store)),
         };
         *lock(&inner.tasks) = Some(tasks);
         Ok(Self { addr, inner })
@@ -202,6 +203,7 @@ impl Link {
 
     /// Takes no more connections, says goodbye to those that are there, spread over half of `grace` so that not all come
     /// back at one moment, and cuts what is left after it. Then the last acknowledgements are remembered.
+    /// On return the link holds the store no more.
     pub async fn drain(&self, grace: Duration) {
         let Some(Tasks {
             accept,
@@ -213,7 +215,7 @@ impl Link {
         };
         let deadline = Instant::now() + grace;
         self.inner.stop.send_replace(true);
-        route.abort();
+        end(route).await;
         let mut connections = accept.await.unwrap_or_else(|panic| {
             error!(%panic, "the link's listener ended in a panic");
             JoinSet::new()
@@ -246,14 +248,19 @@ impl Link {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => error!(%panic, "acknowledgements were lost in a panic"),
             Err(_) => {
-                remember.abort();
+                end(remember).await;
                 error!("the store did not take the last acknowledgements in time");
             }
         }
+        drop(lock(&self.inner.store).take());
     }
 }
 
 impl Inner {
+    fn store(&self) -> Result<Arc<Store>, StoreError> {
+        lock(&self.store).clone().ok_or(StoreError::Closed)
+    }
+
     /// Has an app's tail extended, and then its devices told.
     fn announce(&self, app: AppId) {
         lock(&self.news).insert(app);
@@ -284,6 +291,16 @@ impl Inner {
                 .entry(app)
                 .or_insert_with(|| Arc::new(Room::new(app))),
         )
+    }
+}
+
+/// Stops a task, and waits until it holds nothing any more.
+async fn end(task: JoinHandle<()>) {
+    task.abort();
+    if let Err(error) = task.await
+        && error.is_panic()
+    {
+        error!(%error, "a task of the link ended in a panic");
     }
 }
 
@@ -319,7 +336,7 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize
 }
 
 /// Brings each app's tail up to date before its devices are told of news: one read for all of them.
-async fn route(inner: Arc<Inner>) {
+async fn route(inner: Arc<Inner>, store: Arc<Store>) {
     loop {
         inner.news_came.notified().await;
         let apps = std::mem::take(&mut *lock(&inner.news));
@@ -328,7 +345,7 @@ async fn route(inner: Arc<Inner>) {
             let Some(room) = inner.known_room(app) else {
                 continue;
             };
-            match room.extend_tail(&inner.store).await {
+            match room.extend_tail(&store).await {
                 Ok(()) => room.signal_all(Signals::LOG),
                 Err(error) => {
                     error!(%error, "the link cannot read the log");

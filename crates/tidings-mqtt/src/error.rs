@@ -43,8 +43,8 @@ pub enum ProtocolError {
         len: u64,
         max: u32,
     },
-    #[error("the type of the packet is {0}; 1 to 15 are defined")]
-    PacketTypeUnknown(u8),
+    #[error("the type of the packet is 0; 1 to 15 are defined")]
+    PacketTypeZero,
     #[error("CONNECT: a password without a user name; MQTT 3.1.1 does not allow it")]
     PasswordAlone,
     #[error("{0}: the payload is said to be UTF-8 and is not")]
@@ -143,7 +143,7 @@ impl ProtocolError {
             | Self::UnexpectedPacket(_) => Reason::ProtocolError,
             Self::Flags { .. }
             | Self::LengthEncoding
-            | Self::PacketTypeUnknown(_)
+            | Self::PacketTypeZero
             | Self::PasswordAlone
             | Self::PropertyNotAllowed { .. }
             | Self::QosInvalid(_)

@@ -1,6 +1,6 @@
 //! The bounds of one connection, each with its reason.
 
-/// What one connection may take. Sixteen bytes, so that every session can carry its own.
+/// What one connection may take; nothing here is 0. Sixteen bytes, so that every session can carry its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest packet a client may send, in bytes with its fixed header; stated as Maximum Packet Size on MQTT 5. Also

@@ -136,7 +136,7 @@ impl Header {
         };
         let flags = first & 0x0F;
         let packet_type =
-            PacketType::from_nibble(first >> 4).ok_or(ProtocolError::PacketTypeUnknown(0))?;
+            PacketType::from_nibble(first >> 4).ok_or(ProtocolError::PacketTypeZero)?;
         if packet_type
             .fixed_flags()
             .is_some_and(|fixed| fixed != flags)

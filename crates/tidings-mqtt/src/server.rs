@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! loop {
-//!     session.handle_input(now, &mut input)?;      // on an error too: write the output, then close
-//!     let event = session.poll_event();
-//!     session.poll_output(&mut output);
-//!     match event {
-//!         Some(event) => …                         // act on it, then around again: more packets may be in `input`
-//!         None => …                                // write `output`, then wait for bytes, a command or poll_timeout()
+//!     session.handle_input(now, &mut input)?;   // on an error too: write what poll_output gives, then close
+//!     if let Some(event) = session.poll_event() {
+//!         …                                     // act on it: accept, reject, ack_publish, publish, or close
+//!     } else if session.poll_output(&mut output) {
+//!         …                                     // write it
+//!     } else {
+//!         …                                     // wait for bytes, a command, or poll_timeout()
 //!     }
 //! }
 //! ```

@@ -1,6 +1,7 @@
 //! The link as a phone sees it: real sockets, a real store.
 
 mod client;
+mod drain;
 mod library;
 mod races;
 
@@ -25,7 +26,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 
 struct Stage {
     app: App,
-    _data: TempDir,
+    data: TempDir,
     link: Link,
     store: Arc<Store>,
     uplinks: mpsc::Receiver<Uplink>,
@@ -48,7 +49,7 @@ impl Stage {
             .expect("a link");
         Self {
             app,
-            _data: data,
+            data,
             link,
             store,
             uplinks,

@@ -110,7 +110,7 @@ impl fmt::Debug for Password {
 pub struct ConnectAccepted {
     /// Whether the server still holds the session that the client may remember.
     pub session_present: bool,
-    /// A keep-alive ceiling for this connection, in seconds, where it is below that of the limits.
+    /// A keep-alive ceiling for this connection, in seconds and not 0, where it is below that of the limits.
     pub keep_alive_max_secs: Option<u16>,
     /// The session expiry that is granted, in seconds; `None` grants what was asked.
     pub session_expiry_secs: Option<u32>,

@@ -133,7 +133,8 @@ impl ServerSession {
         self.closed = Some(closed);
     }
 
-    /// When `handle_timeout` is next due. Every packet moves it, so it need not be read until it is reached.
+    /// When `handle_timeout` is next due. Packets only move it later, so a timer may look again when it fires; a message
+    /// that is sent into an empty window may bring it nearer.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match (self.input_deadline, self.ack_deadline) {
             (Some(input), Some(ack)) => Some(input.min(ack)),
@@ -258,10 +259,10 @@ impl ServerSession {
         }
         publish.encode(version, &mut self.output);
         self.alias_sent |= takes_alias;
-        if self.sending.is_empty() {
+        self.sending.push(packet_id, tag);
+        if self.ack_deadline.is_none() {
             self.restart_ack_timeout(now);
         }
-        self.sending.push(packet_id, tag);
         PublishResult::Sent
     }
 

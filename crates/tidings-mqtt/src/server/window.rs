@@ -35,7 +35,7 @@ impl Sending {
             if self.0.iter().all(|sent| sent.packet_id != packet_id) {
                 return packet_id;
             }
-            id = if id == u16::MAX - 1 { 0 } else { id + 1 };
+            id = (id + 1) % u16::MAX;
         }
     }
 
@@ -163,6 +163,7 @@ mod tests {
         receiving.push(id(5));
         receiving.push(id(4));
         receiving.answer(id(4), PublishReason::Success);
+        receiving.answer(id(4), PublishReason::Invalid); // the first counts
         receiving.answer(id(9), PublishReason::Success);
         assert_eq!(receiving.next_answer(), None);
         receiving.answer(id(5), PublishReason::Invalid);

@@ -187,6 +187,19 @@ fn a_client_that_stops_acknowledging_is_closed() {
 }
 
 #[test]
+fn a_later_message_does_not_lengthen_the_wait_for_the_first() {
+    let mut harness = Harness::open_v311();
+    assert_eq!(harness.push("{}", 0), PublishResult::Sent);
+    assert_eq!(harness.pass(30 * SECOND), None);
+    assert_eq!(harness.push("{}", 1), PublishResult::Sent);
+    assert_eq!(harness.pass(29 * SECOND), None);
+    assert_eq!(
+        harness.pass(SECOND),
+        Some(Event::Closed(Closed::AckTimeout))
+    );
+}
+
+#[test]
 fn with_nothing_in_flight_no_acknowledgement_is_due() {
     let mut harness = Harness::open(&connect_v5(1000, &[]));
     assert_eq!(harness.push("{}", 0), PublishResult::Sent);

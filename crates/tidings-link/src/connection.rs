@@ -277,8 +277,8 @@ impl Connection {
         })
     }
 
-    /// What a device that has joined is now, and the newest message. Since it proved who it is, it may have been changed or forgotten, or the server
-    /// told to stop, and whoever did that could not signal a device that had not joined.
+    /// What a device that has joined is now, and the newest message. Since it proved who it is, it may have been changed or
+    /// forgotten, or the server told to stop, and whoever did that could not signal a device that had not joined.
     async fn look(&self, app: AppId, id: DeviceId) -> Result<(Login, MsgId), Refused> {
         if *self.inner.stop.borrow() {
             return Err(Refused::Told(ConnectRefusal::ServerUnavailable));

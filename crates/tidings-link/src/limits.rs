@@ -20,7 +20,8 @@ pub(crate) const TAIL_READ: u32 = 64;
 pub(crate) const ACKS_AT_ONCE: usize = 1000;
 pub(crate) const ACKS_MAX: usize = 4096;
 
-/// Devices that are being let in at once: each takes four short reads. The others wait, and time out as any CONNECT does.
+/// Devices that are being let in at once: each takes four short reads. The others wait for their turn, without a limit of
+/// their own.
 pub(crate) const LOGINS_MAX: usize = 64;
 
 /// Descriptors that are kept back from the link: the database, the API, the providers.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, Stream};
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -16,22 +17,34 @@ use rustls::{ClientConfig, RootCertStore};
 use tidings_model::UnixMillis;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
-use crate::job::Job;
+use crate::job::{Job, STREAMS};
 use crate::report::{Latencies, Report, Stopwatch};
-use crate::sink::STREAMS;
 
-pub(crate) async fn run(job: &Job) -> Result<Report> {
-    let stopwatch = Stopwatch::start()?;
-    let mut latencies = Latencies::of(job.count);
+type Sender = h2::client::SendRequest<Bytes>;
+type Connection = h2::client::Connection<TlsStream<TcpStream>, Bytes>;
+
+/// A connection that nothing has been sent on.
+pub async fn connect(job: &Job) -> Result<(Sender, Connection)> {
     let tcp = TcpStream::connect(("localhost", job.port)).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from("localhost")?;
     let stream = TlsConnector::from(Arc::new(tls(&job.ca)?))
         .connect(name, tcp)
         .await?;
-    let (mut sender, mut connection) = h2::client::handshake(stream).await?;
+    Ok(h2::client::handshake(stream).await?)
+}
+
+/// Sends all on one connection; `stopwatch` says from when on it is measured.
+pub async fn send(
+    job: &Job,
+    connected: (Sender, Connection),
+    stopwatch: Stopwatch,
+) -> Result<Report> {
+    let (mut sender, mut connection) = connected;
+    let mut latencies = Latencies::of(job.count);
     let common = common_headers(job)?;
     let payload = job.notification()?.payload().clone();
     let mut flying = FuturesUnordered::new();
@@ -99,8 +112,7 @@ fn tls(ca: &str) -> Result<ClientConfig> {
 }
 
 fn common_headers(job: &Job) -> Result<HeaderMap> {
-    let credential = job.credential()?;
-    let tokens = credential.token_source().context("a token source")?;
+    let tokens = job.credential.token_source().context("a token source")?;
     let mut common = HeaderMap::new();
     common.extend(job.notification()?.headers());
     common.insert("authorization", tokens.bearer(UnixMillis::now()));

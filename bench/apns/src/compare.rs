@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::report::cpu_seconds;
 use crate::sender::{Places, Run, Sender};
 use crate::table::{self, Row};
+use bench_apns::report::cpu_seconds;
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -7,47 +7,46 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tidings_providers::apns::{Credential, Notification};
 
-pub(crate) const TOPIC: &str = "com.example.app";
-pub(crate) const TEXT: &str =
+/// Streams that a sender uses at most on one connection, as Apple has been seen to allow (SETTINGS_MAX_CONCURRENT_STREAMS).
+pub const STREAMS: u32 = 1000;
+pub const TOPIC: &str = "com.example.app";
+pub const TEXT: &str =
     "A text of a length that is usual for notifications, neither short nor very long, to be shown";
-pub(crate) const KEY_ID: &str = "BENCHKEY01";
-pub(crate) const TEAM_ID: &str = "BENCHTEAM1";
+pub const KEY_ID: &str = "BENCHKEY01";
+pub const TEAM_ID: &str = "BENCHTEAM1";
 
-pub(crate) struct Job {
-    pub(crate) count: usize,
-    pub(crate) connections: usize,
-    pub(crate) port: u16,
-    pub(crate) ca: String,
-    key: Vec<u8>,
+pub struct Job {
+    pub count: usize,
+    pub connections: usize,
+    pub port: u16,
+    /// PEM of the authority to trust.
+    pub ca: String,
+    pub credential: Credential,
 }
 
 impl Job {
     /// Reads what the sink has left in `dir`.
-    pub(crate) fn read(dir: &Path, port: u16, count: usize, connections: usize) -> Result<Self> {
+    pub fn read(dir: &Path, port: u16, count: usize, connections: usize) -> Result<Self> {
         let read = |name| fs::read(dir.join(name)).with_context(|| format!("{name} of the sink"));
         Ok(Self {
             count,
             connections,
             port,
             ca: String::from_utf8(read("ca.pem")?)?,
-            key: read("key.p8")?,
+            credential: Credential::from_p8(&read("key.p8")?, KEY_ID, TEAM_ID)?,
         })
     }
 
-    pub(crate) fn credential(&self) -> Result<Credential> {
-        Ok(Credential::from_p8(&self.key, KEY_ID, TEAM_ID)?)
-    }
-
-    pub(crate) fn notification(&self) -> Result<Arc<Notification>> {
+    pub fn notification(&self) -> Result<Arc<Notification>> {
         Ok(Arc::new(Notification::alert(TOPIC, TEXT)?))
     }
 
-    pub(crate) fn token(number: usize) -> String {
+    pub fn token(number: usize) -> String {
         format!("{number:064x}")
     }
 
     /// The number that [`Job::token`] was made from.
-    pub(crate) fn number(token: &str) -> Option<usize> {
+    pub fn number(token: &str) -> Option<usize> {
         usize::from_str_radix(token.get(48..)?, 16).ok()
     }
 }

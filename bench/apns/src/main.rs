@@ -1,9 +1,6 @@
 //! What a push costs: Tidings' APNs sender beside other senders and beside the floor, all against one sink.
 
-mod bare;
 mod compare;
-mod job;
-mod report;
 mod sender;
 mod sink;
 mod table;
@@ -15,7 +12,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::job::Job;
+use bench_apns::bare;
+use bench_apns::job::Job;
+use bench_apns::report::Stopwatch;
 
 #[derive(Parser)]
 #[command(about = "Measures APNs senders against one sink")]
@@ -79,7 +78,11 @@ fn main() -> Result<()> {
             let job = Job::read(&dir, port, count, connections)?;
             let report = runtime(threads)?.block_on(async {
                 match sender {
-                    Ours::Bare => bare::run(&job).await,
+                    Ours::Bare => {
+                        // As for all senders, connecting is measured too.
+                        let stopwatch = Stopwatch::start()?;
+                        bare::send(&job, bare::connect(&job).await?, stopwatch).await
+                    }
                     Ours::Tidings => tidings::run(&job).await,
                 }
             })?;

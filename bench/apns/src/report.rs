@@ -14,31 +14,31 @@ const TICKS: f64 = 100.0;
 
 /// One run of one sender.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// From the first notification to the last answer, connecting included.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// User and system time over the same span.
-    pub(crate) cpu_seconds: f64,
+    pub cpu_seconds: f64,
     /// From handing a notification over to its answer, where the sender can tell.
-    pub(crate) p50_ms: Option<f64>,
-    pub(crate) p99_ms: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
 }
 
 /// Takes the time of a run of this process.
-pub(crate) struct Stopwatch {
+pub struct Stopwatch {
     started: Instant,
     cpu: f64,
 }
 
 impl Stopwatch {
-    pub(crate) fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         Ok(Self {
             started: Instant::now(),
             cpu: cpu_seconds("self")?,
         })
     }
 
-    pub(crate) fn stop(self, latencies: Latencies) -> Result<Report> {
+    pub fn stop(self, latencies: Latencies) -> Result<Report> {
         let seconds = self.started.elapsed().as_secs_f64();
         let mut taken = latencies.taken;
         taken.sort_unstable();
@@ -56,13 +56,13 @@ impl Stopwatch {
 }
 
 /// Times of some of the deliveries, by their number.
-pub(crate) struct Latencies {
+pub struct Latencies {
     begun: Vec<Option<Instant>>,
     taken: Vec<Duration>,
 }
 
 impl Latencies {
-    pub(crate) fn of(count: usize) -> Self {
+    pub fn of(count: usize) -> Self {
         let samples = count.div_ceil(SAMPLED);
         Self {
             begun: vec![None; samples],
@@ -70,17 +70,17 @@ impl Latencies {
         }
     }
 
-    pub(crate) fn is_sampled(number: usize) -> bool {
+    pub fn is_sampled(number: usize) -> bool {
         number.is_multiple_of(SAMPLED)
     }
 
-    pub(crate) fn begin(&mut self, number: usize) {
+    pub fn begin(&mut self, number: usize) {
         if Self::is_sampled(number) {
             self.begun[number / SAMPLED] = Some(Instant::now());
         }
     }
 
-    pub(crate) fn end(&mut self, number: usize) {
+    pub fn end(&mut self, number: usize) {
         if Self::is_sampled(number)
             && let Some(begun) = self.begun[number / SAMPLED].take()
         {
@@ -90,14 +90,14 @@ impl Latencies {
 }
 
 impl Report {
-    pub(crate) fn print(&self) -> Result<()> {
+    pub fn print(&self) -> Result<()> {
         writeln!(std::io::stdout(), "{}", serde_json::to_string(self)?)?;
         Ok(())
     }
 }
 
 /// User and system time of a process so far, also of one that has ended and was not waited for (proc_pid_stat(5)).
-pub(crate) fn cpu_seconds(process: &str) -> Result<f64> {
+pub fn cpu_seconds(process: &str) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
     let fields: Vec<&str> = fields.split(' ').collect();
@@ -106,14 +106,14 @@ pub(crate) fn cpu_seconds(process: &str) -> Result<f64> {
 }
 
 /// Whether a process has ended and only its record is left.
-pub(crate) fn has_ended(process: &str) -> Result<bool> {
+pub fn has_ended(process: &str) -> Result<bool> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
     Ok(fields.starts_with('Z'))
 }
 
 /// Peak of the resident memory in MiB; none when it has ended (proc_pid_status(5)).
-pub(crate) fn peak_mib(process: &str) -> Option<f64> {
+pub fn peak_mib(process: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let peak = status
         .lines()

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::job::{KEY_ID, TEAM_ID, TEXT, TOPIC};
-use crate::report::{Report, cpu_seconds, has_ended, peak_mib};
-use crate::sink::STREAMS;
+use bench_apns::job::STREAMS;
+use bench_apns::job::{KEY_ID, TEAM_ID, TEXT, TOPIC};
+use bench_apns::report::{Report, cpu_seconds, has_ended, peak_mib};
 
 /// How often the memory of a sender is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -1,6 +1,7 @@
 //! What all senders send to: an HTTP/2 server that answers each request with 200 and its own `apns-id`, at once or after
 //! a fixed delay. It judges nothing.
 
+use bench_apns::job::STREAMS;
 use std::collections::VecDeque;
 use std::fs;
 use std::future::{Future, poll_fn};
@@ -27,8 +28,6 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
-/// As Apple has been seen to allow (SETTINGS_MAX_CONCURRENT_STREAMS).
-pub(crate) const STREAMS: u32 = 1000;
 const WINDOW: u32 = 1 << 20;
 const APNS_ID: HeaderName = HeaderName::from_static("apns-id");
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::sender::{Run, Sender};
-use crate::sink::STREAMS;
+use bench_apns::job::STREAMS;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {

@@ -8,8 +8,8 @@ use tidings_broker::Broker;
 use tidings_model::Environment;
 use tidings_providers::apns::Config;
 
-use crate::job::Job;
-use crate::report::{Latencies, Report, Stopwatch};
+use bench_apns::job::Job;
+use bench_apns::report::{Latencies, Report, Stopwatch};
 
 #[derive(Default)]
 struct Counts {
@@ -25,7 +25,7 @@ pub(crate) async fn run(job: &Job) -> Result<Report> {
         endpoint: Some(format!("https://localhost:{}", job.port)),
         ca: Some(job.ca.as_bytes().into()),
         connections_max: job.connections,
-        ..Config::new(job.credential()?, Environment::Sandbox)
+        ..Config::new(job.credential.clone(), Environment::Sandbox)
     };
     let (timed, succeeded, failed) = (latencies.clone(), counts.clone(), counts.clone());
     let mut service = Broker::builder(config)

@@ -1,7 +1,6 @@
 //! One push to many devices through the whole server: `bench/e2e/run`. What the figures mean is in bench/README.md.
 
 mod backend;
-mod floor;
 mod phones;
 mod process;
 
@@ -13,10 +12,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use backend::{Backend, Device, call};
+use bench_apns::bare;
+use bench_apns::job::{Job, TEXT};
+use bench_apns::report::{Report, Stopwatch, cpu_seconds};
 use clap::Parser;
 use phones::{Phones, Seen};
-use process::{Process, cpu_secs, descriptors_max};
+use process::{Process, descriptors_max};
 use serde_json::{Value, json};
+use tidings_providers::apns::Credential;
 
 /// Descriptors that a process needs besides the phones'.
 const DESCRIPTORS_KEPT: usize = 1500;
@@ -108,8 +111,12 @@ fn measure(args: &Args) -> Result<Value> {
     let idle_mib = server.memory_peak_mib()?;
     let size_before = database_size(data.path())?;
 
-    let cpu = [server.cpu_secs()?, sandbox.cpu_secs()?, cpu_secs("self")?];
-    let message = backend.push_to_all("Good tidings for everyone")?;
+    let cpu = [
+        server.cpu_secs()?,
+        sandbox.cpu_secs()?,
+        cpu_seconds("self")?,
+    ];
+    let message = backend.push_to_all(TEXT)?;
     let (accepted, accepted_at) = (Instant::now(), SystemTime::now());
     let accepted_us = clock.elapsed().as_micros() as u64;
     let mut iphones_secs = 0.0;
@@ -133,7 +140,7 @@ fn measure(args: &Args) -> Result<Value> {
     let per_100k = |cpu: f64| cpu * 1e5 / reached;
     let cpu_server = per_100k(server.cpu_secs()? - cpu[0]);
     let cpu_sandbox = per_100k(sandbox.cpu_secs()? - cpu[1]);
-    let cpu_bench = per_100k(cpu_secs("self")? - cpu[2]);
+    let cpu_bench = per_100k(cpu_seconds("self")? - cpu[2]);
     runtime.block_on(phones.disconnect());
 
     // Those that were away come back in waves, as many as can be connected.
@@ -172,21 +179,8 @@ fn measure(args: &Args) -> Result<Value> {
     let grown = (database_size(data.path())? - size_before) as f64;
     server.terminate()?;
 
-    let agent = ureq::Agent::new_with_defaults();
-    let credentials = call(
-        &agent,
-        "GET",
-        &format!("{control}/v1/sandbox/credentials"),
-        "",
-        None,
-    )?;
-    let floor = floor::run(
-        &sandbox_url,
-        &credentials,
-        half,
-        r#"{"aps":{"alert":"Good tidings for everyone"}}"#,
-    )?;
-    let floor_cpu = floor.cpu_secs * 1e5 / half as f64;
+    let floor = floor(&control, &sandbox_url, half)?;
+    let floor_cpu = floor.cpu_seconds * 1e5 / half as f64;
     let waited = devices.len() - online;
     Ok(json!({
         "devices": 2 * half,
@@ -204,7 +198,7 @@ fn measure(args: &Args) -> Result<Value> {
         "cpu_secs_per_100k_bench": round(cpu_bench),
         "cpu_secs_per_100k_bare_h2_loop": round(floor_cpu),
         "ratio_server_to_bare_h2_loop": round(cpu_server / floor_cpu),
-        "bare_h2_loop_per_sec": (half as f64 / floor.secs).round(),
+        "bare_h2_loop_per_sec": (half as f64 / floor.seconds).round(),
         "memory_peak_mib": memory.round(),
         "memory_connected_mib": idle_mib.round(),
         "accept_to_apns_ms_p50": latency_apns.p50,
@@ -216,6 +210,41 @@ fn measure(args: &Args) -> Result<Value> {
         "doubled": doubled,
         "counts_off_by": off,
     }))
+}
+
+/// The bare loop on h2 with as many notifications, against the same sandbox; connecting left out.
+fn floor(control: &str, sandbox_url: &str, count: usize) -> Result<Report> {
+    let agent = ureq::Agent::new_with_defaults();
+    let told = call(
+        &agent,
+        "GET",
+        &format!("{control}/v1/sandbox/credentials"),
+        "",
+        None,
+    )?;
+    let text = |value: &Value| {
+        Ok::<_, anyhow::Error>(value.as_str().context("no credentials")?.to_owned())
+    };
+    let apns = &told["apns"];
+    let (p8, key_id, team_id) = (
+        text(&apns["p8"])?,
+        text(&apns["key_id"])?,
+        text(&apns["team_id"])?,
+    );
+    let job = Job {
+        count,
+        connections: 1,
+        port: sandbox_url.rsplit(':').next().context("no port")?.parse()?,
+        ca: text(&told["ca"])?,
+        credential: Credential::from_p8(p8.as_bytes(), &key_id, &team_id)?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let connected = bare::connect(&job).await?;
+        bare::send(&job, connected, Stopwatch::start()?).await
+    })
 }
 
 fn round(value: f64) -> f64 {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use bench_apns::report::{cpu_seconds, peak_mib};
 
 /// A `tidings` process. Killed when dropped.
 pub(crate) struct Process {
@@ -36,17 +37,12 @@ impl Process {
 
     /// CPU seconds so far, of all threads, in user and kernel mode (proc(5)).
     pub(crate) fn cpu_secs(&self) -> Result<f64> {
-        cpu_secs(&self.child.id().to_string())
+        cpu_seconds(&self.child.id().to_string())
     }
 
     /// The most memory so far, in MiB.
     pub(crate) fn memory_peak_mib(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+        peak_mib(&self.child.id().to_string()).context("it has ended")
     }
 
     pub(crate) fn terminate(mut self) -> Result<()> {
@@ -69,21 +65,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// CPU seconds of a process; `self` is this one.
-pub(crate) fn cpu_secs(pid: &str) -> Result<f64> {
-    const TICKS_A_SEC: f64 = 100.0; // USER_HZ, the same on every Linux
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .context("no stat")?
-        .split_whitespace()
-        .collect();
-    let ticks =
-        |index: usize| -> Result<f64> { Ok(fields.get(index).context("no field")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_A_SEC) // utime, stime: the 14th and 15th of all
 }
 
 /// The soft limit of descriptors.

@@ -51,11 +51,7 @@ impl Senders {
     ) -> Result<()> {
         let mut set = HashMap::new();
         for environment in ENVIRONMENTS {
-            let slot = CredentialSlot {
-                app,
-                environment: Some(environment),
-                provider: Provider::Apns,
-            };
+            let slot = credential_slot(app, environment);
             if let Some(bytes) = context.store.open_credential(slot).await? {
                 let credential = ApnsCredential::from_bytes(&bytes)
                     .context("a stored credential cannot be read")?;
@@ -191,14 +187,7 @@ impl Senders {
             }
             sender.parked.clone_from(&parked);
             if sender.own {
-                changes.push((
-                    CredentialSlot {
-                        app,
-                        environment: Some(environment),
-                        provider: Provider::Apns,
-                    },
-                    parked,
-                ));
+                changes.push((credential_slot(app, environment), parked));
             }
         }
         changes
@@ -216,6 +205,14 @@ impl Senders {
     /// Whether all brokers have stopped and been emptied.
     pub(super) fn is_empty(&self) -> bool {
         self.production.is_none() && self.sandbox.is_none()
+    }
+}
+
+fn credential_slot(app: AppId, environment: Environment) -> CredentialSlot {
+    CredentialSlot {
+        app,
+        environment: Some(environment),
+        provider: Provider::Apns,
     }
 }
 

@@ -27,13 +27,13 @@ pub(crate) async fn push(
         Ok(push) => push,
         // Its devices may have gone since it was accepted: the first answer still holds.
         Err(refusal) => {
-            return match cid {
-                Some(cid) => match api.store.accepted(app.id, cid).await? {
-                    Some(message) => Ok(reply(message.id, &message.push)),
-                    None => Err(refusal),
-                },
-                None => Err(refusal),
+            let first = match cid {
+                Some(cid) => api.store.accepted(app.id, cid).await?,
+                None => None,
             };
+            return first
+                .map(|message| reply(message.id, &message.push))
+                .ok_or(refusal);
         }
     };
     let message = match api.store.accept(app.id, push, cid).await? {

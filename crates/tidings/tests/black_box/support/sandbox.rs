@@ -88,7 +88,7 @@ impl Sandbox {
         seq == 0 || page["deliveries"][0].is_object()
     }
 
-    /// As [`Self::deliveries_after`], once nothing comes any more from a server that was killed.
+    /// As [`Self::deliveries_after`], once nothing comes any more from a server that was killed or halted.
     pub(crate) fn settled_after(&self, seq: u64) -> Vec<Delivery> {
         let mut deliveries = self.deliveries_after(seq);
         loop {

@@ -13,21 +13,27 @@ use tidings_model::{Outcome, Reason, UnixMillis};
 /// [`Outcome::Retry`]: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it
 /// repeats, the clock is wrong. A [`Client`](super::Client) does that by itself and calls the second one
 /// [`Outcome::CredentialRejected`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const EXPIRED_PROVIDER_TOKEN: Reason = Reason::known("ExpiredProviderToken");
 /// This connection was idle; go on with another, as a [`Client`](super::Client) does. The delivery is
 /// [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const IDLE_TIMEOUT: Reason = Reason::known("IdleTimeout");
 /// This server goes down; go on with another connection at once, as a [`Client`](super::Client) does. The delivery is
 /// [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const SHUTDOWN: Reason = Reason::known("Shutdown");
 /// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one it
 /// has, as a [`Client`](super::Client) does. The delivery is [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const TOO_MANY_PROVIDER_TOKEN_UPDATES: Reason = Reason::known("TooManyProviderTokenUpdates");
 /// The connection belongs to another key; each key needs connections of its own. A [`Client`](super::Client) treats it
 /// as [`EXPIRED_PROVIDER_TOKEN`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const UNRELATED_KEY_ID_IN_TOKEN: Reason = Reason::known("UnrelatedKeyIdInToken");
 
-/// `Retry-After`, at most: a longer one is taken for this, 24 hours.
+/// `Retry-After`, at most: a longer one is taken for this, 24 hours. Our own bound (the header: RFC 9110, section
+/// 10.2.3).
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which outcome a reason leads to.

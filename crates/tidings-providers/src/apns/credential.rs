@@ -26,6 +26,8 @@ const ID_LEN: usize = 10;
 /// Why a file is no credential, or not for what is wanted of it.
 ///
 /// The text says what is wrong and what would be right; [`field`](Self::field) and [`code`](Self::code) are stable.
+/// Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
+/// [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
     /// The key id is not 10 characters of A-Z and 0-9.
@@ -252,6 +254,8 @@ pub struct Summary {
 }
 
 /// The right to push. Cheap to clone; the clones of a key share its provider token. Prints nothing secret.
+/// Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
+/// [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Clone, Debug)]
 pub struct Credential {
     proof: Proof,

@@ -50,6 +50,7 @@ pub struct LiveActivity {
 }
 
 /// What happens to the activity.
+/// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveActivityEvent {
     /// It ends, and stays on the lock screen for a while.
@@ -73,6 +74,7 @@ pub enum LiveActivityEvent {
 
 /// Where an activity that is started will hear of updates (iOS 18). A phone before that does not start one that names a
 /// channel.
+/// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveActivityInput {
     /// From the broadcast channel of that id, in base64; not empty.

@@ -397,6 +397,7 @@ impl Notification {
 }
 
 /// Collects a [`Notification`], and refuses at the end what Apple would refuse ([`build`](Self::build)).
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct NotificationBuilder {

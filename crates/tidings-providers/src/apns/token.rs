@@ -21,8 +21,10 @@ use tidings_model::UnixMillis;
 pub const RENEWAL_AGE: Duration = Duration::from_secs(45 * 60);
 /// A token younger than this, 20 minutes, is not replaced for being refused: a new one would be refused as an update
 /// too many.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const AGE_MIN: Duration = Duration::from_secs(20 * 60);
 /// A token of this age, 58 minutes, is replaced even though Apple has complained of too many.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const AGE_MAX: Duration = Duration::from_secs(58 * 60);
 
 /// Signs provider tokens: a P-256 key, its id, and the team that it belongs to.
@@ -123,6 +125,7 @@ impl TokenSource {
 
     /// The value of the `authorization` header at `now`, `bearer` and a JWT (ES256, with `kid`, `iss` and `iat`): the
     /// same for 45 minutes, marked as sensitive. A clock that was set back by more than that makes a new one, too.
+    /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
     pub fn bearer(&self, now: UnixMillis) -> HeaderValue {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {

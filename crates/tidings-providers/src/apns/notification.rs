@@ -292,21 +292,15 @@ impl NotificationError {
 ///
 /// ```
 /// use tidings_model::UnixMillis;
-/// use tidings_providers::apns::{Expiration, Notification, Payload, Priority, Sound};
+/// use tidings_providers::apns::{Expiration, Notification, Payload, Priority};
 ///
-/// let payload = Payload {
-///     badge: Some(3),
-///     sound: Some(Sound::Named("default".to_owned())),
-///     ..Payload::text("Hello")
-/// };
+/// let payload = Payload { badge: Some(3), ..Payload::text("Hello") };
 /// let notification = Notification::builder("com.example.app", payload)
 ///     .collapse_id("greeting")
 ///     .expiration(Expiration::At(UnixMillis(1_900_000_000_000)))
 ///     .priority(Priority::PowerSaving)
 ///     .build()?;
-/// let json = br#"{"aps":{"alert":"Hello","badge":3,"sound":"default"}}"#;
-/// assert_eq!(&notification.payload()[..], json);
-///
+/// assert_eq!(&notification.payload()[..], br#"{"aps":{"alert":"Hello","badge":3}}"#);
 /// // What Apple would refuse is refused here, by name.
 /// let refused = Notification::builder("com.example.app", "[]").build();
 /// assert_eq!(refused.expect_err("no object").field(), "payload");

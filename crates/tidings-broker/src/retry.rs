@@ -48,7 +48,9 @@ pub struct Progress {
     pub last: Option<Reason>,
     /// Answers of "not now".
     pub retries: u32,
+    /// Attempts without an answer.
     pub unanswered: u32,
+    /// Attempts that did not leave.
     pub unsent: u32,
 }
 
@@ -58,6 +60,7 @@ impl Progress {
         self.retries + self.unanswered
     }
 
+    /// Whether its time is over at `now`.
     pub fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }

@@ -11,12 +11,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use thiserror::Error;
-use tidings_model::{Outcome, Reason, UnixMillis};
+use tidings_model::{Outcome, ProviderId, Reason, UnixMillis};
 use uuid::Uuid;
 
 use super::caller::{Agreed, Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::Service;
+use super::flight::APNS_UNIQUE_ID;
 use super::{Expiration, LiveActivity, LiveActivityEvent, NotificationError, Priority, PushType};
 use crate::attempt::Attempt;
 
@@ -60,7 +61,7 @@ impl StoragePolicy {
 pub enum ChannelError {
     /// Apple refused it, or it did not get there; see [`Attempt`]. `ChannelNotRegistered` is
     /// [`Outcome::Unregistered`]: the channel is gone.
-    #[error("{0:?}")]
+    #[error("{0}")]
     Failed(Attempt),
     /// Apple agreed, and its answer lacks what was asked for.
     #[error("the answer has no {what}")]
@@ -282,7 +283,11 @@ impl Broadcaster {
         broadcast: &Broadcast,
     ) -> Attempt {
         match self.try_send(bundle_id, channel_id, id, broadcast).await {
-            Ok(_) => Attempt::Answered(Outcome::Accepted),
+            Ok(agreed) => {
+                let id = agreed.headers.get(APNS_UNIQUE_ID);
+                let id = id.and_then(|value| ProviderId::heard(value.to_str().ok()?));
+                Attempt::Answered(Outcome::Accepted { id })
+            }
             Err(attempt) => attempt,
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct Connector {
     pub(super) endpoint: Endpoint,
     proxy: Option<Proxy>,
     tls: TlsConnector,
+    /// What the credential was checked for and is good for; empty for a token that is used for any topic.
+    pub(super) topics: Vec<String>,
 }
 
 /// A connection that is ready for requests.
@@ -62,18 +64,18 @@ impl Connector {
     /// Checks everything that can be checked without connecting.
     pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::of(&config, service)?;
+        config.check_durations()?;
         let proxy = match &config.proxy {
             Some(proxy) => Some(Proxy::parse(proxy.expose()).ok_or(ConfigError::Proxy)?),
             None => None,
         };
         let credential = &config.credential;
         // A token is good for whatever topic its notifications name; a certificate says itself for which.
+        let mut topics = Vec::new();
         if config.topic.is_some() || credential.kind() == CredentialKind::Certificate {
-            credential.check(
-                config.environment,
-                config.topic.as_deref(),
-                UnixMillis::now(),
-            )?;
+            let topic = config.topic.as_deref();
+            let summary = credential.check(config.environment, topic, UnixMillis::now())?;
+            topics = summary.topics;
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -88,6 +90,7 @@ impl Connector {
             tls: TlsConnector::from(Arc::new(tls)),
             endpoint,
             proxy,
+            topics,
             config,
         })
     }

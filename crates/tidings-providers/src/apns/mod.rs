@@ -62,7 +62,7 @@
 //!
 //! fn what_next(attempt: &Attempt) -> &'static str {
 //!     match attempt {
-//!         Attempt::Answered(Outcome::Accepted) => "done: Apple has it (the phone may still be off)",
+//!         Attempt::Answered(Outcome::Accepted { .. }) => "done: Apple has it (the phone may still be off)",
 //!         Attempt::Answered(Outcome::Unregistered { .. }) => "forget the token, if it was registered before `since`",
 //!         Attempt::Answered(Outcome::PayloadRejected { .. }) => "a fault of ours: never again as it is",
 //!         Attempt::Answered(Outcome::CredentialRejected { .. }) => "stop until the credential is replaced",

@@ -96,6 +96,17 @@ impl PushType {
         }
     }
 
+    /// The type that a topic is of without a doubt: one that ends in `.voip` or `.complication` may be the bundle id of
+    /// an app of that name.
+    fn of_topic(topic: &str) -> Option<Self> {
+        let told = |known: &Self| {
+            let is_word = matches!(known, Self::Complication | Self::Voip);
+            let suffix = known.topic_suffix();
+            !suffix.is_empty() && !is_word && topic.ends_with(suffix)
+        };
+        Self::ALL.into_iter().find(told)
+    }
+
     /// Bytes of a payload of this type, at most.
     pub fn payload_len_max(self) -> usize {
         match self {
@@ -206,6 +217,14 @@ pub enum NotificationError {
     #[error("apns-topic: has {len} bytes; use the app's bundle id, 1 to {TOPIC_LEN_MAX} bytes")]
     TopicLength { len: usize },
     #[error(
+        "apns-topic: is {topic:?}, which is one of push type {of}; push type {push_type} takes the bundle id alone"
+    )]
+    TopicOfAnotherType {
+        of: PushType,
+        push_type: PushType,
+        topic: String,
+    },
+    #[error(
         "apns-topic: is {topic:?}; push type {push_type} needs the bundle id with {suffix:?} behind it"
     )]
     TopicSuffix {
@@ -223,9 +242,10 @@ impl NotificationError {
             Self::LiveActivity { field, .. } => field,
             Self::PayloadEmpty | Self::PayloadNotObject | Self::PayloadTooLarge { .. } => "payload",
             Self::Priority { .. } => "apns-priority",
-            Self::TopicCharacter | Self::TopicLength { .. } | Self::TopicSuffix { .. } => {
-                "apns-topic"
-            }
+            Self::TopicCharacter
+            | Self::TopicLength { .. }
+            | Self::TopicOfAnotherType { .. }
+            | Self::TopicSuffix { .. } => "apns-topic",
         }
     }
 }
@@ -375,8 +395,11 @@ fn check_payload(payload: &[u8], push_type: PushType) -> Result<(), Notification
             push_type,
         });
     }
-    let is_object = payload.trim_ascii_start().starts_with(b"{");
-    if !is_object || serde_json::from_slice::<IgnoredAny>(payload).is_err() {
+    // The text first: what is skipped over is not looked at for UTF-8.
+    let is_object = payload.trim_ascii_start().starts_with(b"{")
+        && str::from_utf8(payload)
+            .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    if !is_object {
         return Err(NotificationError::PayloadNotObject);
     }
     Ok(())
@@ -394,10 +417,20 @@ fn topic_header(topic: String, push_type: PushType) -> Result<HeaderValue, Notif
     if topic.is_empty() || topic.len() > TOPIC_LEN_MAX {
         return Err(NotificationError::TopicLength { len: topic.len() });
     }
-    if !topic.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if !topic.bytes().all(is_plain) {
         return Err(NotificationError::TopicCharacter);
     }
     let suffix = push_type.topic_suffix();
+    if suffix.is_empty()
+        && let Some(of) = PushType::of_topic(&topic)
+    {
+        return Err(NotificationError::TopicOfAnotherType {
+            of,
+            push_type,
+            topic,
+        });
+    }
     if topic.strip_suffix(suffix).is_none_or(str::is_empty) {
         return Err(NotificationError::TopicSuffix {
             push_type,

@@ -10,7 +10,8 @@ use crate::lane::Status;
 use crate::shared::Shared;
 use crate::task;
 
-/// Takes deliveries for one provider. Dropping it lets it finish what it has.
+/// Takes deliveries for one provider, and tells in [`Events`] what became of each. Dropping it lets it finish what it
+/// has, for as long as that takes; [`stop`](Self::stop) sets a limit.
 pub struct Broker<T> {
     shared: Arc<Shared<T>>,
 }
@@ -21,7 +22,8 @@ pub struct Events<T> {
 }
 
 impl<T: Send + 'static> Broker<T> {
-    /// Starts on the current tokio runtime. Nothing is connected until the first delivery is queued.
+    /// Starts on the current tokio runtime, which needs I/O and time. Nothing is connected until the first delivery is
+    /// queued. Fails with what can be known without connecting, as [`Client::start`] does; panics outside a runtime.
     pub fn start(
         apns: apns::Config,
         config: BrokerConfig,
@@ -35,7 +37,8 @@ impl<T: Send + 'static> Broker<T> {
         Ok((Self { shared }, events))
     }
 
-    /// Queues `delivery` if there is room.
+    /// Queues `delivery` if there is room; it comes back in [`QueueError`] when there is none, or when the broker was
+    /// stopped.
     pub fn try_queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
         let mut state = self.shared.lock();
         if state.stopping {
@@ -50,8 +53,9 @@ impl<T: Send + 'static> Broker<T> {
         Ok(())
     }
 
-    /// Queues `delivery` when there is room; somebody has to fetch events meanwhile. Not cancel safe: a delivery whose
-    /// queueing is cancelled is dropped.
+    /// Queues `delivery` when there is room; somebody has to fetch events meanwhile. It comes back in
+    /// [`QueueError::Stopped`] when the broker was stopped. Not cancel safe: a delivery whose queueing is cancelled is
+    /// dropped.
     pub async fn queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
         let mut one = vec![delivery];
         let queued = self.queue_many(&mut one).await;
@@ -61,8 +65,8 @@ impl<T: Send + 'static> Broker<T> {
         }
     }
 
-    /// Queues all `deliveries` in order, as room comes free. Cancel safe: those that are not queued stay in `deliveries`,
-    /// also when the broker is stopped.
+    /// Queues all `deliveries` in order, as room comes free. Cancel safe: those that are not queued stay in
+    /// `deliveries`, also when the broker is stopped.
     pub async fn queue_many(&self, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Stopped> {
         while !deliveries.is_empty() {
             let room = self.shared.room.notified();
@@ -84,14 +88,16 @@ impl<T: Send + 'static> Broker<T> {
         Ok(())
     }
 
-    /// Connections at most from now on.
+    /// Connections at most from now on, 1 to 64 (what is outside is taken as the nearest). A later
+    /// [`replace`](Self::replace) brings the number of its own configuration.
     pub fn set_scale(&self, connections_max: usize) {
         self.shared.lock().connections_max = Some(connections_max);
         self.shared.work.notify_one();
     }
 
-    /// Goes on with another credential or another way to reach the provider. Nothing is lost: what has left is waited for
-    /// on the old connections, all else goes to the new ones, and a parked broker resumes.
+    /// Goes on with another credential or another way to reach the provider. Nothing is lost: what has left is waited
+    /// for on the old connections, all else goes to the new ones, and a parked broker resumes. Fails as
+    /// [`start`](Self::start) does, and then goes on as before.
     pub fn replace(&self, apns: apns::Config) -> Result<(), ConfigError> {
         let replacement = Client::start(apns)?;
         self.shared.lock().replacement = Some(replacement);
@@ -99,14 +105,15 @@ impl<T: Send + 'static> Broker<T> {
         Ok(())
     }
 
+    /// What is where at this moment.
     pub fn status(&self) -> Status {
         self.shared.lock().lane.status()
     }
 
-    /// Takes no more deliveries and settles those it has, by the deadline: what is not answered `within` that time comes
-    /// out as [`Failure::NotSent`](crate::Failure::NotSent) or [`Failure::Unanswered`](crate::Failure::Unanswered),
-    /// and so does at once what waits behind a rejected credential.
-    /// When this returns, all settlements lie ready in [`Events`].
+    /// Takes no more deliveries and settles those it has, by the deadline: what is not answered `within` that time
+    /// comes out as [`Failure::NotSent`](crate::Failure::NotSent) or
+    /// [`Failure::Unanswered`](crate::Failure::Unanswered), and so does at once what waits behind a rejected
+    /// credential. When this returns, all settlements lie ready in [`Events`].
     pub async fn stop(&self, within: Duration) -> StopReport {
         let by = Instant::now().checked_add(within);
         {
@@ -140,8 +147,8 @@ impl<T> Drop for Broker<T> {
 }
 
 impl<T> Events<T> {
-    /// Waits for settlements and fetches up to `max` of them into `into`. Zero says that the broker has stopped and all
-    /// has been fetched. Cancel safe.
+    /// Waits for settlements and fetches up to `max` of them (at least 1) into `into`, behind what is there. Says how
+    /// many; zero says that the broker has stopped and all has been fetched. Cancel safe.
     pub async fn recv_many(&mut self, into: &mut Vec<Settled<T>>, max: usize) -> usize {
         loop {
             let settled = self.shared.settled.notified();

@@ -12,12 +12,13 @@ use crate::retry::RetryPolicy;
 /// How a broker behaves. [`BrokerConfig::default`] gives the values named here.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
-    /// Deliveries that the broker holds at most, from being queued until what became of them is fetched; 10,000. Each
-    /// takes about 200 bytes beside what its token and tag point to.
+    /// Deliveries that the broker holds at most, from being queued until what became of them is fetched; 10,000 (0 is
+    /// taken for 1). Each takes about 200 bytes beside what its token and tag point to.
     pub queue: usize,
-    /// Whether a rejected credential parks the broker until [`Broker::replace`](crate::Broker::replace), with nothing lost; else it fails each
-    /// delivery. Yes.
+    /// Whether a rejected credential parks the broker until [`Broker::replace`](crate::Broker::replace), with nothing
+    /// lost; else it fails each delivery. Yes.
     pub park: bool,
+    /// How often and how soon it tries again.
     pub retry: RetryPolicy,
 }
 
@@ -34,12 +35,14 @@ impl Default for BrokerConfig {
 /// One notification for one device.
 #[derive(Clone, Debug)]
 pub struct Delivery<T = ()> {
+    /// Shared by all deliveries of a message.
     pub notification: Arc<Notification>,
-    /// The device token in hexadecimal.
+    /// The device token in hexadecimal, 1 to 400 digits; anything else is refused as `BadDeviceToken` and not sent.
     pub token: Box<str>,
     /// Goes to the provider with each attempt (`apns-id`).
     pub id: Uuid,
-    /// After this it is not sent any more.
+    /// After this it is not sent any more, and settled as [`Failure::Expired`] within a second or so. None waits for as
+    /// long as it takes. It is not `apns-expiration`, which is the notification's.
     pub expires: Option<UnixMillis>,
     /// The caller's own; comes back in [`Settled`].
     pub tag: T,
@@ -61,13 +64,17 @@ impl Delivery {
 /// What became of a delivery.
 #[derive(Debug)]
 pub struct Settled<T = ()> {
+    /// As queued.
     pub notification: Arc<Notification>,
+    /// As queued.
     pub token: Box<str>,
+    /// As queued; Apple's `apns-id`.
     pub id: Uuid,
+    /// The caller's own, from [`Delivery::tag`].
     pub tag: T,
     /// Accepted by the provider, or why not.
     pub result: Result<(), Failure>,
-    /// Attempts that left.
+    /// Attempts that left; those that did not are not counted.
     pub attempts: u32,
 }
 
@@ -76,11 +83,13 @@ pub struct Settled<T = ()> {
 #[error("the broker was stopped")]
 pub struct Stopped;
 
-/// A delivery that was not queued.
+/// A delivery that was not queued, and comes back.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError<T> {
+    /// [`BrokerConfig::queue`] deliveries are held. Fetch events, or wait with [`Broker::queue`](crate::Broker::queue).
     #[error("the queue is full")]
     Full(Delivery<T>),
+    /// The broker was stopped, or its client broke down.
     #[error("the broker was stopped")]
     Stopped(Delivery<T>),
 }

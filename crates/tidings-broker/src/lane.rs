@@ -1,9 +1,9 @@
 //! A lane: what becomes of each delivery to one provider, without a clock, a socket or a task.
 //!
-//! A delivery is ready, waiting for its next try, in flight, or settled. The lane hands out ready ones ([`Lane::next`]),
-//! is told what came of each ([`Lane::apply`]), and settles every one of them once. A delivery that the provider does not
-//! want now waits alone; when many in a row fare so, the lane pauses. A credential that is rejected parks the lane until
-//! it is replaced, and what was refused for its sake is ready again.
+//! A delivery is ready, waiting for its next try, in flight, or settled. The lane hands out ready ones
+//! ([`Lane::next`]), is told what came of each ([`Lane::apply`]), and settles every one of them once. A delivery that
+//! the provider does not want now waits alone; when many in a row fare so, the lane pauses. A credential that is
+//! rejected parks the lane until it is replaced, and what was refused for its sake is ready again.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -27,26 +27,33 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// A delivery and what it has behind it.
 #[derive(Debug)]
 pub struct Item<D> {
+    /// What was queued.
     pub delivery: D,
+    /// Attempts so far, and when it expires.
     pub progress: Progress,
 }
 
 /// Why a delivery was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// Its time was over before the provider took it. `last` is the provider's last word on it.
+    /// Its time was over before the provider took it.
     #[error("it expired{}", last.as_ref().map(|word| format!("; the last answer was {word}")).unwrap_or_default())]
-    Expired { last: Option<Reason> },
-    /// The provider wanted it later, time and again.
+    Expired {
+        /// The provider's last word on it.
+        last: Option<Reason>,
+    },
+    /// The provider wanted it later, [`RetryPolicy::retries_max`] times and once more or until the broker was stopped: its
+    /// last answer.
     #[error("given up after too many answers of {}", word(.0))]
     GivenUp(Outcome),
-    /// It never left.
+    /// It never left: the broker was stopped first. Trying again doubles nothing.
     #[error("not sent: {0}")]
     NotSent(Cause),
-    /// The provider refused it, or its address, or the credential.
+    /// The provider refused it, or its address, or the credential: its answer.
     #[error("refused: {}", word(.0))]
     Refused(Outcome),
-    /// It left, and whether the provider took it is not known.
+    /// It left, [`RetryPolicy::unanswered_max`] times or until the broker was stopped, and whether the provider took it
+    /// is not known.
     #[error("sent, but not answered: {0}")]
     Unanswered(Cause),
 }
@@ -69,7 +76,9 @@ impl Failure {
 /// The end of a delivery.
 #[derive(Debug)]
 pub struct Settlement<D> {
+    /// What was queued.
     pub delivery: D,
+    /// Accepted, or why not.
     pub result: Result<(), Failure>,
     /// Attempts that left.
     pub attempts: u32,
@@ -78,6 +87,7 @@ pub struct Settlement<D> {
 /// What is where in a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// Handed out, and not yet answered.
     pub in_flight: usize,
     /// Why nothing is sent: the reason for which the provider rejects the credential.
     pub parked: Option<Reason>,
@@ -153,6 +163,7 @@ impl Pause {
     }
 }
 
+/// The deliveries to one provider, and what becomes of each; see the [module](self).
 pub struct Lane<D> {
     policy: RetryPolicy,
     /// Whether a rejected credential parks the lane; else it fails the delivery.
@@ -176,6 +187,7 @@ pub struct Lane<D> {
 }
 
 impl<D> Lane<D> {
+    /// An empty lane. `parks` says whether a rejected credential parks it or fails the delivery.
     pub fn new(policy: RetryPolicy, parks: bool, jitter: Jitter) -> Self {
         Self {
             policy,
@@ -201,6 +213,7 @@ impl<D> Lane<D> {
         self.unsettled() + self.settled.len()
     }
 
+    /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -210,14 +223,17 @@ impl<D> Lane<D> {
         self.ready.len() + self.waiting.len() + self.in_flight
     }
 
+    /// Handed out by [`Lane::next`], and not yet back.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
+    /// Whether a rejected credential keeps everything back.
     pub fn is_parked(&self) -> bool {
         self.parked.is_some()
     }
 
+    /// Whether there is something to fetch.
     pub fn has_settled(&self) -> bool {
         !self.settled.is_empty()
     }
@@ -227,6 +243,7 @@ impl<D> Lane<D> {
         self.cut_short
     }
 
+    /// What is where.
     pub fn status(&self) -> Status {
         Status {
             in_flight: self.in_flight,
@@ -265,7 +282,7 @@ impl<D> Lane<D> {
         None
     }
 
-    /// What came of a delivery that was in flight.
+    /// What came of a delivery that [`Lane::next`] handed out; of each once, or the count of those in flight is wrong.
     pub fn apply(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
         self.in_flight -= 1;
         match attempt {

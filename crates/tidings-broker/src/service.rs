@@ -1,4 +1,5 @@
-//! The broker for a program that only wants to push: callbacks instead of a stream of events, and a start after each stop.
+//! The broker for a program that only wants to push: callbacks instead of a stream of events, and a start after each
+//! stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,7 @@ impl<T: Send + 'static> Broker<T> {
 }
 
 impl<T: Send + 'static> Builder<T> {
+    /// Another configuration than [`BrokerConfig::default`] with `park: false`.
     pub fn config(mut self, config: BrokerConfig) -> Self {
         self.config = config;
         self
@@ -80,7 +82,7 @@ impl<T: Send + 'static> Builder<T> {
         self
     }
 
-    /// Starts on the current tokio runtime.
+    /// Starts on the current tokio runtime. Fails and panics as [`Broker::start`] does.
     pub fn start(self) -> Result<Service<T>, ConfigError> {
         let mut service = Service {
             apns: self.apns,
@@ -95,7 +97,8 @@ impl<T: Send + 'static> Builder<T> {
 }
 
 impl<T: Send + 'static> Service<T> {
-    /// Starts again after [`Service::stop`]; nothing happens when it is running.
+    /// Starts again after [`Service::stop`]; nothing happens when it is running. Fails and panics as [`Broker::start`]
+    /// does.
     pub fn start(&mut self) -> Result<(), ConfigError> {
         if self.running.is_none() {
             let (broker, events) = Broker::start(self.apns.clone(), self.config.clone())?;
@@ -107,7 +110,7 @@ impl<T: Send + 'static> Service<T> {
         Ok(())
     }
 
-    /// Queues `delivery`, waiting for room in the queue.
+    /// Queues `delivery`, waiting for room in the queue. It comes back when the service is stopped.
     pub async fn queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
         match &self.running {
             Some(running) => running.broker.queue(delivery).await,
@@ -115,7 +118,7 @@ impl<T: Send + 'static> Service<T> {
         }
     }
 
-    /// Queues `delivery` if there is room in the queue.
+    /// Queues `delivery` if there is room in the queue. It comes back when there is none, or the service is stopped.
     pub fn try_queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
         match &self.running {
             Some(running) => running.broker.try_queue(delivery),
@@ -123,7 +126,7 @@ impl<T: Send + 'static> Service<T> {
         }
     }
 
-    /// Connections at most from now on, also after the next start.
+    /// Connections at most from now on, also after the next start: 1 to 64 (what is outside is taken as the nearest).
     pub fn set_scale(&mut self, connections_max: usize) {
         self.apns.connections_max = connections_max.clamp(1, apns::Config::CONNECTIONS_MAX);
         if let Some(running) = &self.running {
@@ -131,7 +134,8 @@ impl<T: Send + 'static> Service<T> {
         }
     }
 
-    /// Sends with another credential from now on; nothing is lost. See [`Broker::replace`].
+    /// Sends with another credential from now on; nothing is lost. See [`Broker::replace`]. Stopped, it checks nothing
+    /// before the next start.
     pub fn replace(&mut self, apns: apns::Config) -> Result<(), ConfigError> {
         if let Some(running) = &self.running {
             running.broker.replace(apns.clone())?;
@@ -148,8 +152,8 @@ impl<T: Send + 'static> Service<T> {
             .unwrap_or_default()
     }
 
-    /// Takes no more deliveries, sends what it has, and gives up at the deadline. When this returns, a callback has been
-    /// called for each delivery. See [`Broker::stop`].
+    /// Takes no more deliveries, sends what it has, and gives up at the deadline. When this returns, a callback has
+    /// been called for each delivery. See [`Broker::stop`].
     pub async fn stop(&mut self, within: Duration) -> StopReport {
         let Some(Running { broker, listening }) = self.running.take() else {
             return StopReport {

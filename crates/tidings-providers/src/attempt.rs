@@ -6,10 +6,12 @@ use thiserror::Error;
 use tidings_model::Outcome;
 
 /// One try of one delivery at a provider. What never left may be tried again freely; what left without an answer may
-/// have been taken, so whoever tries again must keep the delivery's id and bound the number of times.
+/// have been taken, so whoever tries again must keep the delivery's id and bound the number of times. APNs does not
+/// promise to know an id again: where a double hurts, give the notification a collapse id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The provider said this.
+    /// The provider said this. [`apns::answer::outcome`](crate::apns::answer::outcome) says which reason is which
+    /// outcome.
     Answered(Outcome),
     /// The provider has certainly not processed it: it did not leave, or the provider said that it left it untouched.
     NotSent(Cause),
@@ -17,23 +19,34 @@ pub enum Attempt {
     Unanswered(Cause),
 }
 
-/// Why an attempt has no answer.
+/// Why an attempt has no answer. The texts are for people, and may change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Cause {
+    /// No connection within `connect_timeout`, by DNS, TCP, the proxy or HTTP/2. An
+    /// [`apns::Client`](crate::apns::Client) has tried three times, with pauses. Always [`Attempt::NotSent`].
     #[error("cannot connect: {0}")]
     ConnectFailed(Arc<str>),
+    /// The connection ended with the request under way.
     #[error("the connection was lost: {0}")]
     ConnectionLost(Arc<str>),
+    /// GOAWAY, and the request was above its last stream id (RFC 9113, section 6.8). A client has sent it again 8
+    /// times. Always [`Attempt::NotSent`].
     #[error("the provider is closing its connections (GOAWAY)")]
     GoAway,
+    /// REFUSED_STREAM (RFC 9113, section 8.7). A client has sent it again 8 times. Always [`Attempt::NotSent`].
     #[error("the provider refused the stream")]
     RefusedStream,
+    /// RST_STREAM with another code than REFUSED_STREAM.
     #[error("the provider reset the stream: {0}")]
     Reset(Arc<str>),
+    /// The client was retired, abandoned or dropped.
     #[error("the client was shut down")]
     Shutdown,
+    /// No answer within `answer_timeout`, or no PONG within `pong_timeout`.
     #[error("no answer within the time allowed")]
     TimedOut,
+    /// The TLS handshake failed: a certificate that is not trusted, another name, no `h2`. A client does not try again
+    /// by itself. Always [`Attempt::NotSent`].
     #[error("the TLS handshake failed: {0}")]
     TlsFailed(Arc<str>),
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub struct Jitter(u64);
 
 impl Jitter {
+    /// A generator that gives the same numbers for the same `seed`.
     pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }

@@ -164,7 +164,7 @@ async fn a_request_that_is_never_answered_ends_as_unanswered_and_its_neighbours_
             7 => {
                 let unanswered = Err(Failure::Unanswered(Cause::TimedOut));
                 assert_eq!(settled.result, unanswered);
-                assert_eq!(settled.attempts, 3);
+                assert_eq!(settled.attempts, broker_config().retry.unanswered_max);
             }
             _ => assert_eq!(settled.result, Ok(()), "{number}"),
         }

@@ -1,26 +1,39 @@
-//! What Apple's answers mean. Source: Apple, "Handling notification responses from APNs" and "Handling error
-//! responses from Apple Push Notification service" (the broadcast pages).
+//! What Apple's answers mean.
+//!
+//! Sources: Apple, [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns)
+//! for devices and [Handling error responses from Apple Push Notification service](https://developer.apple.com/documentation/usernotifications/handling-error-responses-from-apns)
+//! for channels and broadcasts.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tidings_model::{Outcome, Reason, UnixMillis};
 
-/// The provider token is older than an hour, or the clock that made it is wrong. A [`Outcome::Retry`] of its own
-/// kind: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it repeats, the clock
-/// is wrong.
+/// The provider token is older than an hour, or the clock that made it is wrong. [`outcome`] makes it a
+/// [`Outcome::Retry`]: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it
+/// repeats, the clock is wrong. A [`Client`](super::Client) does that by itself and calls the second one
+/// [`Outcome::CredentialRejected`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const EXPIRED_PROVIDER_TOKEN: Reason = Reason::known("ExpiredProviderToken");
-/// This connection was idle; go on with another.
+/// This connection was idle; go on with another, as a [`Client`](super::Client) does. The delivery is
+/// [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const IDLE_TIMEOUT: Reason = Reason::known("IdleTimeout");
-/// This server goes down; go on with another connection at once.
+/// This server goes down; go on with another connection at once, as a [`Client`](super::Client) does. The delivery is
+/// [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const SHUTDOWN: Reason = Reason::known("Shutdown");
-/// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one
-/// it has.
+/// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one it
+/// has, as a [`Client`](super::Client) does. The delivery is [`Outcome::Retry`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const TOO_MANY_PROVIDER_TOKEN_UPDATES: Reason = Reason::known("TooManyProviderTokenUpdates");
-/// The connection belongs to another key; each key needs connections of its own.
+/// The connection belongs to another key; each key needs connections of its own. A [`Client`](super::Client) treats it
+/// as [`EXPIRED_PROVIDER_TOKEN`].
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const UNRELATED_KEY_ID_IN_TOKEN: Reason = Reason::known("UnrelatedKeyIdInToken");
 
-/// `Retry-After`, at most: a longer one is taken for this.
+/// `Retry-After`, at most: a longer one is taken for this, 24 hours. Our own bound (the header: RFC 9110, section
+/// 10.2.3).
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which outcome a reason leads to.
@@ -83,9 +96,35 @@ const REASONS: &[(u16, &str, Meaning)] = &[
 
 /// What Apple said of one delivery.
 ///
-/// `body` is the whole body; anything but `{"reason":…,"timestamp":…}` is tolerated, and the status decides alone.
-/// `retry_after` is that header, of which seconds are understood (a date is not: nothing here knows the time).
-/// `since` of [`Outcome::Unregistered`] is the `timestamp` of a 410, in milliseconds.
+/// | outcome | status and reason |
+/// |---|---|
+/// | [`Accepted`](Outcome::Accepted) | 2xx |
+/// | [`CredentialRejected`](Outcome::CredentialRejected) | 400 `FeatureNotEnabled` `TopicDisallowed`, 403 `BadCertificate` `BadCertificateEnvironment` `BadEnvironmentKeyIdInToken` `Forbidden` `InvalidProviderToken` `MissingProviderToken` `TopicMismatch`; else 401, 403 |
+/// | [`PayloadRejected`](Outcome::PayloadRejected) | 400 `BadChannelId` `BadCollapseId` `BadExpirationDate` `BadMessageId` `BadPriority` `BadRequestParams` `BadRequestPayload` `BadTopic` `CannotCreateChannelConfig` `DuplicateHeaders` `InvalidPushType` `MissingChannelId` `MissingChannelQueueSize` `MissingDeviceToken` `MissingPushType` `MissingTopic` `PayloadEmpty`, 404 `BadPath`, 405 `MethodNotAllowed`, 413 `PayloadTooLarge`; else 4xx |
+/// | [`Retry`](Outcome::Retry) | 400 `IdleTimeout`, 403 `ExpiredProviderToken` `UnrelatedKeyIdInToken`, 429 `TooManyProviderTokenUpdates`, 500 `InternalServerError`, 503 `ServiceUnavailable` `Shutdown`; else 407, 408, 425, 429 and all that is not 2xx or 4xx |
+/// | [`Throttled`](Outcome::Throttled) | 429 `TooManyRequests` |
+/// | [`Unregistered`](Outcome::Unregistered) | 400 `BadDeviceToken` `ChannelNotRegistered` `DeviceTokenNotForTopic`, 410 `ExpiredToken` `Unregistered`; else 410 |
+///
+/// `body` is the whole body; anything but `{"reason":…,"timestamp":…}` is tolerated, and the status decides alone where
+/// the reason is not one of these: one that is unknown is kept, none becomes `HTTP` and the status. `retry_after` is
+/// that header, of which seconds are understood (a date is not: nothing here knows the time). `since` of
+/// [`Outcome::Unregistered`] is the `timestamp` of a 410, in milliseconds: a token that was registered after it is
+/// good. `BadDeviceToken` also comes for a token of the other environment.
+///
+/// Apple asks for 15 minutes before what failed with 5xx is tried again.
+/// Sources: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns), [Handling error responses from Apple Push Notification service](https://developer.apple.com/documentation/usernotifications/handling-error-responses-from-apns).
+///
+/// ```
+/// use tidings_model::{Outcome, UnixMillis};
+/// use tidings_providers::apns::answer::outcome;
+///
+/// let gone = br#"{"reason":"Unregistered","timestamp":1767225600123}"#;
+/// let Outcome::Unregistered { reason, since } = outcome(410, gone, None) else {
+///     panic!("a token that is gone");
+/// };
+/// assert_eq!(reason.as_str(), "Unregistered");
+/// assert_eq!(since, Some(UnixMillis(1_767_225_600_123)));
+/// ```
 pub fn outcome(status: u16, body: &[u8], retry_after: Option<&str>) -> Outcome {
     if (200..300).contains(&status) {
         return Outcome::Accepted;

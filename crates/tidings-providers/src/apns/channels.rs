@@ -1,6 +1,7 @@
 //! Broadcast channels: a Live Activity's updates to everybody who listens, in one request.
 //!
-//! Sources: Apple, "Sending channel management requests to APNs", "Sending broadcast push notification requests to APNs".
+//! Sources: Apple, [Sending channel management requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-channel-management-requests-to-apns),
+//! [Sending broadcast push notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-broadcast-push-notification-requests-to-apns).
 
 use std::fmt;
 
@@ -16,12 +17,15 @@ use uuid::Uuid;
 use super::caller::{Agreed, Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::Service;
+use super::notification::is_topic;
 use super::{Expiration, LiveActivity, LiveActivityEvent, NotificationError, Priority, PushType};
 use crate::attempt::Attempt;
 
-/// Bytes of a broadcast's payload, at most.
+/// Bytes of a broadcast's payload, at most: 5,120.
+/// Apple: [Sending broadcast push notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-broadcast-push-notification-requests-to-apns).
 pub const BROADCAST_LEN_MAX: usize = 5120;
-/// Channels of an app in one environment, at most.
+/// Channels of an app in one environment, at most: 10,000; then `CannotCreateChannelConfig`.
+/// Apple: [Sending channel management requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-channel-management-requests-to-apns).
 pub const CHANNELS_MAX: usize = 10_000;
 /// Characters of a bundle id, at most.
 const BUNDLE_ID_LEN_MAX: usize = 155;
@@ -33,11 +37,12 @@ const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
 const APNS_REQUEST_ID: HeaderName = HeaderName::from_static("apns-request-id");
 
 /// What a channel keeps for phones that are away; fixed when it is created.
+/// Apple: [Sending channel management requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-channel-management-requests-to-apns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoragePolicy {
     /// The newest broadcast, for up to 8 hours.
     Newest,
-    /// Nothing: more broadcasts may be sent, and each must have no expiration.
+    /// Nothing: more broadcasts may be sent, and each must have no expiration (else `BadExpirationDate`).
     Nothing,
 }
 
@@ -51,27 +56,53 @@ impl StoragePolicy {
 }
 
 /// Why a call to the channel management was in vain.
+/// Apple: [Handling error responses from Apple Push Notification service](https://developer.apple.com/documentation/usernotifications/handling-error-responses-from-apns).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ChannelError {
     /// Apple refused it, or it did not get there; see [`Attempt`]. `ChannelNotRegistered` is
     /// [`Outcome::Unregistered`]: the channel is gone.
     #[error("{0:?}")]
     Failed(Attempt),
-    /// Apple agreed, and its answer has no `what`.
+    /// Apple agreed, and its answer lacks what was asked for.
     #[error("the answer has no {what}")]
-    Unreadable { what: &'static str },
+    Unreadable {
+        /// The header or field that it lacks, such as `apns-channel-id`.
+        what: &'static str,
+    },
 }
 
-/// Channel management, with one credential in one environment. Calls are made one at a time over one connection.
+/// Channel management, with one credential in one environment: one call at a time over one connection, which is opened
+/// for the first and kept. Nothing is tried again but, once, what was refused for the age of the provider token; an
+/// answer that does not come within [`Config::answer_timeout`] is [`Attempt::Unanswered`]. The app needs the broadcast
+/// capability, else `FeatureNotEnabled`.
+///
+/// In all calls a bundle id has 1 to 155 characters, letters, digits, `.`, `-` and `_` (else `BadPath`), and a channel
+/// id 1 to 255 of base64 (else `BadChannelId`); both are found out without asking Apple.
+/// Apple: [Sending channel management requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-channel-management-requests-to-apns).
+///
+/// ```no_run
+/// use tidings_providers::apns::{ChannelError, Channels, Config, StoragePolicy};
+///
+/// async fn fresh(config: Config) -> Result<String, Box<dyn std::error::Error>> {
+///     let channels = Channels::new(config)?;
+///     for old in channels.list("com.example.app").await? {
+///         channels.delete("com.example.app", &old).await?;
+///     }
+///     Ok(channels.create("com.example.app", StoragePolicy::Newest).await?)
+/// }
+/// ```
 pub struct Channels(Caller);
 
 impl Channels {
-    /// Without an endpoint it is Apple's for channels: port 2196 in production, 2195 in the sandbox.
+    /// Without an endpoint it is Apple's for channels: `api-manage-broadcast.push.apple.com`, port 2196, in production,
+    /// `api-manage-broadcast.sandbox.push.apple.com`, port 2195, in the sandbox. Connects nothing yet; fails as
+    /// [`Client::start`](super::Client::start) does, but for the bounds of connections and streams, which are not used.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self(Caller::new(config, Service::Channels)?))
     }
 
     /// Makes a channel and answers its id, a text in base64. An app has at most [`CHANNELS_MAX`] in each environment.
+    /// One that is [`Attempt::Unanswered`] may have been made: [`list`](Self::list) shows it.
     pub async fn create(
         &self,
         bundle_id: &str,
@@ -89,7 +120,7 @@ impl Channels {
         })
     }
 
-    /// What a channel keeps.
+    /// What a channel keeps. One that is gone fails with [`Outcome::Unregistered`] `ChannelNotRegistered`.
     pub async fn read(
         &self,
         bundle_id: &str,
@@ -113,7 +144,8 @@ impl Channels {
         }
     }
 
-    /// Deletes a channel; whoever listens to it hears nothing any more.
+    /// Deletes a channel; whoever listens to it hears nothing any more. One that is gone fails as in
+    /// [`read`](Self::read).
     pub async fn delete(&self, bundle_id: &str, channel_id: &str) -> Result<(), ChannelError> {
         self.call(
             Method::DELETE,
@@ -126,7 +158,7 @@ impl Channels {
         Ok(())
     }
 
-    /// The ids of the app's channels.
+    /// The ids of the app's channels; up to 1 MiB of them are read, more than 10,000 take.
     pub async fn list(&self, bundle_id: &str) -> Result<Vec<String>, ChannelError> {
         let agreed = self
             .call(Method::GET, bundle_id, "all-channels", None, Bytes::new())
@@ -162,7 +194,9 @@ impl Channels {
     }
 }
 
-/// An update or end of a Live Activity, for everybody who listens to a channel.
+/// An update or end of a Live Activity, for everybody who listens to a channel. Made once, and sent to as many channels
+/// as one likes.
+/// Apple: [Sending broadcast push notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-broadcast-push-notification-requests-to-apns).
 #[derive(Clone, Debug)]
 pub struct Broadcast {
     expiration: Expiration,
@@ -171,8 +205,8 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// For those who listen now, at once. Refuses a start, which a channel cannot carry, and more than
-    /// [`BROADCAST_LEN_MAX`] bytes.
+    /// For those who listen now, at once: expiration 0, priority 10. Refuses a start, which a channel cannot carry,
+    /// what [`LiveActivity::encode`] refuses, and more than [`BROADCAST_LEN_MAX`] bytes.
     pub fn new(activity: &LiveActivity) -> Result<Self, NotificationError> {
         if matches!(activity.event, LiveActivityEvent::Start { .. }) {
             return Err(NotificationError::LiveActivity {
@@ -195,13 +229,16 @@ impl Broadcast {
         })
     }
 
-    /// Kept until then, for a channel that keeps the newest; any other refuses it (`BadExpirationDate`).
+    /// Kept until then, in whole seconds rounded up and 8 hours at most, for a channel that keeps the newest; any other
+    /// refuses it (`BadExpirationDate`).
     #[must_use]
     pub fn kept_until(mut self, time: UnixMillis) -> Self {
         self.expiration = Expiration::At(time);
         self
     }
 
+    /// `apns-priority`; Apple names 5 and 10, and 5 does not count against the activity's budget.
+    /// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
@@ -209,16 +246,35 @@ impl Broadcast {
     }
 }
 
-/// Sends broadcasts, with one credential in one environment: one at a time over one connection.
+/// Sends broadcasts, with one credential in one environment: one at a time over one connection, so about one for each
+/// round trip. As with [`Channels`], only what was refused for the age of the provider token is tried again.
+/// Apple: [Sending broadcast push notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-broadcast-push-notification-requests-to-apns).
+///
+/// ```no_run
+/// use serde_json::Map;
+/// use tidings_model::UnixMillis;
+/// use tidings_providers::Attempt;
+/// use tidings_providers::apns::{Broadcast, Broadcaster, Config, LiveActivity};
+/// use uuid::Uuid;
+///
+/// async fn goal(config: Config, channel: &str) -> Result<Attempt, Box<dyn std::error::Error>> {
+///     let state = Map::from_iter([("score".to_owned(), 3.into())]);
+///     let broadcast = Broadcast::new(&LiveActivity::update(UnixMillis::now(), state))?;
+///     let broadcaster = Broadcaster::new(config)?;
+///     Ok(broadcaster.send("com.example.app", channel, Uuid::new_v4(), &broadcast).await)
+/// }
+/// ```
 pub struct Broadcaster(Caller);
 
 impl Broadcaster {
-    /// Without an endpoint it is Apple's for devices.
+    /// Without an endpoint it is Apple's for devices, port 443. Connects nothing yet; fails as [`Channels::new`] does.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self(Caller::new(config, Service::Devices)?))
     }
 
-    /// One try. `id` is sent as `apns-request-id`; keep it when trying again.
+    /// One try. `id` is sent as `apns-request-id`; keep it when trying again. Bundle id and channel id are as with
+    /// [`Channels`]; a channel that is gone is [`Outcome::Unregistered`] `ChannelNotRegistered`. What the outcomes are:
+    /// [`outcome`](super::answer::outcome). Cancel safe, but what was sent stays sent.
     pub async fn send(
         &self,
         bundle_id: &str,
@@ -290,9 +346,8 @@ fn channel_header(channel_id: &str) -> Result<HeaderValue, Attempt> {
 }
 
 fn path(prefix: &str, bundle_id: &str, what: &str) -> Result<PathAndQuery, Attempt> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let fits = (1..=BUNDLE_ID_LEN_MAX).contains(&bundle_id.len());
-    if !fits || !bundle_id.bytes().all(is_plain) {
+    if !fits || !is_topic(bundle_id) {
         return Err(refused("BadPath"));
     }
     let path = format!("{prefix}{bundle_id}/{what}");

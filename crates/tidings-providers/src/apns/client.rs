@@ -11,15 +11,62 @@ use crate::apns::pool;
 use crate::apns::queue::{Closing, Delivery, Queue};
 use crate::attempt::Attempt;
 
-/// Sends to APNs with one credential. It holds at most two times its streams on all its connections; see
+/// Sends to APNs with one credential, over a pool of HTTP/2 connections. It takes deliveries and, through [`Answers`],
+/// gives each back once with what came of one try; it sends again by itself only what the peer certainly did not
+/// process (a refused stream, what is above a GOAWAY's last id: up to 8 times) and, once, what was refused for the age
+/// of the provider token. It holds at most two times its streams on all its connections: 8,000 by default; see
 /// [`Client::room`].
 ///
 /// Dropping it lets what was submitted be sent and answered, and then closes the connections.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns), [Establishing a connection to Apple Push Notification service (APNs)](https://developer.apple.com/documentation/usernotifications/establishing-a-connection-to-apns).
+///
+/// # A list of devices
+///
+/// Submitting and fetching go on at the same time, so that the streams are always full:
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use tidings_providers::apns::{Answers, Client, Delivery, Notification};
+/// use uuid::Uuid;
+///
+/// async fn push(
+///     client: Client<()>,
+///     mut answers: Answers<()>,
+///     notification: Arc<Notification>,
+///     tokens: Vec<Box<str>>,
+/// ) {
+///     let submitting = async move {
+///         for token in tokens {
+///             let delivery = Delivery {
+///                 token,
+///                 id: Uuid::new_v4(),
+///                 notification: Arc::clone(&notification),
+///                 tag: (),
+///             };
+///             if client.submit(delivery).await.is_err() {
+///                 break; // it was retired
+///             }
+///         }
+///         // The client is dropped here: so the answers come to an end.
+///     };
+///     let fetching = async {
+///         let mut answered = Vec::new();
+///         while answers.recv_many(&mut answered, 1000).await > 0 {
+///             for (delivery, attempt) in answered.drain(..) {
+///                 println!("{}: {attempt:?}", delivery.token);
+///             }
+///         }
+///     };
+///     tokio::join!(submitting, fetching);
+/// }
+/// ```
 pub struct Client<T> {
     queue: Arc<Queue<T>>,
 }
 
-/// What comes of the deliveries: each of them once, in the order in which they were settled.
+/// What comes of the deliveries: each of them once, in the order in which they were settled. Dropping it closes the
+/// connections at once, and what was under way is forgotten.
 pub struct Answers<T> {
     queue: Arc<Queue<T>>,
     pool: JoinHandle<()>,
@@ -30,8 +77,9 @@ pub struct Answers<T> {
 pub struct Full<T>(pub Delivery<T>);
 
 impl<T: Send + 'static> Client<T> {
-    /// Checks the configuration and starts the pool on the current tokio runtime. The first connection is opened when
-    /// the first delivery is submitted.
+    /// Checks the configuration and starts the pool on the current tokio runtime, which needs I/O and time. The first
+    /// connection is opened when the first delivery is submitted. Fails with what can be known without connecting
+    /// ([`ConfigError`]); panics outside a runtime.
     pub fn start(config: Config) -> Result<(Self, Answers<T>), ConfigError> {
         check_range(
             "connections_max",
@@ -53,25 +101,28 @@ impl<T: Send + 'static> Client<T> {
         Ok((Self { queue }, answers))
     }
 
-    /// How many deliveries can be submitted now without waiting. Only fetching answers makes it grow.
+    /// How many deliveries can be submitted now without waiting: two times `streams_max` times `connections_max`, less
+    /// what is held; only fetching answers makes it grow. Zero once it is retired or abandoned.
     pub fn room(&self) -> usize {
         self.queue.lock().room()
     }
 
-    /// Takes `delivery` if there is room.
+    /// Takes `delivery` if there is room. It comes back in [`Full`] when there is none, or when the client was retired
+    /// or abandoned.
     pub fn try_submit(&self, delivery: Delivery<T>) -> Result<(), Full<T>> {
         let mut one = VecDeque::from([delivery]);
         self.queue.submit(&mut one);
         one.pop_front().map_or(Ok(()), |back| Err(Full(back)))
     }
 
-    /// Takes as many from the front of `deliveries` as there is room for and leaves the others: one lock for a page.
+    /// Takes as many from the front of `deliveries` as there is room for and leaves the others: one lock for a page. A
+    /// client that was retired or abandoned takes none.
     pub fn try_submit_many(&self, deliveries: &mut VecDeque<Delivery<T>>) {
         self.queue.submit(deliveries);
     }
 
-    /// Takes `delivery` when there is room; somebody has to fetch answers meanwhile. It comes back when the client was
-    /// told to close. Not cancel safe: a delivery whose submission is cancelled is dropped.
+    /// Takes `delivery` when there is room; somebody has to fetch answers meanwhile. It comes back in [`Full`] when the
+    /// client was retired or abandoned. Not cancel safe: a delivery whose submission is cancelled is dropped.
     pub async fn submit(&self, delivery: Delivery<T>) -> Result<(), Full<T>> {
         let mut one = VecDeque::from([delivery]);
         loop {
@@ -97,12 +148,14 @@ impl<T: Send + 'static> Client<T> {
             .set_connections_max(connections_max.clamp(1, Config::CONNECTIONS_MAX));
     }
 
-    /// Takes no more deliveries; what has not been sent comes back as not sent, what has is waited for.
+    /// Takes no more deliveries. What has not been sent comes back as [`Attempt::NotSent`]; what has is waited for, at
+    /// most `answer_timeout` long. This is how to change to another credential: start a client with it, retire this
+    /// one.
     pub fn retire(&self) {
         self.queue.close(Closing::Retiring);
     }
 
-    /// Closes the connections at once; all deliveries come back, as not sent or as unanswered.
+    /// Closes the connections at once; all deliveries come back, as [`Attempt::NotSent`] or [`Attempt::Unanswered`].
     pub fn abandon(&self) {
         self.queue.close(Closing::Abandoned);
     }
@@ -115,8 +168,8 @@ impl<T> Drop for Client<T> {
 }
 
 impl<T> Answers<T> {
-    /// Waits for answers and fetches up to `max` of them into `into`. Zero says that the client is gone, its
-    /// connections are closed and every delivery has come back. Cancel safe.
+    /// Waits for answers and fetches up to `max` of them (at least 1) into `into`, behind what is there. Says how many;
+    /// zero says that the client is gone, its connections are closed and every delivery has come back. Cancel safe.
     pub async fn recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
         loop {
             let answered = self.queue.answered.notified();
@@ -129,7 +182,7 @@ impl<T> Answers<T> {
 }
 
 impl<T> Answers<T> {
-    /// Fetches up to `max` of the answers that are there into `into`. Says how many.
+    /// Fetches up to `max` of the answers that are there into `into`. Says how many; zero does not say that it is over.
     pub fn try_recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
         self.queue.fetch(into, max).0
     }

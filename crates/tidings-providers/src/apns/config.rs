@@ -13,39 +13,54 @@ use crate::apns::connect::Service;
 use crate::apns::credential::{Credential, CredentialError};
 use crate::apns::proxy::Proxy;
 
-/// What a [`Client`](super::client::Client) is made from. [`Config::new`] gives the defaults that are named at each field.
+/// What a [`Client`](super::client::Client), [`Channels`](super::Channels) or [`Broadcaster`](super::Broadcaster) is
+/// made from. [`Config::new`] gives the defaults that are named at each field; what is out of range is a
+/// [`ConfigError`] at the start. `Debug` prints no secret.
+/// Apple: [Establishing a connection to Apple Push Notification service (APNs)](https://developer.apple.com/documentation/usernotifications/establishing-a-connection-to-apns).
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The certificate or key that everything is sent with; see [`Credential`].
     pub credential: Credential,
-    /// Which of Apple's two hosts (Apple, "Sending notification requests to APNs"); also what the credential is
-    /// checked against.
+    /// Which of Apple's two hosts: `api.sandbox.push.apple.com` for builds that were signed for development, else
+    /// `api.push.apple.com`. Also what a certificate is checked against. A device token is good in one of them only.
+    /// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
     pub environment: Environment,
-    /// The topic that the credential has to be good for; none takes what it carries.
+    /// The topic that the credential has to be good for, at most 255 bytes; none takes what it carries. It is a check
+    /// at the start: what each notification goes to, it says itself.
     pub topic: Option<String>,
-    /// `https://HOST:PORT` of something else that speaks APNs' protocol; none is Apple on port 443. Apple listens on 2197,
-    /// too, for firewalls that let nothing else through: `https://api.push.apple.com:2197`.
+    /// `https://HOST:PORT` of something else that speaks APNs' protocol; none is Apple on port 443. Apple listens on
+    /// 2197, too, for firewalls that let nothing else through: `https://api.push.apple.com:2197`. Channel management
+    /// has hosts and ports of its own, so a configuration with Apple's host here is not for
+    /// [`Channels`](super::Channels).
     pub endpoint: Option<String>,
-    /// PEM of the certificates to trust instead of the public roots.
+    /// PEM of the certificates to trust instead of the public roots (Mozilla's, as they were when the program was
+    /// built).
     pub ca: Option<Arc<[u8]>>,
-    /// `http://[USER:PASSWORD@]HOST:PORT` of an HTTP proxy that tunnels by CONNECT; none connects directly. It resolves
-    /// the host's name.
+    /// `http://[USER:PASSWORD@]HOST:PORT` of an HTTP proxy that tunnels by CONNECT (RFC 9110, section 9.3.6); none
+    /// connects directly. The port has to be given; user and password may be percent-encoded. It resolves the host's
+    /// name.
     pub proxy: Option<Secret>,
-    /// Connections at most, 1 to 64; 4 by default. The second is opened when the first has run out of streams.
+    /// Connections at most, 1 to [`CONNECTIONS_MAX`](Self::CONNECTIONS_MAX); 4 by default. Another is opened when
+    /// deliveries wait and one has fewer than a tenth of its streams left.
     pub connections_max: usize,
-    /// Streams used at most on one connection, whatever the peer allows; 1,000 by default, which is what Apple has
-    /// been seen to allow. It bounds memory: the client holds at most two times this for each connection.
+    /// Streams used at most on one connection, whatever the peer allows, 1 to 100,000; 1,000 by default, which is what
+    /// Apple has been seen to allow. It bounds memory: the client holds at most two times this for each connection.
     pub streams_max: usize,
-    /// For DNS, TCP, TLS and HTTP/2 together; 10 s by default.
+    /// For DNS, proxy, TCP, TLS and HTTP/2 together; 10 s by default. Up to 4 addresses of the name are tried, each for
+    /// a quarter of it.
     pub connect_timeout: Duration,
-    /// From a request to its answer; 30 s by default.
+    /// From a request to its answer; 30 s by default. Then it is [`Attempt::Unanswered`](crate::Attempt::Unanswered),
+    /// and a connection that has answered nothing in this time takes no more.
     pub answer_timeout: Duration,
-    /// How long a connection with open streams may be silent before it is asked with a PING; 10 s by default.
+    /// How long a connection with open streams may be silent before it is asked with a PING; 10 s by default. An idle
+    /// one is asked after an hour, as Apple allows.
     pub silence_max: Duration,
     /// From a PING to its answer; 10 s by default. Then the connection is replaced.
     pub pong_timeout: Duration,
 }
 
 impl Config {
+    /// Connections of one client, at most: 64. Our own bound; Apple names none.
     pub const CONNECTIONS_MAX: usize = 64;
 
     /// Whether `text` is of the form that [`proxy`](Self::proxy) takes.
@@ -53,6 +68,7 @@ impl Config {
         Proxy::parse(text).is_some()
     }
 
+    /// The defaults, for Apple's own host. Checks nothing.
     pub fn new(credential: Credential, environment: Environment) -> Self {
         Self {
             credential,
@@ -71,23 +87,33 @@ impl Config {
     }
 }
 
-/// A configuration that cannot work. The text names the field.
+/// A configuration that cannot work, found out before anything is connected. The text names the field.
 #[derive(Debug, Error)]
 pub enum ConfigError {
+    /// `ca` is not PEM, or has no certificate that can be a root.
     #[error("ca: {0}; expected one or more PEM certificates")]
     Ca(String),
+    /// The certificate is not good now, in this `environment`, for this `topic`; or `topic` is none. See
+    /// [`Credential::check`].
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// `endpoint`, as it was given: no https, or with user, path or query, or without a host.
     #[error("endpoint: {0:?} is not of the form https://HOST:PORT")]
     Endpoint(String),
+    /// `proxy` is not of its form. It is not shown, since it may hold a password.
     #[error("proxy: is not of the form http://[USER:PASSWORD@]HOST:PORT")]
     Proxy,
+    /// A number is not within its bounds.
     #[error("{field}: {value} is not between 1 and {max}")]
     OutOfRange {
+        /// `connections_max` or `streams_max`.
         field: &'static str,
+        /// What was asked for.
         value: usize,
+        /// The highest that is allowed; the lowest is 1.
         max: usize,
     },
+    /// The TLS library does not take the certificate and key.
     #[error("credential: TLS refuses the certificate and key: {0}")]
     Tls(#[from] rustls::Error),
 }

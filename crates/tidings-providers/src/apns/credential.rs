@@ -1,4 +1,7 @@
 //! What an app needs to push through Apple: a certificate (.p12) or a signing key (.p8).
+//!
+//! Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
+//! [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,11 +13,11 @@ use thiserror::Error;
 use tidings_model::{Environment, UnixMillis};
 
 use super::certificate::Certificate;
-use super::notification::TOPIC_LEN_MAX;
+use super::notification::{TOPIC_LEN_MAX, is_topic};
 use super::p12;
 use super::token::{ProviderKey, TokenSource};
 
-/// Bytes of an uploaded file, at most. A .p12 has about 3 KB, with a long chain 10.
+/// Bytes of a .p12, at most: 65,536. One has about 3 KB, with a long chain 10. Our own bound.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
 /// Characters of a key id and of a team id.
@@ -23,69 +26,127 @@ const ID_LEN: usize = 10;
 /// Why a file is no credential, or not for what is wanted of it.
 ///
 /// The text says what is wrong and what would be right; [`field`](Self::field) and [`code`](Self::code) are stable.
+/// Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
+/// [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
+    /// The key id is not 10 characters of A-Z and 0-9.
     #[error(
         "key_id: is {found:?}; a key id has 10 characters, A-Z and 0-9, and stands in the file's name: AuthKey_<key id>.p8"
     )]
-    BadKeyId { found: String },
+    BadKeyId {
+        /// The first 20 characters of what it is.
+        found: String,
+    },
+    /// The team id is not 10 characters of A-Z and 0-9.
     #[error(
         "team_id: is {found:?}; a team id has 10 characters, A-Z and 0-9, and stands under Membership in the developer account"
     )]
-    BadTeamId { found: String },
+    BadTeamId {
+        /// The first 20 characters of what it is.
+        found: String,
+    },
+    /// The topic has something else than letters, digits, `.`, `-` and `_`, or more than 255 bytes.
     #[error(
-        "topic: is {found:?}; use the app's bundle id, such as com.example.app: ASCII, no spaces, at most {TOPIC_LEN_MAX} bytes"
+        "topic: is {found:?}; use the app's bundle id, such as com.example.app: letters, digits, '.', '-' and '_', at most {TOPIC_LEN_MAX} bytes"
     )]
-    BadTopic { found: String },
+    BadTopic {
+        /// The first 20 characters of what it is.
+        found: String,
+    },
+    /// It looks like PKCS#12, but is cut short or does not decode.
     #[error(
         "p12: is damaged: {found}; export it again, or upload the file itself and not a copied text"
     )]
-    Damaged { found: &'static str },
+    Damaged {
+        /// What is wrong with it.
+        found: &'static str,
+    },
+    /// The certificate's time is over.
     #[error("p12: expired on {}; create a new push certificate in the developer account and export it with its key", date(*.not_after))]
-    Expired { not_after: UnixMillis },
+    Expired {
+        /// When it was over.
+        not_after: UnixMillis,
+    },
+    /// The file has keys and certificates, but no certificate is for one of the keys.
     #[error(
         "p12: has a key and a certificate that do not belong together; export the certificate that was made from this key's signing request"
     )]
     KeyDoesNotMatch,
+    /// The file has a key only.
     #[error(
         "p12: has no certificate; in Keychain Access export the push certificate under My Certificates, not the key alone"
     )]
     NoCertificate,
+    /// The file has certificates only.
     #[error(
         "p12: has no private key; in Keychain Access open the triangle before the push certificate, select certificate and key, and export both"
     )]
     NoPrivateKey,
+    /// The certificate has an extended key usage without TLS client authentication: one for signing apps.
     #[error(
         "p12: holds the certificate {name:?}, which is not for push; export the one that is called Apple Push Services"
     )]
-    NotForPush { name: String },
+    NotForPush {
+        /// Its subject's common name.
+        name: String,
+    },
+    /// It is no .p8: not PEM, another kind of key than PKCS#8 on P-256, or locked with a password.
     #[error(
         "p8: {found}; upload the AuthKey_<key id>.p8 as downloaded: a PKCS#8 \"PRIVATE KEY\" for the curve P-256"
     )]
-    NotP8 { found: &'static str },
+    NotP8 {
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// It is another kind of file, empty, or larger than [`FILE_LEN_MAX`].
     #[error(
         "p12: {found}; upload a PKCS#12 file with certificate and private key, as Keychain Access exports it"
     )]
-    NotPkcs12 { found: &'static str },
+    NotPkcs12 {
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// The certificate's time has not begun: mostly the clock here is wrong.
     #[error("p12: is not valid before {}; check the server's clock", date(*.not_before))]
-    NotYetValid { not_before: UnixMillis },
+    NotYetValid {
+        /// When it begins.
+        not_before: UnixMillis,
+    },
+    /// No topic was named, and the credential is a key or a certificate that names none.
     #[error("topic: is missing; name the app's bundle id, such as com.example.app")]
     TopicMissing,
+    /// The certificate is for other topics.
     #[error("topic: {topic:?} is not among those of the certificate: {}", .covered.join(", "))]
-    TopicNotCovered { covered: Vec<String>, topic: String },
+    TopicNotCovered {
+        /// Those that it is for.
+        covered: Vec<String>,
+        /// The one that was asked for.
+        topic: String,
+    },
+    /// The .p12 is locked with RC4, 128-bit RC2, two-key 3DES, DES or 3DES in PBES2, Camellia, ARIA or PBMAC1, or
+    /// written in BER.
     #[error(
         "p12: uses {algorithm}, which cannot be read here; convert it: openssl pkcs12 -legacy -in old.p12 -nodes -out both.pem && openssl pkcs12 -export -in both.pem -out new.p12"
     )]
-    UnsupportedAlgorithm { algorithm: &'static str },
+    UnsupportedAlgorithm {
+        /// Its name.
+        algorithm: &'static str,
+    },
+    /// The key is neither RSA of 2048 bits or more nor ECDSA on P-256, P-384 or P-521, nor Ed25519.
     #[error(
         "p12: has a key of a kind that TLS does not use here; use RSA of 2048 bits or more, or ECDSA on P-256 or P-384"
     )]
     UnsupportedKey,
+    /// The certificate is for the other environment only.
     #[error("environment: is {wanted}; the certificate is for {certificate} only")]
     WrongEnvironment {
+        /// The one that it is for.
         certificate: Environment,
+        /// The one that was asked for.
         wanted: Environment,
     },
+    /// The MAC does not fit the password, or, in a file without a MAC, what comes out is nonsense.
     #[error(
         "password: does not open the .p12; use the one that was set when it was exported (leave it empty if none was)"
     )]
@@ -93,7 +154,7 @@ pub enum CredentialError {
 }
 
 impl CredentialError {
-    /// A name that programs may rely on.
+    /// A name that programs may rely on, such as `wrong_password`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadKeyId { .. } => "bad_key_id",
@@ -117,7 +178,7 @@ impl CredentialError {
         }
     }
 
-    /// The field of the upload that is wrong.
+    /// The field of the upload that is wrong: `p12`, `password`, `p8`, `key_id`, `team_id`, `topic` or `environment`.
     pub fn field(&self) -> &'static str {
         match self {
             Self::BadKeyId { .. } => "key_id",
@@ -151,13 +212,16 @@ fn date(time: UnixMillis) -> String {
 /// How a credential proves itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
-    /// A client certificate in the TLS handshake.
+    /// A client certificate in the TLS handshake, good for about a year and for the topics that it lists.
+    /// Apple: [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns).
     Certificate,
-    /// A signed token with every request.
+    /// A signed token with every request, good for every topic of its key's.
+    /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
     Token,
 }
 
 impl CredentialKind {
+    /// `certificate` or `token`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
@@ -175,17 +239,23 @@ impl fmt::Display for CredentialKind {
 /// What may be told of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
+    /// The one that was asked about.
     pub environment: Environment,
-    /// None for a token: a key does not expire.
+    /// The end of the certificate. None for a token: a key does not expire.
     pub expires_at: Option<UnixMillis>,
+    /// Certificate or token.
     pub kind: CredentialKind,
-    /// The topic that pushes go to when they do not say.
+    /// The topic that was asked about; else the first of a certificate's, the bundle id.
     pub topic: String,
-    /// All topics that are known to be allowed.
+    /// All topics that are known to be allowed: of a certificate its subject's UID and those in the extensions
+    /// 1.2.840.113635.100.6.3.6 and .4; of a token the one that was asked about.
+    /// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
     pub topics: Vec<String>,
 }
 
-/// The right to push. Cheap to clone; prints nothing secret.
+/// The right to push. Cheap to clone; the clones of a key share its provider token. Prints nothing secret.
+/// Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
+/// [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Clone, Debug)]
 pub struct Credential {
     proof: Proof,
@@ -198,16 +268,23 @@ enum Proof {
 }
 
 impl Credential {
-    /// A certificate with its key, from a PKCS#12 file. The password may be empty.
+    /// A certificate with its key, from a PKCS#12 file of at most [`FILE_LEN_MAX`] bytes, as Keychain Access (RC2-40
+    /// and 3DES) or OpenSSL (AES) writes it. The password may be empty. Of several pairs it takes one that may be shown
+    /// to a TLS server, that names topics, and that lasts longest, with up to 4 intermediates.
     ///
-    /// Whether it is valid now, and for what, is asked of [`check`](Self::check). Takes some milliseconds of CPU, and
-    /// seconds for a file whose password was hardened with a million rounds: not for a thread that must not block.
+    /// Fails when the file does not open or has no usable pair ([`CredentialError`]). Whether it is valid now, and for
+    /// what, is asked of [`check`](Self::check). Takes some milliseconds of CPU, and seconds for a file whose password
+    /// was hardened with a million rounds (more are refused): not for a thread that must not block.
+    /// Apple: [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns).
     pub fn from_p12(der: &[u8], password: &str) -> Result<Self, CredentialError> {
         let contents = p12::open(der, password)?;
         Self::from_parts(contents.keys, contents.certificates)
     }
 
-    /// A signing key, from the .p8 that Apple lets one download once.
+    /// A signing key, from the .p8 that Apple lets one download once: PEM, PKCS#8, P-256. Key id and team id have 10
+    /// characters, A-Z and 0-9. Fails with [`CredentialError`] `BadKeyId`, `BadTeamId` or `NotP8`. Which topics and
+    /// which environment the key is good for stands in the developer account only: Apple says it when it is used.
+    /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
     pub fn from_p8(pem: &[u8], key_id: &str, team_id: &str) -> Result<Self, CredentialError> {
         if !is_id(key_id) {
             let found = excerpt(key_id);
@@ -241,6 +318,7 @@ impl Credential {
         })
     }
 
+    /// Certificate or token.
     pub fn kind(&self) -> CredentialKind {
         match &self.proof {
             Proof::Certificate(_) => CredentialKind::Certificate,
@@ -248,7 +326,11 @@ impl Credential {
         }
     }
 
-    /// Whether it is good at `now`, in that environment, for that topic (the certificate's own when none is given).
+    /// Whether it is good at `now`, in that environment, for that topic (the certificate's own when none is given or it
+    /// is empty). Fails with [`CredentialError`] `BadTopic`, `Expired`, `NotYetValid`, `WrongEnvironment`,
+    /// `TopicNotCovered` or `TopicMissing`, the first in this order. A certificate that names no environment is good
+    /// for both, one that names no topic for any. Of a key only the topic's form is checked.
+    /// Apple: [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns).
     pub fn check(
         &self,
         environment: Environment,
@@ -256,7 +338,10 @@ impl Credential {
         now: UnixMillis,
     ) -> Result<Summary, CredentialError> {
         let topic = topic.filter(|topic| !topic.is_empty()).map(str::to_owned);
-        if let Some(topic) = topic.as_deref().filter(|topic| !is_topic(topic)) {
+        if let Some(topic) = topic
+            .as_deref()
+            .filter(|topic| topic.len() > TOPIC_LEN_MAX || !is_topic(topic))
+        {
             let found = excerpt(topic);
             return Err(CredentialError::BadTopic { found });
         }
@@ -347,10 +432,6 @@ fn check(
 fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     text.len() == ID_LEN && text.bytes().all(allowed)
-}
-
-fn is_topic(text: &str) -> bool {
-    text.len() <= TOPIC_LEN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What a file is that has no PKCS#8 key in it.

@@ -1,5 +1,6 @@
-//! What starts, changes and ends a Live Activity. Source: Apple, "Starting and updating Live Activities with ActivityKit
-//! push notifications".
+//! What starts, changes and ends a Live Activity.
+//!
+//! Source: Apple, [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,46 +12,72 @@ use super::{Alert, Notification, NotificationBuilder, NotificationError, PushTyp
 /// The payload of push type `liveactivity`.
 ///
 /// A start goes to a push-to-start token (iOS 17.2), an update or end to the token of the activity itself or to the
-/// channel that it listens to; neither goes to a device token. Apple keeps a budget of updates for each activity, which
-/// it does not publish; priority 5 does not count against it.
+/// channel that it listens to; none goes to a device token. Apple keeps a budget of updates for each activity and hour,
+/// which it does not publish; priority 5 does not count against it, and 1 is not for it. To one token it may have 4,096
+/// bytes, to a channel 5,120.
+/// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
+///
+/// ```
+/// use serde_json::Map;
+/// use tidings_model::UnixMillis;
+/// use tidings_providers::apns::{LiveActivity, Notification, Priority};
+///
+/// let state = Map::from_iter([("score".to_owned(), 3.into())]);
+/// let update = LiveActivity::update(UnixMillis(1_767_225_600_000), state);
+/// let notification = Notification::live_activity("com.example.app", &update)?
+///     .priority(Priority::PowerSaving)
+///     .build()?;
+/// assert_eq!(notification.topic(), "com.example.app.push-type.liveactivity");
+/// # Ok::<(), tidings_providers::apns::NotificationError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveActivity {
-    /// Makes a sound and lights the screen. A start has to have one.
+    /// Makes a sound and lights the screen. A start has to have one. Apple's form has objects with `loc-key` in it, and
+    /// a `sound`: [`Alert::Object`].
     pub alert: Option<Alert>,
-    /// The app's `ContentState`, to be decoded by its default rules. A start and an update have to have one, an end may
-    /// show a last one.
+    /// The app's `ContentState`, to be decoded by its default rules. A start and an update have to have one, an end
+    /// should show a last one.
     pub content_state: Option<Map<String, Value>>,
+    /// Whether it starts, changes or ends.
     pub event: LiveActivityEvent,
     /// Which of several activities is shown first: the highest. Any finite number.
     pub relevance_score: Option<f64>,
-    /// When what it shows is out of date, in whole seconds.
+    /// When what it shows is out of date, in whole seconds rounded down.
     pub stale_date: Option<UnixMillis>,
-    /// When this was so, in whole seconds: the phone leaves out what is older than what it shows.
+    /// When this was so, in whole seconds rounded down, after 1970: the phone leaves out what is older than what it
+    /// shows. Two within one second are not told apart.
     pub timestamp: UnixMillis,
 }
 
 /// What happens to the activity.
+/// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveActivityEvent {
+    /// It ends, and stays on the lock screen for a while.
     End {
-        /// When it leaves the lock screen, in whole seconds; one in the past takes it away at once. Four hours after the
-        /// end when it is not given.
+        /// When it leaves the lock screen, in whole seconds rounded down, within four hours of the end; a time in the
+        /// past takes it away at once. Up to four hours after the end when it is not given.
         dismissal_date: Option<UnixMillis>,
     },
+    /// It begins, on a phone whose app may not be running. A channel cannot carry it.
     Start {
         /// The app's `ActivityAttributes`.
         attributes: Map<String, Value>,
-        /// The name of that type in the app.
+        /// The name of that type in the app: letters, digits, `_` and `.`.
         attributes_type: String,
+        /// Where it hears of updates; none for phones before iOS 18, which get a token of their own.
         input: Option<LiveActivityInput>,
     },
+    /// It shows another state.
     Update,
 }
 
-/// Where an activity that is started will hear of updates (iOS 18).
+/// Where an activity that is started will hear of updates (iOS 18). A phone before that does not start one that names a
+/// channel.
+/// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveActivityInput {
-    /// From a broadcast channel of that id.
+    /// From the broadcast channel of that id, in base64; not empty.
     Channel(String),
     /// By a token of its own, which the app gets.
     Token,
@@ -114,7 +141,9 @@ impl LiveActivity {
         }
     }
 
-    /// The JSON. Refuses what no phone would take.
+    /// The JSON. Refuses with [`NotificationError::LiveActivity`] what no phone would take: a timestamp that is not
+    /// after 1970, a score that is not finite, no content state (but at the end), and at the start no alert, a type's
+    /// name that is none, or an empty channel. The size is checked by who sends it.
     pub fn encode(&self) -> Result<Bytes, NotificationError> {
         self.check()?;
         let mut aps = Aps {
@@ -204,7 +233,9 @@ impl LiveActivity {
 }
 
 impl Notification {
-    /// A notification of type `liveactivity` for the app of that bundle id, whose topic follows from it.
+    /// A notification of type `liveactivity` for the app of that bundle id, whose topic follows from it
+    /// (`.push-type.liveactivity` behind it). Fails as [`LiveActivity::encode`] does.
+    /// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
     pub fn live_activity(
         bundle_id: &str,
         activity: &LiveActivity,

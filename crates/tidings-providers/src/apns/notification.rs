@@ -1,6 +1,6 @@
 //! What every delivery of a message to APNs has in common: topic, headers, payload.
 //!
-//! Source: Apple, "Sending notification requests to APNs".
+//! Source: Apple, [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 
 use std::fmt;
 
@@ -13,13 +13,16 @@ use tidings_model::UnixMillis;
 
 use super::Payload;
 
-/// Bytes of a payload, at most, of every type but VoIP.
+/// Bytes of a payload, at most, of every type but VoIP: 4,096.
+/// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 pub const PAYLOAD_LEN_MAX: usize = 4096;
-/// Bytes of a VoIP payload, at most.
+/// Bytes of a VoIP payload, at most: 5,120.
+/// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 pub const PAYLOAD_LEN_MAX_VOIP: usize = 5120;
-/// Bytes of a collapse id, at most.
+/// Bytes (not characters) of a collapse id, at most: 64.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 pub const COLLAPSE_ID_LEN_MAX: usize = 64;
-/// Bytes of a topic, at most (our own bound; a bundle id has at most 155 characters).
+/// Bytes of a topic, at most: 255. Our own bound; Apple names none (a bundle id has at most 155 characters).
 pub const TOPIC_LEN_MAX: usize = 255;
 
 const APNS_COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
@@ -28,28 +31,43 @@ const APNS_PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
 const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
 const APNS_TOPIC: HeaderName = HeaderName::from_static("apns-topic");
 
-/// `apns-push-type`: what the payload is for.
+/// `apns-push-type`: what the payload is for. APNs may refuse, delay or drop a notification whose payload is not what
+/// its type says. Each type has its topic ([`topic_suffix`](Self::topic_suffix)); a certificate sends to the topics
+/// that it lists, a token to all.
+/// Apple, "Know when to use push types" in [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PushType {
     /// Shown, played or badged.
     #[default]
     Alert,
-    /// Wakes the app unseen; only at [`Priority::PowerSaving`].
+    /// Wakes the app unseen: `content-available`, and no alert, badge or sound. Only at [`Priority::PowerSaving`], and
+    /// not more than two or three an hour for a device (Apple, "Pushing background updates to your App").
     Background,
+    /// Data for a complication of watchOS.
     Complication,
+    /// Reloads a control of the app (iOS 18).
     Controls,
+    /// Tells a File Provider extension that something changed.
     FileProvider,
+    /// Starts, changes or ends a Live Activity, at priority 5 or 10; [`LiveActivity`](super::LiveActivity) makes its
+    /// payload. It goes to a token of its own kind, not to the device token.
     LiveActivity,
-    /// Asks for the location; only with token credentials.
+    /// Asks for the location; only with token credentials. A [`Client`](super::Client) with a certificate answers it
+    /// with [`Outcome::PayloadRejected`](tidings_model::Outcome::PayloadRejected) `TokenRequired` and sends nothing.
     Location,
-    /// Device management; its topic is the one in the subject of the MDM push certificate.
+    /// Device management: tells a device to contact its server. The topic is the one in the subject (UID) of the MDM
+    /// push certificate.
     Mdm,
+    /// News of a Push to Talk channel.
     PushToTalk,
+    /// An incoming call, for PushKit; its payload may have 5,120 bytes.
     Voip,
+    /// Reloads the app's widgets.
     Widgets,
 }
 
 impl PushType {
+    /// All types, in the order of their names.
     pub const ALL: [Self; 11] = [
         Self::Alert,
         Self::Background,
@@ -64,7 +82,7 @@ impl PushType {
         Self::Widgets,
     ];
 
-    /// The header's value.
+    /// The header's value, such as `alert`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Alert => "alert",
@@ -81,7 +99,9 @@ impl PushType {
         }
     }
 
-    /// What the topic has behind the bundle id; empty when it is the bundle id.
+    /// What the topic has behind the bundle id, such as `.voip`; empty when it is the bundle id, or for
+    /// [`Mdm`](Self::Mdm) the topic of the certificate.
+    /// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
     pub fn topic_suffix(self) -> &'static str {
         match self {
             Self::Alert | Self::Background | Self::Mdm => "",
@@ -107,7 +127,8 @@ impl PushType {
         Self::ALL.into_iter().find(told)
     }
 
-    /// Bytes of a payload of this type, at most.
+    /// Bytes of a payload of this type, at most: 5,120 for VoIP, 4,096 for all else.
+    /// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
     pub fn payload_len_max(self) -> usize {
         match self {
             Self::Voip => PAYLOAD_LEN_MAX_VOIP,
@@ -115,8 +136,9 @@ impl PushType {
         }
     }
 
-    /// Whether a certificate may send it: a location query needs a token. What else a certificate may send stands in
-    /// its topics.
+    /// Whether a certificate may send it at all: false for [`Location`](Self::Location) only. What else a certificate
+    /// may send stands in its topics ([`Summary::topics`](super::Summary::topics)).
+    /// Apple: [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns).
     pub fn takes_certificate(self) -> bool {
         self != Self::Location
     }
@@ -136,19 +158,21 @@ impl fmt::Display for PushType {
     }
 }
 
-/// `apns-priority`.
+/// `apns-priority`. What is not asked for is 5 for [`PushType::Background`] and 10 for all else. At 5 and 1 APNs may
+/// group, delay or drop.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// 1: power before everything else; never wakes the device.
+    /// 1: the device's power before everything else; never wakes the device.
     Lowest,
-    /// 5: with regard for the device's power.
+    /// 5: with regard for the device's power. Does not count against the budget of a Live Activity.
     PowerSaving,
-    /// 10: at once.
+    /// 10: at once. [`PushType::Background`] refuses it.
     Immediate,
 }
 
 impl Priority {
-    /// The header's number.
+    /// The header's number: 1, 5 or 10.
     pub fn number(self) -> u8 {
         match self {
             Self::Lowest => 1,
@@ -158,15 +182,17 @@ impl Priority {
     }
 }
 
-/// `apns-expiration`: for how long APNs keeps the notification for a device that it cannot reach.
+/// `apns-expiration`: for how long APNs keeps the notification for a device that it cannot reach. It keeps one for each
+/// app and device, and promises neither the one kept nor the time.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiration {
     /// As long as Apple likes, at most 30 days (no header).
     #[default]
     Unset,
-    /// Not at all: one try (0).
+    /// Not at all: one try (the header is 0).
     Once,
-    /// Until then, in whole seconds rounded up.
+    /// Until then, in whole seconds rounded up. A time at or before 1970 is sent as 1 (long over), not as 0.
     At(UnixMillis),
 }
 
@@ -184,58 +210,94 @@ impl Expiration {
     }
 }
 
-/// A notification that APNs would refuse.
+/// A notification that APNs would refuse, found out before it is sent. The text names the field, what is wrong and what
+/// would be right; [`field`](Self::field) is for programs. The rules are those of [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns) and [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotificationError {
+    /// The collapse id has control characters, which no header can carry. Apple would say `BadCollapseId`.
     #[error(
         "apns-collapse-id: has control characters; use plain text of 1 to {COLLAPSE_ID_LEN_MAX} bytes"
     )]
     CollapseIdCharacter,
+    /// The collapse id has not 1 to [`COLLAPSE_ID_LEN_MAX`] bytes. Apple would say `BadCollapseId`.
     #[error("apns-collapse-id: has {len} bytes; use 1 to {COLLAPSE_ID_LEN_MAX}")]
-    CollapseIdLength { len: usize },
+    CollapseIdLength {
+        /// Its bytes.
+        len: usize,
+    },
+    /// A [`LiveActivity`](super::LiveActivity) that no phone would take, or that a channel cannot carry.
     #[error("{field}: {why}")]
     LiveActivity {
+        /// Where, such as `aps.timestamp`.
         field: &'static str,
+        /// What is wrong, and what would be right.
         why: &'static str,
     },
+    /// The payload has no bytes. Apple would say `PayloadEmpty`.
     #[error("payload: is empty; send a JSON object such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
     PayloadEmpty,
+    /// The payload is not a JSON object.
     #[error("payload: is not a JSON object; send one such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
     PayloadNotObject,
+    /// The payload has more bytes than its type, or a broadcast, may have. Apple would say
+    /// `PayloadTooLarge`.
     #[error("payload: has {len} bytes; push type {push_type} takes at most {max}")]
     PayloadTooLarge {
+        /// Its bytes.
         len: usize,
+        /// The bytes that it may have.
         max: usize,
+        /// The type that says so.
         push_type: PushType,
     },
+    /// [`PushType::Background`] with another priority than 5. Apple would say `BadPriority`.
     #[error("apns-priority: is {}; push type background takes 5 only", .priority.number())]
-    Priority { priority: Priority },
+    Priority {
+        /// The one that was asked for.
+        priority: Priority,
+    },
+    /// The topic has something else than the letters, digits, `.`, `-` and `_` of a bundle id. Apple would say
+    /// `BadTopic`.
     #[error(
         "apns-topic: has characters that no topic has; use the app's bundle id, such as com.example.app"
     )]
     TopicCharacter,
+    /// The topic has not 1 to [`TOPIC_LEN_MAX`] bytes. Apple would say `BadTopic` or `MissingTopic`.
     #[error("apns-topic: has {len} bytes; use the app's bundle id, 1 to {TOPIC_LEN_MAX} bytes")]
-    TopicLength { len: usize },
+    TopicLength {
+        /// Its bytes.
+        len: usize,
+    },
+    /// The topic is one of another type, and this one's has nothing behind the bundle id. Apple would say `BadTopic`
+    /// or `DeviceTokenNotForTopic`. (`.voip` and `.complication` pass: an app may be called so.)
     #[error(
         "apns-topic: is {topic:?}, which is one of push type {of}; push type {push_type} takes the bundle id alone"
     )]
     TopicOfAnotherType {
+        /// The type whose topics end so.
         of: PushType,
+        /// The notification's type.
         push_type: PushType,
+        /// The one that was given.
         topic: String,
     },
+    /// The topic does not end in the suffix of its type, or has nothing before it. Apple would say
+    /// `BadTopic` or `DeviceTokenNotForTopic`.
     #[error(
         "apns-topic: is {topic:?}; push type {push_type} needs the bundle id with {suffix:?} behind it"
     )]
     TopicSuffix {
+        /// The notification's type.
         push_type: PushType,
+        /// What its topics have behind the bundle id.
         suffix: &'static str,
+        /// The one that was given.
         topic: String,
     },
 }
 
 impl NotificationError {
-    /// The header that is wrong, or `payload`, or the field inside it.
+    /// The header that is wrong (`apns-topic`), or `payload`, or the field inside it (`aps.timestamp`).
     pub fn field(&self) -> &'static str {
         match self {
             Self::CollapseIdCharacter | Self::CollapseIdLength { .. } => "apns-collapse-id",
@@ -251,7 +313,25 @@ impl NotificationError {
 }
 
 /// What all deliveries of one message share; only token and `apns-id` differ. Every part is held as it is sent, so
-/// that a delivery copies nothing but references.
+/// that a delivery copies nothing but references: put it into an [`Arc`](std::sync::Arc) and use it for millions.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
+///
+/// ```
+/// use tidings_model::UnixMillis;
+/// use tidings_providers::apns::{Expiration, Notification, Payload, Priority};
+///
+/// let payload = Payload { badge: Some(3), ..Payload::text("Hello") };
+/// let notification = Notification::builder("com.example.app", payload)
+///     .collapse_id("greeting")
+///     .expiration(Expiration::At(UnixMillis(1_900_000_000_000)))
+///     .priority(Priority::PowerSaving)
+///     .build()?;
+/// assert_eq!(&notification.payload()[..], br#"{"aps":{"alert":"Hello","badge":3}}"#);
+/// // What Apple would refuse is refused here, by name.
+/// let refused = Notification::builder("com.example.app", "[]").build();
+/// assert_eq!(refused.expect_err("no object").field(), "payload");
+/// # Ok::<(), tidings_providers::apns::NotificationError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Notification {
     collapse_id: Option<HeaderValue>,
@@ -264,7 +344,8 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// A notification of type alert with that payload, until the builder is told otherwise.
+    /// A notification of type alert with that payload, until the builder is told otherwise: a
+    /// [`Payload`], or any JSON that is there already. Nothing is checked before [`NotificationBuilder::build`].
     pub fn builder(topic: impl Into<String>, payload: impl Into<Bytes>) -> NotificationBuilder {
         NotificationBuilder {
             collapse_id: None,
@@ -276,15 +357,18 @@ impl Notification {
         }
     }
 
-    /// A text that is shown.
+    /// A text that is shown at once, in an app of that bundle id. Fails as [`NotificationBuilder::build`] does: a topic
+    /// that is none, or a text that makes more than 4,096 bytes of JSON.
     pub fn alert(topic: impl Into<String>, text: &str) -> Result<Self, NotificationError> {
         Self::builder(topic, Payload::text(text)).build()
     }
 
+    /// `apns-collapse-id`, if there is one.
     pub fn collapse_id(&self) -> Option<&HeaderValue> {
         self.collapse_id.as_ref()
     }
 
+    /// For how long APNs keeps it.
     pub fn expiration(&self) -> Expiration {
         self.expiration
     }
@@ -294,19 +378,23 @@ impl Notification {
         &self.payload
     }
 
+    /// `apns-priority`: what was asked for, or the default of the type.
     pub fn priority(&self) -> Priority {
         self.priority
     }
 
+    /// `apns-push-type`.
     pub fn push_type(&self) -> PushType {
         self.push_type
     }
 
+    /// `apns-topic`.
     pub fn topic(&self) -> &HeaderValue {
         &self.topic
     }
 
-    /// The headers of every delivery: topic, type and priority, and expiration and collapse id if there are any.
+    /// The headers of every delivery: topic, type and priority, and expiration and collapse id if there are any. Not
+    /// `apns-id` and `authorization`, which the client adds.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let push_type = HeaderValue::from_static(self.push_type.name());
         let priority = HeaderValue::from_static(match self.priority {
@@ -328,7 +416,8 @@ impl Notification {
     }
 }
 
-/// Collects a [`Notification`], and refuses at the end what Apple would refuse.
+/// Collects a [`Notification`], and refuses at the end what Apple would refuse ([`build`](Self::build)).
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct NotificationBuilder {
@@ -341,27 +430,34 @@ pub struct NotificationBuilder {
 }
 
 impl NotificationBuilder {
-    /// Notifications with one id show as one: the newest.
+    /// `apns-collapse-id`, 1 to 64 bytes without control characters: notifications with one id show as one, the newest.
     pub fn collapse_id(mut self, collapse_id: impl Into<String>) -> Self {
         self.collapse_id = Some(collapse_id.into());
         self
     }
 
+    /// `apns-expiration`; [`Expiration::Unset`] by default.
     pub fn expiration(mut self, expiration: Expiration) -> Self {
         self.expiration = expiration;
         self
     }
 
+    /// `apns-priority`; by default 5 for [`PushType::Background`], which takes no other, and 10 for all else.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
         self
     }
 
+    /// `apns-push-type`; [`PushType::Alert`] by default. The topic has to have its suffix. [`Payload::push_type`] says
+    /// which of alert and background a payload is.
     pub fn push_type(mut self, push_type: PushType) -> Self {
         self.push_type = push_type;
         self
     }
 
+    /// Checks priority, payload (a JSON object within the type's bytes), collapse id and topic, in this order, and
+    /// fails with the first that is wrong ([`NotificationError`]). It does not look into `aps`: that a background push
+    /// has no alert, or that a score is within 0 to 1, is the caller's.
     pub fn build(self) -> Result<Notification, NotificationError> {
         let push_type = self.push_type;
         let priority = self
@@ -413,12 +509,17 @@ fn collapse_id_header(id: String) -> Result<HeaderValue, NotificationError> {
         .map_err(|_| NotificationError::CollapseIdCharacter)
 }
 
+/// Whether it has only what bundle ids have, and pass type ids, and the topics of device management.
+pub(super) fn is_topic(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    text.bytes().all(is_plain)
+}
+
 fn topic_header(topic: String, push_type: PushType) -> Result<HeaderValue, NotificationError> {
     if topic.is_empty() || topic.len() > TOPIC_LEN_MAX {
         return Err(NotificationError::TopicLength { len: topic.len() });
     }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if !topic.bytes().all(is_plain) {
+    if !is_topic(&topic) {
         return Err(NotificationError::TopicCharacter);
     }
     let suffix = push_type.topic_suffix();

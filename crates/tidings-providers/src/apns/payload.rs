@@ -1,4 +1,4 @@
-//! The JSON that a device gets. Source: Apple, "Generating a remote notification".
+//! The JSON that a device gets. Source: Apple, [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,76 +9,103 @@ use super::PushType;
 
 /// The payload, typed. What has no field here goes into `more_aps` (inside `aps`) or `custom` (beside it); a payload
 /// that is JSON already needs none of this and goes to [`Notification::builder`](super::Notification::builder) as it
-/// is.
+/// is. The whole may have 4,096 bytes of JSON, 5,120 for VoIP, which [`build`](super::NotificationBuilder::build)
+/// checks; the values are not checked.
+/// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Payload {
+    /// What is shown.
     pub alert: Option<Alert>,
-    /// 0 clears it; absent leaves it alone.
+    /// The number at the app's icon. 0 clears it; absent leaves it alone.
     pub badge: Option<u32>,
+    /// Which of the categories that the app has declared: its action buttons.
     pub category: Option<String>,
-    /// Wakes the app in the background.
+    /// Wakes the app in the background. Without alert, badge and sound this is what push type background is for: see
+    /// [`push_type`](Self::push_type).
     pub content_available: bool,
-    /// Beside `aps`. A key `aps` is left out: there can be only one.
+    /// Beside `aps`, for the app: JSON of any kind, which the phone does not encrypt. A key `aps` is left out: there
+    /// can be only one.
     pub custom: Map<String, Value>,
-    /// `passive`, `active`, `time-sensitive` or `critical`.
+    /// `passive`, `active`, `time-sensitive` or `critical`; the last two need Apple's entitlement.
     pub interruption_level: Option<String>,
-    /// Inside `aps`: what has no field of its own. A field of its own wins. (A Live Activity has a type of its own:
-    /// [`LiveActivity`](super::LiveActivity).)
+    /// Inside `aps`: what has no field of its own, such as `filter-criteria`. A field of its own wins. APNs ignores
+    /// what it does not know there. (A Live Activity has a type of its own: [`LiveActivity`](super::LiveActivity).)
     pub more_aps: Map<String, Value>,
     /// Lets the app's service extension change it before it is shown.
     pub mutable_content: bool,
-    /// 0 to 1: which of the app's notifications a summary shows first.
+    /// 0 to 1: which of the app's notifications a summary shows first, the highest. A number that is not finite is sent
+    /// as `null`.
     pub relevance_score: Option<f64>,
+    /// What is heard.
     pub sound: Option<Sound>,
+    /// Which of the app's windows comes to the front.
     pub target_content_id: Option<String>,
-    /// Groups notifications.
+    /// Groups notifications: those with one id are shown together.
     pub thread_id: Option<String>,
 }
 
-/// What is shown.
+/// What is shown. Apple recommends parts over a text. Apple, table 2 in [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Alert {
-    /// An object that is passed on as it is.
+    /// An object that is passed on as it is: for instance a Live Activity's, in which title and body are objects with
+    /// `loc-key` and `loc-args`, and which has a `sound`.
     Object(Map<String, Value>),
+    /// Texts, or keys into the app's translations.
     Parts(Box<AlertParts>),
+    /// The body alone.
     Text(String),
 }
 
-/// The parts of an alert, as texts or as keys into the app's own translations.
+/// The parts of an alert, as texts or as keys into the app's own translations (`Localizable.strings`). A key stands in
+/// place of its text; each `%@` in the translation is replaced by the next of its arguments. What is empty is left out.
+/// Apple, table 2 in [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AlertParts {
+    /// `body`: the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// `launch-image`: the picture or storyboard in the app that is shown while it starts from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_image: Option<String>,
+    /// `loc-args`: arguments of `loc_key`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub loc_args: Vec<String>,
+    /// `loc-key`: in place of `body`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loc_key: Option<String>,
+    /// `subtitle`: more about the purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subtitle: Option<String>,
+    /// `subtitle-loc-args`: arguments of `subtitle_loc_key`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subtitle_loc_args: Vec<String>,
+    /// `subtitle-loc-key`: in place of `subtitle`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subtitle_loc_key: Option<String>,
+    /// `title`: short enough for a watch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// `title-loc-args`: arguments of `title_loc_key`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub title_loc_args: Vec<String>,
+    /// `title-loc-key`: in place of `title`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title_loc_key: Option<String>,
 }
 
-/// What is heard.
+/// What is heard. A file is in the app's bundle or in its `Library/Sounds`. Apple, table 3 in [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Sound {
-    /// Heard even when the phone is silent; the app needs Apple's entitlement. `volume` is 0 to 1.
+    /// Heard even when the phone is silent; the app needs Apple's entitlement. Made by [`Sound::critical`].
     Critical {
+        /// 1: it is critical.
         critical: u8,
+        /// A file in the app, or `default`.
         name: String,
+        /// 0 (silent) to 1 (full).
         volume: f64,
     },
     /// A file in the app, or `default`.
@@ -88,7 +115,7 @@ pub enum Sound {
 }
 
 impl Sound {
-    /// A sound that breaks through silence, at `volume` (0 to 1).
+    /// A sound that breaks through silence, at `volume` (0 to 1; not checked).
     pub fn critical(name: impl Into<String>, volume: f64) -> Self {
         Self::Critical {
             critical: 1,
@@ -155,7 +182,19 @@ impl Payload {
         }
     }
 
-    /// The type that describes it: background when it only wakes the app, else alert.
+    /// The type that describes it: background when it only wakes the app, else alert. The builder does not ask for it:
+    /// give it to [`NotificationBuilder::push_type`](super::NotificationBuilder::push_type).
+    ///
+    /// ```
+    /// use tidings_providers::apns::{Notification, Payload};
+    ///
+    /// let wake = Payload { content_available: true, ..Payload::default() };
+    /// let notification = Notification::builder("com.example.app", wake.encode())
+    ///     .push_type(wake.push_type())
+    ///     .build()?;
+    /// assert_eq!(notification.priority().number(), 5);
+    /// # Ok::<(), tidings_providers::apns::NotificationError>(())
+    /// ```
     pub fn push_type(&self) -> PushType {
         let perceived = self.alert.is_some() || self.badge.is_some() || self.sound.is_some();
         if self.content_available && !perceived {
@@ -165,7 +204,8 @@ impl Payload {
         }
     }
 
-    /// The JSON.
+    /// The JSON, without spaces. Any value encodes; its size is checked by
+    /// [`NotificationBuilder::build`](super::NotificationBuilder::build).
     pub fn encode(&self) -> Bytes {
         let flag = |set: bool| set.then_some(1);
         let typed = serde_json::to_value(Aps {

@@ -17,11 +17,14 @@ use crate::apns::notification::Notification;
 use crate::attempt::{Attempt, Cause};
 
 /// One notification for one device.
+/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 #[derive(Debug)]
 pub struct Delivery<T> {
-    /// The device token in hexadecimal.
+    /// The device token in hexadecimal, 1 to 400 digits (Apple: make no assumption about its length). Anything else is
+    /// not sent and comes back as [`Outcome::PayloadRejected`] `BadDeviceToken`: each such request would slow the
+    /// connection.
     pub token: Box<str>,
-    /// Sent as `apns-id`; the same for every attempt of the delivery.
+    /// Sent as `apns-id`, in lower case; the same for every attempt of the delivery.
     pub id: Uuid,
     /// Shared by all deliveries of a broadcast, with what is encoded of it.
     pub notification: Arc<Notification>,

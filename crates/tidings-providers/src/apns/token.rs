@@ -1,7 +1,7 @@
 //! Provider tokens: the signed word by which a key speaks for its team.
 //!
-//! Source: Apple, "Establishing a token-based connection to APNs"; form: RFC 7515 (JWS), RFC 7518 section 3.4
-//! (ES256).
+//! Source: Apple, [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns);
+//! form: RFC 7515 (JWS), RFC 7518 section 3.4 (ES256).
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -15,15 +15,20 @@ use http::HeaderValue;
 use serde_json::json;
 use tidings_model::UnixMillis;
 
-/// A token of this age is replaced. Apple refuses one of an hour, and one that replaces another within 20 minutes.
+/// A token of this age, 45 minutes, is replaced. Apple refuses one of an hour, and one that replaces another within 20
+/// minutes.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const RENEWAL_AGE: Duration = Duration::from_secs(45 * 60);
-/// A token younger than this is not replaced for being refused: a new one would be refused as an update too many.
+/// A token younger than this, 20 minutes, is not replaced for being refused: a new one would be refused as an update
+/// too many.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const AGE_MIN: Duration = Duration::from_secs(20 * 60);
-/// A token of this age is replaced even though Apple has complained of too many.
+/// A token of this age, 58 minutes, is replaced even though Apple has complained of too many.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const AGE_MAX: Duration = Duration::from_secs(58 * 60);
 
 /// Signs provider tokens: a P-256 key, its id, and the team that it belongs to.
-pub struct ProviderKey {
+pub(super) struct ProviderKey {
     key: EcdsaKeyPair,
     key_id: String,
     random: SystemRandom,
@@ -72,9 +77,11 @@ impl fmt::Debug for ProviderKey {
     }
 }
 
-/// The one current token of a key, shared by all of its connections: Apple counts how often a connection's token
-/// changes, so nobody else may sign. Signing happens under the lock, so there is never more than one new token at a
-/// time.
+/// The one current token of a key, shared by all of its connections and clones
+/// ([`Credential::token_source`](super::Credential::token_source)). Apple counts how often a connection's token
+/// changes, so nobody else may sign: two processes with one key are two sources, which Apple takes as long as they do
+/// not share a connection. Signing happens under the lock, so there is never more than one new token at a time.
+/// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Debug)]
 pub struct TokenSource {
     current: Mutex<Option<Current>>,
@@ -116,7 +123,9 @@ impl TokenSource {
         }
     }
 
-    /// The value of the `authorization` header at `now`: the same for 45 minutes, marked as sensitive.
+    /// The value of the `authorization` header at `now`, `bearer` and a JWT (ES256, with `kid`, `iss` and `iat`): the
+    /// same for 45 minutes, marked as sensitive. A clock that was set back by more than that makes a new one, too.
+    /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
     pub fn bearer(&self, now: UnixMillis) -> HeaderValue {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
@@ -127,6 +136,7 @@ impl TokenSource {
 
     /// APNs answered `ExpiredProviderToken`. The next [`bearer`](Self::bearer) is a new one, if the current one is at
     /// least 20 minutes old; a younger one was refused because a clock is wrong, and another would fare no better.
+    /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
     pub fn rejected_expired(&self, now: UnixMillis) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current
@@ -138,7 +148,8 @@ impl TokenSource {
     }
 
     /// APNs answered `TooManyProviderTokenUpdates`: the current token stays for another 20 minutes, as far as its age
-    /// allows.
+    /// allows (58 minutes).
+    /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
     pub fn too_many_updates(&self, now: UnixMillis) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = &mut *current {

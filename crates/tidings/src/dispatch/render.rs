@@ -44,9 +44,57 @@ fn notification(
         .push_type(push_type)
         .priority(priority)
         .expiration(expiration);
-    let builder = match &push.options.apns_collapse_id {
-        Some(collapse_id) => builder.collapse_id(collapse_id.as_str()),
-        None => builder,
+    let builder = match (&push.options.apns_collapse_id, push_type) {
+        (Some(collapse_id), _) => builder.collapse_id(collapse_id.as_str()),
+        // Apple does not promise to know an `apns-id` again: so a delivery that has to be repeated, because its answer
+        // was lost, replaces the first on the phone.
+        (None, PushType::Alert) => builder.collapse_id(id.to_string()),
+        (None, _) => builder,
     };
     Some(builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_model::{Audience, IosNotification, PlatformSet, PushOptions};
+
+    use super::*;
+
+    fn collapse_id(ios: IosNotification, asked: Option<&str>) -> Option<String> {
+        let push = Push {
+            audience: Audience::All,
+            message: None,
+            notification: Some(tidings_model::Notification {
+                ios: Some(ios),
+                ..Default::default()
+            }),
+            options: PushOptions {
+                apns_collapse_id: asked.map(str::to_owned),
+                ..Default::default()
+            },
+            platforms: PlatformSet::ALL,
+        };
+        let built = notification(&push, MsgId(77), "com.example.app", Expiration::Once)?;
+        let built = built.expect("Apple takes it");
+        let value = built.collapse_id()?.to_str().expect("a text");
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn an_alert_that_is_repeated_replaces_the_first() {
+        let alert = || IosNotification {
+            alert: "Hello".into(),
+            ..Default::default()
+        };
+        let background = IosNotification {
+            content_available: true,
+            ..Default::default()
+        };
+        assert_eq!(collapse_id(alert(), None).as_deref(), Some("77"));
+        assert_eq!(
+            collapse_id(alert(), Some("score")).as_deref(),
+            Some("score")
+        );
+        assert_eq!(collapse_id(background, None), None);
+    }
 }

@@ -2,14 +2,12 @@
 //! remembered.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use tidings_model::MsgId;
-use tidings_store::{SealKey, Store};
 
 use crate::support::phone::Phones;
+use crate::support::registry::remembered;
 use crate::support::sandbox::{Delivery, Sandbox};
 use crate::support::server::Server;
 use crate::support::{catch, wait_for};
@@ -32,19 +30,6 @@ fn moments() -> impl Iterator<Item = u64> {
         state ^= state << 17;
         (round * 1000 + state % 1000) / ROUNDS
     })
-}
-
-/// How many deliveries of a message a dead server has remembered.
-fn remembered(data: &Path, message: &str) -> u64 {
-    let key = std::fs::read_to_string(data.join("seal.key")).expect("a key");
-    let store = Store::open(data, SealKey::parse(&key).expect("a key")).expect("opens");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    let message: MsgId = message.parse().expect("an id");
-    runtime
-        .block_on(store.remembered(message))
-        .expect("counted")
 }
 
 fn by_token(deliveries: &[Delivery]) -> HashMap<&str, usize> {

@@ -2,6 +2,7 @@
 
 mod apns;
 mod crash;
+mod faults;
 mod layers;
 mod outage;
 mod push;

@@ -3,45 +3,14 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use tidings_model::{AppKey, Platform, Provider};
-use tidings_store::{ChannelChange, NewDevice, SealKey, Store};
 
+use crate::support::registry::register_iphones;
 use crate::support::sandbox::Sandbox;
-use crate::support::server::{App, Server, token};
+use crate::support::server::{App, Server};
 use crate::support::wait_for;
 
 const FEW: usize = 10_000;
 const MANY: usize = 100_000;
-
-/// Registers straight into the store of a server that is not running: a hundred thousand calls would take the time.
-fn register(data: &Path, app: &App, numbers: std::ops::Range<usize>) {
-    let key = std::fs::read_to_string(data.join("seal.key")).expect("a key");
-    let store = Store::open(data, SealKey::parse(&key).expect("a key")).expect("opens");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    let key: AppKey = app.key.parse().expect("a key");
-    runtime.block_on(async {
-        let app = store.app(key).await.expect("read").expect("known").id;
-        for thousand in numbers.step_by(1000) {
-            let new = (thousand..thousand + 1000).map(|number| NewDevice {
-                alias: None,
-                app,
-                app_version: None,
-                channels: vec![ChannelChange {
-                    environment: None,
-                    provider: Provider::Apns,
-                    token: Some(token(number)),
-                }],
-                locale: None,
-                platform: Platform::Ios,
-                tags: vec![],
-                time_zone: None,
-            });
-            store.register_all(new.collect()).await.expect("registered");
-        }
-    });
-}
 
 /// Bytes of the database in use, free pages left out.
 fn size(data: &Path) -> u64 {
@@ -73,9 +42,9 @@ fn a_broadcast_adds_two_bytes_a_device_and_takes_no_more_memory_than_a_small_one
     let app = server.app();
     assert!(server.process.terminate().success());
 
-    register(data.path(), &app, 0..FEW);
+    register_iphones(data.path(), &app, 0..FEW);
     let memory_few = push(data.path(), &sandbox, &app, FEW);
-    register(data.path(), &app, FEW..MANY);
+    register_iphones(data.path(), &app, FEW..MANY);
     let before = size(data.path());
     let memory_many = push(data.path(), &sandbox, &app, MANY);
     let grown = size(data.path()) - before;

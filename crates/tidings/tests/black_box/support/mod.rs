@@ -2,6 +2,7 @@
 
 pub(crate) mod phone;
 pub(crate) mod process;
+pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod server;
 

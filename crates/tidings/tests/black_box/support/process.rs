@@ -58,15 +58,24 @@ impl Process {
 
     /// SIGTERM; waits for the end.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill runs")
-                .success()
-        );
+        self.signal("-TERM");
         self.child.wait().expect("it ends")
+    }
+
+    /// SIGSTOP: it stands still until [`Self::resume`].
+    pub(crate) fn halt(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// The most memory that it has had, in KiB.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::Process;
-use super::{agent, call, pause};
+use super::{Answer, agent, call, pause};
 
 pub(crate) struct Sandbox {
     agent: ureq::Agent,
     pub(crate) control: String,
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) url: String,
 }
 
@@ -46,14 +46,12 @@ impl Sandbox {
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        call(
-            &self.agent,
-            method,
-            &format!("{}/v1/sandbox/{path}", self.control),
-            "",
-            body,
-        )
-        .good()
+        self.answer(method, path, body).good()
+    }
+
+    pub(crate) fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let url = format!("{}/v1/sandbox/{path}", self.control);
+        call(&self.agent, method, &url, "", body)
     }
 
     /// The deliveries after `seq`, all of them.
@@ -88,7 +86,7 @@ impl Sandbox {
         seq == 0 || page["deliveries"][0].is_object()
     }
 
-    /// As [`Self::deliveries_after`], once nothing comes any more from a server that was killed.
+    /// As [`Self::deliveries_after`], once nothing comes any more from a server that was killed or halted.
     pub(crate) fn settled_after(&self, seq: u64) -> Vec<Delivery> {
         let mut deliveries = self.deliveries_after(seq);
         loop {

@@ -1,0 +1,55 @@
+//! The store of a server that is not running.
+
+use std::ops::Range;
+use std::path::Path;
+
+use tidings_model::{AppKey, MsgId, Platform, Provider};
+use tidings_store::{ChannelChange, NewDevice, SealKey, Store};
+use tokio::runtime::Runtime;
+
+use super::server::{App, token};
+
+/// Registers iPhones: a hundred thousand calls would take the time.
+pub(crate) fn register_iphones(data: &Path, app: &App, numbers: Range<usize>) {
+    let (store, runtime) = open(data);
+    let key: AppKey = app.key.parse().expect("a key");
+    runtime.block_on(async {
+        let app = store.app(key).await.expect("read").expect("known").id;
+        let end = numbers.end;
+        for thousand in numbers.step_by(1000) {
+            let new = (thousand..end.min(thousand + 1000)).map(|number| NewDevice {
+                alias: None,
+                app,
+                app_version: None,
+                channels: vec![ChannelChange {
+                    environment: None,
+                    provider: Provider::Apns,
+                    token: Some(token(number)),
+                }],
+                locale: None,
+                platform: Platform::Ios,
+                tags: vec![],
+                time_zone: None,
+            });
+            store.register_all(new.collect()).await.expect("registered");
+        }
+    });
+}
+
+/// How many deliveries of a message a dead server has remembered.
+pub(crate) fn remembered(data: &Path, message: &str) -> u64 {
+    let (store, runtime) = open(data);
+    let message: MsgId = message.parse().expect("an id");
+    runtime
+        .block_on(store.remembered(message))
+        .expect("counted")
+}
+
+fn open(data: &Path) -> (Store, Runtime) {
+    let key = std::fs::read_to_string(data.join("seal.key")).expect("a key");
+    let store = Store::open(data, SealKey::parse(&key).expect("a key")).expect("opens");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    (store, runtime)
+}

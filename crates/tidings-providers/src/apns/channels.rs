@@ -18,6 +18,7 @@ use super::caller::{Agreed, Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::Service;
 use super::flight::APNS_UNIQUE_ID;
+use super::notification::is_topic;
 use super::{Expiration, LiveActivity, LiveActivityEvent, NotificationError, Priority, PushType};
 use crate::attempt::Attempt;
 
@@ -350,9 +351,8 @@ fn channel_header(channel_id: &str) -> Result<HeaderValue, Attempt> {
 }
 
 fn path(prefix: &str, bundle_id: &str, what: &str) -> Result<PathAndQuery, Attempt> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let fits = (1..=BUNDLE_ID_LEN_MAX).contains(&bundle_id.len());
-    if !fits || !bundle_id.bytes().all(is_plain) {
+    if !fits || !is_topic(bundle_id) {
         return Err(refused("BadPath"));
     }
     let path = format!("{prefix}{bundle_id}/{what}");

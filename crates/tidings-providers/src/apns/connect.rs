@@ -128,7 +128,11 @@ impl Connector {
                 "no connection to {} within {within:?}",
                 self.endpoint.authority
             );
-            Err(ConnectError::failed(Obstacle::Silence, text))
+            let obstacle = match self.proxy {
+                Some(_) => Obstacle::Proxy,
+                None => Obstacle::Silence,
+            };
+            Err(ConnectError::failed(obstacle, text))
         })
     }
 

@@ -139,8 +139,10 @@ pub(crate) async fn watch(store: Arc<Store>) {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::io::{self, Seek};
     use tidings_model::{AppId, Reason};
     use tidings_store::CredentialSlot;
+    use tracing::subscriber::with_default;
 
     const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
 
@@ -211,5 +213,38 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         assert_eq!(notices[0].topic, "com.example.app");
+    }
+
+    #[test]
+    fn a_notice_is_a_warning_until_it_is_too_late() {
+        let logged = |ms_left| {
+            let file = Arc::new(tempfile::tempfile().expect("a file"));
+            let log = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(Arc::clone(&file))
+                .finish();
+            let credentials = [(AppKey([1; 12]), record(Some(ms_left)))];
+            with_default(log, || {
+                notices(&credentials, NOW).iter().for_each(Notice::log);
+            });
+            let mut file = &*file;
+            file.rewind().expect("its start");
+            io::read_to_string(file).expect("text")
+        };
+        let fields = |days| {
+            format!(
+                "app=010101010101010101010101 environment=\"production\" topic=\"com.example.app\" days={days}\n"
+            )
+        };
+        let (soon, over) = (logged(12 * DAY_MS), logged(-1));
+        assert!(
+            soon.contains(" WARN ") && soon.ends_with(&fields(12)),
+            "{soon}"
+        );
+        assert!(
+            over.contains(" ERROR ") && over.ends_with(&fields(-1)),
+            "{over}"
+        );
+        assert_eq!(logged(40 * DAY_MS), "");
     }
 }

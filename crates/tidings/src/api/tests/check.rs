@@ -8,6 +8,7 @@ use tidings_sandbox::{Sandbox, SandboxConfig};
 use tidings_store::CredentialSlot;
 
 use super::*;
+use crate::credentials::{ApnsCredential, ApnsFile};
 
 /// An app whose credential leads to the simulated APNs.
 struct Shop {
@@ -247,6 +248,37 @@ async fn what_cannot_be_checked_is_refused() {
     );
     let version = shop.api.get(&As::Admin, "/v1/version").await;
     check(&version, 200, json!({"version": env!("CARGO_PKG_VERSION")}));
+}
+
+/// It was good when it was set, and that was long ago.
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_even_shown_to_apple() {
+    let shop = Shop::start().await;
+    let credential = ApnsCredential {
+        ca: None,
+        endpoint: None,
+        file: ApnsFile::p12(&certificate(-3), &Secret::new("secret")),
+        proxy: None,
+        topic: None,
+    };
+    let plain = credential.to_bytes().expect("bytes");
+    let end = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(50);
+    let summary = json!({"expires_at": end.to_string(), "kind": "certificate"});
+    let store = &shop.api.store;
+    let put = store.put_credential(shop.slot(), &summary, &plain).await;
+    put.expect("a store");
+    let check = &shop.checks("").await[0];
+    assert_eq!(
+        (&check["result"], &check["reason"], &check["endpoint"]),
+        (&json!("rejected"), &Value::Null, &Value::Null)
+    );
+    let text = check["text"].as_str().expect("a text");
+    assert!(text.starts_with("p12: expired on 20"), "{text}");
+    let listed = shop.listed().await;
+    assert_eq!(
+        (&listed["health"], &listed["expires_in_days"]),
+        (&json!("expired"), &json!(-3))
+    );
 }
 
 #[tokio::test]

@@ -100,6 +100,7 @@ pub mod answer;
 mod caller;
 mod certificate;
 pub mod channels;
+pub mod check;
 mod client;
 mod config;
 mod connect;
@@ -120,6 +121,7 @@ pub mod token;
 mod wire;
 
 pub use channels::{Broadcast, Broadcaster, ChannelError, Channels, StoragePolicy};
+pub use check::check;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};

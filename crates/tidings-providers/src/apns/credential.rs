@@ -253,7 +253,7 @@ pub struct Summary {
     pub topics: Vec<String>,
 }
 
-/// The right to push. Cheap to clone; the clones of a key share its provider token. Prints nothing secret.
+/// The right to push. Cheap to clone; all that open one key share its provider token. Prints nothing secret.
 /// Sources: Apple, [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns),
 /// [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Clone, Debug)]
@@ -304,7 +304,7 @@ impl Credential {
         )
         .ok_or_else(|| not_p8("is a private key, but not one for P-256"))?;
         Ok(Self {
-            proof: Proof::Token(Arc::new(TokenSource::new(key))),
+            proof: Proof::Token(TokenSource::of(key)),
         })
     }
 

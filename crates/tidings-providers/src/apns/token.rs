@@ -3,12 +3,13 @@
 //! Source: Apple, [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns);
 //! form: RFC 7515 (JWS), RFC 7518 section 3.4 (ES256).
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderValue;
@@ -47,6 +48,14 @@ impl ProviderKey {
         })
     }
 
+    fn identity(&self) -> Identity {
+        Identity {
+            key_id: self.key_id.clone(),
+            public_key: self.key.public_key().as_ref().into(),
+            team_id: self.team_id.clone(),
+        }
+    }
+
     /// The value of `authorization` from `now` on. About 12 µs.
     fn sign(&self, now: UnixMillis) -> HeaderValue {
         let header = json!({"alg": "ES256", "kid": self.key_id}).to_string();
@@ -77,10 +86,23 @@ impl fmt::Debug for ProviderKey {
     }
 }
 
-/// The one current token of a key, shared by all of its connections and clones
-/// ([`Credential::token_source`](super::Credential::token_source)). Apple counts how often a connection's token
-/// changes, so nobody else may sign: two processes with one key are two sources, which Apple takes as long as they do
-/// not share a connection. Signing happens under the lock, so there is never more than one new token at a time.
+/// What makes two keys the same one to Apple.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    key_id: String,
+    public_key: Box<[u8]>,
+    team_id: String,
+}
+
+/// The sources that are in use: a key that is opened again, for another app, environment or check, signs with the token
+/// that is there.
+static SOURCES: LazyLock<Mutex<HashMap<Identity, Weak<TokenSource>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The one current token of a key, shared by all of this process that use it
+/// ([`Credential::token_source`](super::Credential::token_source)). Apple counts how often a token changes, so nobody
+/// else may sign: two processes with one key are two sources, which Apple takes as long as they do not share a
+/// connection. Signing happens under the lock, so there is never more than one new token at a time.
 /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 #[derive(Debug)]
 pub struct TokenSource {
@@ -116,11 +138,16 @@ impl Current {
 }
 
 impl TokenSource {
-    pub(super) fn new(key: ProviderKey) -> Self {
-        Self {
-            current: Mutex::new(None),
-            key,
-        }
+    /// The source of a key: the one that is in use, or a new one.
+    pub(super) fn of(key: ProviderKey) -> Arc<Self> {
+        let mut sources = SOURCES.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = sources.entry(key.identity()).or_default();
+        place.upgrade().unwrap_or_else(|| {
+            let current = Mutex::new(None);
+            let source = Arc::new(Self { current, key });
+            *place = Arc::downgrade(&source);
+            source
+        })
     }
 
     /// The value of the `authorization` header at `now`, `bearer` and a JWT (ES256, with `kid`, `iss` and `iat`): the
@@ -162,6 +189,20 @@ impl TokenSource {
             kept_until: None,
             made_at: now,
             value: self.key.sign(now),
+        }
+    }
+}
+
+impl Drop for TokenSource {
+    fn drop(&mut self) {
+        let mut sources = SOURCES.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = self.key.identity();
+        // Another may have taken its place since nobody held this one.
+        if sources
+            .get(&identity)
+            .is_some_and(|source| source.strong_count() == 0)
+        {
+            sources.remove(&identity);
         }
     }
 }

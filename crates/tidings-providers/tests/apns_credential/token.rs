@@ -1,6 +1,7 @@
 //! Provider tokens in simulated time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -11,15 +12,22 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tidings_model::UnixMillis;
-use tidings_providers::apns::TokenSource;
+use tidings_providers::apns::{Credential, TokenSource};
 
-use crate::{fixture, p8};
+use crate::fixture;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_999);
 
-fn source() -> Arc<TokenSource> {
-    let credential = p8("AuthKey_ABC123DEFG.p8").expect("a key");
+fn opened(key_id: &str) -> Arc<TokenSource> {
+    let pem = fixture("AuthKey_ABC123DEFG.p8");
+    let credential = Credential::from_p8(&pem, key_id, "TEAM123456").expect("a key");
     Arc::clone(credential.token_source().expect("a key"))
+}
+
+/// Of a key of its own: one key has one source.
+fn source() -> Arc<TokenSource> {
+    static KEYS: AtomicU32 = AtomicU32::new(0);
+    opened(&format!("KEY{:07}", KEYS.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn at(minutes: u64) -> UnixMillis {
@@ -49,7 +57,7 @@ fn parts(bearer: &str) -> (Value, Value, Vec<u8>) {
 
 #[test]
 fn a_token_is_what_apple_asks_for_and_verifies() {
-    let value = source().bearer(START);
+    let value = opened("ABC123DEFG").bearer(START);
     assert!(value.is_sensitive());
     let bearer = value.to_str().expect("ASCII");
     let (header, claims, signature) = parts(bearer);
@@ -141,4 +149,20 @@ fn all_connections_share_one_token() {
         bearers.windows(2).all(|pair| pair[0] == pair[1]),
         "signatures differ when made twice"
     );
+}
+
+#[test]
+fn a_key_that_is_opened_again_goes_on_with_its_token_while_that_is_in_use() {
+    let first = opened("OPENEDTWCE");
+    let again = opened("OPENEDTWCE");
+    assert!(Arc::ptr_eq(&first, &again));
+    assert!(!Arc::ptr_eq(&first, &opened("ANOTHERKEY")));
+    let bearer = first.bearer(START);
+    drop((first, again));
+    assert_eq!(
+        made(&opened("OPENEDTWCE"), at(1)),
+        1,
+        "nobody used the old one"
+    );
+    assert_ne!(opened("OPENEDTWCE").bearer(START), bearer);
 }

@@ -68,6 +68,11 @@ impl Config {
         Proxy::parse(text).is_some()
     }
 
+    /// Whether `text` is of the form that [`endpoint`](Self::endpoint) takes.
+    pub fn is_endpoint(text: &str) -> bool {
+        Endpoint::parse(text).is_some()
+    }
+
     /// The defaults, for Apple's own host. Checks nothing.
     pub fn new(credential: Credential, environment: Environment) -> Self {
         Self {
@@ -151,6 +156,8 @@ impl Endpoint {
         let plain = uri.scheme_str() == Some("https")
             && matches!(uri.path(), "" | "/")
             && uri.query().is_none()
+            // A fragment is none of the parts of the URI; it would be lost.
+            && !text.contains('#')
             && !authority.as_str().contains('@');
         if !plain {
             return None;
@@ -215,6 +222,7 @@ mod tests {
             "https://a/b",
             "https://u@a",
             "https://a?b",
+            "https://a#b",
             "https://a:99999",
             "https://a:0",
             "https://a:",

@@ -4,7 +4,6 @@ mod compare;
 mod sender;
 mod sink;
 mod table;
-mod tidings;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +11,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use bench_apns::bare;
 use bench_apns::job::Job;
 use bench_apns::report::Stopwatch;
+use bench_apns::{bare, ours};
 
 #[derive(Parser)]
 #[command(about = "Measures APNs senders against one sink")]
@@ -83,7 +82,7 @@ fn main() -> Result<()> {
                         let stopwatch = Stopwatch::start()?;
                         bare::send(&job, bare::connect(&job).await?, stopwatch).await
                     }
-                    Ours::Tidings => tidings::run(&job).await,
+                    Ours::Tidings => ours::run(&job).await,
                 }
             })?;
             report.print()

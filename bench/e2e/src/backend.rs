@@ -110,9 +110,10 @@ impl Backend {
         Ok(reply["msg_id"].as_str().context("no msg_id")?.to_owned())
     }
 
-    pub(crate) fn counts(&self, message: &str) -> Result<Value> {
+    /// What there is to tell of a message.
+    pub(crate) fn message(&self, message: &str) -> Result<Value> {
         let url = format!("{}/v1/messages/{message}", self.api);
-        Ok(call(&self.agent, "GET", &url, &self.basic, None)?["counts"].clone())
+        call(&self.agent, "GET", &url, &self.basic, None)
     }
 }
 

@@ -147,7 +147,7 @@ impl<T> Drop for Broker<T> {
 }
 
 impl<T> Events<T> {
-    /// Waits for settlements and fetches up to `max` of them (at least 1) into `into`, behind what is there. Says how
+    /// Waits for settlements and fetches up to `max` of them (0 is taken as 1) into `into`, behind what is there. Says how
     /// many; zero says that the broker has stopped and all has been fetched. Cancel safe.
     pub async fn recv_many(&mut self, into: &mut Vec<Settled<T>>, max: usize) -> usize {
         loop {
@@ -155,7 +155,7 @@ impl<T> Events<T> {
             let (count, ended) = {
                 let mut state = self.shared.lock();
                 let before = into.len();
-                into.extend(state.lane.fetch(max).map(Settled::from));
+                into.extend(state.lane.fetch(max.max(1)).map(Settled::from));
                 (into.len() - before, state.ended)
             };
             if count > 0 {

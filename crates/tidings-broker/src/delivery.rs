@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_model::UnixMillis;
+use tidings_model::{ProviderId, UnixMillis};
 use tidings_providers::apns::{self, Notification};
 use uuid::Uuid;
 
@@ -76,6 +76,9 @@ pub struct Settled<T = ()> {
     pub result: Result<(), Failure>,
     /// Attempts that left; those that did not are not counted.
     pub attempts: u32,
+    /// The provider's own id of it, when it was accepted and the provider told one. Apple tells its `apns-unique-id` in
+    /// the sandbox environment only; its Push Notifications Console finds the notification by it.
+    pub provider_id: Option<ProviderId>,
 }
 
 /// The broker was stopped: it takes nothing more.
@@ -113,6 +116,7 @@ impl<T> From<Settlement<apns::Delivery<T>>> for Settled<T> {
             tag: delivery.tag,
             result: settlement.result,
             attempts: settlement.attempts,
+            provider_id: settlement.provider_id,
         }
     }
 }

@@ -10,17 +10,13 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tidings_model::{Outcome, Reason};
-use tidings_providers::jitter::{Jitter, doubled};
+use tidings_model::{Outcome, ProviderId, Reason};
+use tidings_providers::jitter::Jitter;
 use tidings_providers::{Attempt, Cause};
 
+use crate::pause::Pause;
 use crate::retry::{Progress, RetryPolicy};
 
-/// Failures in a row after which the lane pauses: more than one delivery's bad luck, fewer than one page.
-const FAILURES_IN_A_ROW: u32 = 16;
-/// The ceiling of the first pause and the highest one.
-const PAUSE_BASE: Duration = Duration::from_millis(100);
-const PAUSE_CAP: Duration = Duration::from_secs(5);
 /// Between two looks for deliveries whose time is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -82,6 +78,8 @@ pub struct Settlement<D> {
     pub result: Result<(), Failure>,
     /// Attempts that left.
     pub attempts: u32,
+    /// The provider's own id of it, when it was accepted and the provider told one.
+    pub provider_id: Option<ProviderId>,
 }
 
 /// What is where in a lane.
@@ -131,35 +129,6 @@ impl<D> PartialOrd for Waiting<D> {
 impl<D> Ord for Waiting<D> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
-    }
-}
-
-/// The shared back-off of a lane.
-#[derive(Default)]
-struct Pause {
-    failures: u32,
-    level: u32,
-    until: Option<Instant>,
-}
-
-impl Pause {
-    fn succeeded(&mut self) {
-        self.failures = 0;
-        self.level = 0;
-    }
-
-    fn failed(&mut self, now: Instant, jitter: &mut Jitter) {
-        self.failures += 1;
-        if self.failures >= FAILURES_IN_A_ROW && !self.is_on(now) {
-            let ceiling = doubled(PAUSE_BASE, self.level, PAUSE_CAP);
-            self.until = Some(now + jitter.upper_half(ceiling));
-            self.level += 1;
-            self.failures = 0;
-        }
-    }
-
-    fn is_on(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until > now)
     }
 }
 
@@ -312,8 +281,9 @@ impl<D> Lane<D> {
 
     fn answered(&mut self, now: Instant, mut item: Item<D>, outcome: Outcome) {
         match &outcome {
-            Outcome::Accepted => {
+            Outcome::Accepted { id } => {
                 self.pause.succeeded();
+                item.progress.provider_id.clone_from(id);
                 self.settle(item, Ok(()), 1);
             }
             Outcome::PayloadRejected { .. } | Outcome::Unregistered { .. } => {
@@ -428,6 +398,7 @@ impl<D> Lane<D> {
         self.settled.push_back(Settlement {
             attempts: item.progress.attempts() + uncounted,
             delivery: item.delivery,
+            provider_id: item.progress.provider_id,
             result,
         });
     }

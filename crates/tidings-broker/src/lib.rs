@@ -66,6 +66,7 @@
 mod broker;
 mod delivery;
 pub mod lane;
+mod pause;
 pub mod retry;
 mod service;
 mod shared;

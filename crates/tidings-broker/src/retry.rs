@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidings_model::{Outcome, Reason};
+use tidings_model::{Outcome, ProviderId, Reason};
 use tidings_providers::jitter::{Jitter, doubled};
 
 /// How often and how soon a delivery is tried again. [`RetryPolicy::default`] gives the values named here.
@@ -46,6 +46,8 @@ pub struct Progress {
     pub expires: Option<Instant>,
     /// The provider's last word.
     pub last: Option<Reason>,
+    /// The provider's own id of it, when it was accepted and the provider told one.
+    pub provider_id: Option<ProviderId>,
     /// Answers of "not now".
     pub retries: u32,
     /// Attempts without an answer.

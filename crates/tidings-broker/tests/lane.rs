@@ -39,7 +39,7 @@ fn ready(lane: &mut Lane<usize>, now: Instant) -> VecDeque<Item<usize>> {
 
 fn attempt() -> impl Strategy<Value = Attempt> {
     prop_oneof![
-        4 => Just(Attempt::Answered(Outcome::Accepted)),
+        4 => Just(Attempt::Answered(Outcome::Accepted { id: None })),
         1 => Just(Attempt::Answered(Outcome::PayloadRejected { reason: reason("BadTopic") })),
         1 => Just(Attempt::Answered(Outcome::Unregistered { reason: reason("Unregistered"), since: None })),
         2 => proptest::option::of(0u64..100).prop_map(|secs| retry(secs.map(Duration::from_secs))),
@@ -127,7 +127,7 @@ proptest! {
                 now = timeout.unwrap_or(now);
             }
             for item in flying.drain(..) {
-                lane.apply(now, item, Attempt::Answered(Outcome::Accepted));
+                lane.apply(now, item, Attempt::Answered(Outcome::Accepted { id: None }));
             }
         }
         let mut settled = BTreeMap::new();
@@ -150,7 +150,7 @@ fn a_throttled_device_waits_alone() {
                 reason: reason("TooManyRequests"),
                 after: Some(Duration::from_secs(60)),
             }),
-            _ => Attempt::Answered(Outcome::Accepted),
+            _ => Attempt::Answered(Outcome::Accepted { id: None }),
         };
         lane.apply(now, item, attempt);
     }
@@ -190,7 +190,7 @@ fn a_provider_that_cannot_now_is_not_hammered() {
     now += Duration::from_secs(5);
     lane.handle_timeout(now);
     let item = lane.next(now).expect("one after the pause");
-    lane.apply(now, item, Attempt::Answered(Outcome::Accepted));
+    lane.apply(now, item, Attempt::Answered(Outcome::Accepted { id: None }));
     assert!(lane.next(now).is_some());
 }
 
@@ -205,7 +205,7 @@ fn a_few_refusals_do_not_hold_up_the_others() {
         let attempt = if refuse {
             retry(None)
         } else {
-            Attempt::Answered(Outcome::Accepted)
+            Attempt::Answered(Outcome::Accepted { id: None })
         };
         lane.apply(now, item, attempt);
     }
@@ -248,7 +248,11 @@ fn a_closed_lane_tells_what_may_have_been_taken() {
     lane.apply(now, next(), Attempt::NotSent(Cause::GoAway));
     lane.close();
     lane.apply(now, next(), Attempt::NotSent(Cause::Shutdown));
-    lane.apply(now, next(), Attempt::Answered(Outcome::Accepted));
+    lane.apply(
+        now,
+        next(),
+        Attempt::Answered(Outcome::Accepted { id: None }),
+    );
     let results: BTreeMap<_, _> = lane
         .fetch(10)
         .map(|settlement| (settlement.delivery, settlement.result))

@@ -40,11 +40,39 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A provider's own id of a notification: 1 to 128 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProviderId(Box<str>);
+
+impl ProviderId {
+    pub const LEN_MAX: usize = 128;
+
+    /// An id that came over the wire; none when it is not of the form.
+    pub fn heard(id: &str) -> Option<Self> {
+        let is_id = (1..=Self::LEN_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_graphic());
+        is_id.then(|| Self(id.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What a provider answered to one attempt. An answer that says no is an outcome, not an error; only silence is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The provider took it. (Not: the phone showed it.)
-    Accepted,
+    Accepted {
+        /// The provider's own id of it, when it tells one: by that its logs know the notification.
+        id: Option<ProviderId>,
+    },
     /// The credential is not good for this; nothing sent with it will do better until it is replaced.
     CredentialRejected { reason: Reason },
     /// This notification is wrong and would be refused again; its neighbours may be fine.
@@ -68,10 +96,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted { .. })
+    }
+
     /// The provider's reason; none for an acceptance.
     pub fn reason(&self) -> Option<&Reason> {
         match self {
-            Self::Accepted => None,
+            Self::Accepted { .. } => None,
             Self::CredentialRejected { reason }
             | Self::PayloadRejected { reason }
             | Self::Retry { reason, .. }
@@ -84,6 +116,19 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_from_the_wire_is_bounded_and_can_be_logged() {
+        let id = "58cbe88a-bc7d-4d5a-9f0f-25d0d5b63e0a";
+        assert_eq!(
+            ProviderId::heard(id).as_ref().map(ProviderId::as_str),
+            Some(id)
+        );
+        let long = "x".repeat(ProviderId::LEN_MAX + 1);
+        for other in ["", "a b", "a\n", "\u{1b}[0m", "\u{e9}", &long] {
+            assert_eq!(ProviderId::heard(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_reason_from_the_wire_is_cleaned_and_cut() {

@@ -1,5 +1,6 @@
 //! What one try of one delivery came to.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -17,6 +18,26 @@ pub enum Attempt {
     NotSent(Cause),
     /// It left, and whether the provider took it is not known.
     Unanswered(Cause),
+}
+
+impl Attempt {
+    /// Whether the provider took it.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Answered(outcome) if outcome.is_accepted())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(outcome) => match outcome.reason() {
+                Some(reason) => write!(f, "refused: {reason}"),
+                None => f.write_str("accepted"),
+            },
+            Self::NotSent(cause) => write!(f, "not sent: {cause}"),
+            Self::Unanswered(cause) => write!(f, "sent, but not answered: {cause}"),
+        }
+    }
 }
 
 /// Why an attempt has no answer. The texts are for people, and may change.

@@ -43,11 +43,11 @@
 //!     while answers.recv_many(&mut answered, 100).await > 0 {}
 //!     for (delivery, attempt) in &answered {
 //!         match attempt {
-//!             Attempt::Answered(Outcome::Accepted) => println!("{} is accepted", delivery.id),
+//!             Attempt::Answered(Outcome::Accepted { .. }) => println!("{} is accepted", delivery.id),
 //!             other => println!("{} is not: {other:?}", delivery.id),
 //!         }
 //!     }
-//!     # assert_eq!(answered[0].1, Attempt::Answered(Outcome::Accepted));
+//!     # assert!(answered[0].1.is_accepted());
 //!     # assert_eq!(sandbox.deliveries().count(), 1);
 //!     Ok(())
 //! }

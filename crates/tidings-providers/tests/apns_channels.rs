@@ -63,7 +63,7 @@ fn said(attempt: &Attempt) -> (&'static str, &str) {
         panic!("no answer: {attempt:?}");
     };
     let kind = match outcome {
-        Outcome::Accepted => "accepted",
+        Outcome::Accepted { .. } => "accepted",
         Outcome::CredentialRejected { .. } => "credential",
         Outcome::PayloadRejected { .. } => "payload",
         Outcome::Retry { .. } => "retry",

@@ -145,6 +145,10 @@ fn what_apple_would_refuse_names_its_field() {
             "apns-topic: has characters that no topic has; use the app's bundle id, such as com.example.app",
         ),
         (
+            with("com.example.app.push-type.widgets", b"{}"),
+            "apns-topic: is \"com.example.app.push-type.widgets\", which is one of push type widgets; push type alert takes the bundle id alone",
+        ),
+        (
             with("com.example.app", b""),
             r#"payload: is empty; send a JSON object such as {"aps":{"alert":"Hello"}}"#,
         ),

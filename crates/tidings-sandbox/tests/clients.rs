@@ -1,5 +1,7 @@
-//! The simulated APNs, judged by clients that others wrote: `@parse/node-apn` and `aioapns`.
+//! The simulated APNs, judged by clients that others wrote: `@parse/node-apn` and `aioapns`. (Only node-apn knows
+//! broadcast channels.)
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -202,4 +204,162 @@ async fn aioapns_with_a_key_of_another_account_is_trusted_on_first_use() {
     input["token"]["keyId"] = json!("ABC123DEFG");
     let reported = report(aioapns(), &input).await;
     assert_eq!(reported[0]["status"], "200");
+}
+
+/// Channels' whole life, and what goes wrong on the way, as calls of node-apn.
+fn channel_calls(bundle_id: &str, foreign: &str) -> Value {
+    let activity = |event: &str| {
+        json!({
+            "pushType": "liveactivity", "event": event, "contentState": {"score": 3}, "timestamp": 1_767_225_600,
+            "staleDate": 1_767_225_700, "expiry": 0
+        })
+    };
+    let update = activity("update");
+    let mut kept = update.clone();
+    kept["expiry"] = json!(4_000_000_000_u64);
+    let mut untyped = update.clone();
+    untyped["pushType"] = Value::Null;
+    let mut large = update.clone();
+    large["contentState"] = json!({"x": "y".repeat(5120)});
+    let numbered = json!({
+        "payload": {"message-storage-policy": 1, "push-type": "LiveActivity"},
+        "requestId": "123e4567-e89b-42d3-a456-426614174000"
+    });
+    // As the library's own documentation shows it.
+    let textual = json!({
+        "payload": {"message-storage-policy": "0"}, "requestId": "0309F412-AA57-46A8-9AC6-B5AECA8C4594"
+    });
+    let unpolicied = json!({"payload": {"push-type": "LiveActivity"}});
+    let calls = [
+        ("create", json!(null), numbered),
+        ("create", json!(null), textual),
+        ("read", json!(0), json!({})),
+        ("read", json!(1), json!({})),
+        ("readAll", json!(null), json!({})),
+        ("broadcast", json!(0), kept.clone()),
+        ("broadcast", json!(1), activity("end")),
+        ("broadcast", json!(1), kept),
+        ("broadcast", json!(0), activity("start")),
+        ("broadcast", json!(0), untyped),
+        ("broadcast", json!(0), large),
+        ("broadcast", json!(null), update.clone()),
+        ("broadcast", json!("dHN0LXNyY2gtY2hubA=="), update.clone()),
+        ("broadcast", json!("?"), update.clone()),
+        ("create", json!(null), unpolicied),
+        ("read", json!(null), json!({})),
+        ("delete", json!(0), json!({})),
+        ("read", json!(0), json!({})),
+        ("delete", json!(0), json!({})),
+        ("broadcast", json!(0), update.clone()),
+        ("delete", json!(1), json!({})),
+        ("readAll", json!(null), json!({})),
+    ];
+    let mut calls: Vec<Value> = calls
+        .iter()
+        .map(|(action, channel, set)| {
+            json!({"action": action, "bundleId": bundle_id, "channel": channel, "set": set})
+        })
+        .collect();
+    // Of another app: the first channel is not its own, and a certificate is not good for it.
+    for (action, channel, set) in [
+        ("broadcast", json!(0), update),
+        ("readAll", json!(null), json!({})),
+    ] {
+        calls.push(json!({"action": action, "bundleId": foreign, "channel": channel, "set": set}));
+    }
+    json!(calls)
+}
+
+/// Has node-apn make the calls and compares what it reports; `elsewhere` is what it is told of another app.
+async fn check_channels(sandbox: &Sandbox, mut input: Value, elsewhere: [&str; 2]) {
+    let topic = sandbox.credentials().apns.topic.clone();
+    input["pushes"] = json!([]);
+    input["calls"] = channel_calls(&topic, "com.example.another");
+    let reports = report(node_apn(), &input).await;
+    let said: Vec<String> = reports
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|report| match report["response"]["reason"].as_str() {
+            Some(reason) => format!("{} {reason}", report["status"]),
+            None => "done".to_owned(),
+        })
+        .collect();
+    let expected = [
+        "done",
+        "done",
+        "done",
+        "done",
+        "done",
+        "done",
+        "done",
+        "400 BadExpirationDate",
+        "400 BadRequestPayload",
+        "400 MissingPushType",
+        "413 PayloadTooLarge",
+        "400 MissingChannelId",
+        "400 ChannelNotRegistered",
+        "400 BadChannelId",
+        "400 MissingChannelQueueSize",
+        "400 MissingChannelId",
+        "done",
+        "400 ChannelNotRegistered",
+        "400 ChannelNotRegistered",
+        "400 ChannelNotRegistered",
+        "done",
+        "done",
+        elsewhere[0],
+        elsewhere[1],
+    ];
+    assert_eq!(said, expected, "{reports:#}");
+    for (place, policy, request_id) in [
+        (0, 1, "123e4567-e89b-42d3-a456-426614174000"),
+        (1, 0, "0309F412-AA57-46A8-9AC6-B5AECA8C4594"),
+    ] {
+        assert_eq!(reports[place]["apns-request-id"], request_id);
+        let read = &reports[place + 2];
+        assert_eq!(read["message-storage-policy"], policy);
+        assert_eq!(read["push-type"], "LiveActivity");
+    }
+    let id = |place: usize| reports[place]["apns-channel-id"].as_str().expect("an id");
+    let listed = reports[4]["channels"].as_array().expect("a list");
+    let listed: BTreeSet<&str> = listed.iter().filter_map(Value::as_str).collect();
+    assert_eq!(listed, BTreeSet::from([id(0), id(1)]));
+    assert_eq!(reports[21]["channels"], json!([]));
+    let page = sandbox.deliveries().page(&Default::default());
+    let seen: Vec<(String, Value)> = page
+        .deliveries
+        .iter()
+        .map(|delivery| {
+            let payload: Value = serde_json::from_str(&delivery.payload).expect("JSON");
+            (delivery.token.to_string(), payload["aps"]["event"].clone())
+        })
+        .collect();
+    let hexadecimal = |place| {
+        let id = STANDARD.decode(id(place)).expect("base64");
+        id.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let expected: [(String, Value); 2] = [
+        (hexadecimal(0), json!("update")),
+        (hexadecimal(1), json!("end")),
+    ];
+    assert_eq!(seen, expected);
+    for broadcast in [5, 6] {
+        let unique_id = reports[broadcast]["apns-unique-id"].as_str();
+        assert!(unique_id.is_some_and(|id| id.len() == 36), "{reports:#}");
+    }
+}
+
+#[tokio::test]
+async fn node_apn_with_a_p8_key_manages_channels_and_broadcasts_to_them() {
+    let sandbox = sandbox().await;
+    let input = with_token(&sandbox);
+    check_channels(&sandbox, input, ["400 ChannelNotRegistered", "done"]).await;
+}
+
+#[tokio::test]
+async fn node_apn_with_a_p12_certificate_manages_channels_and_broadcasts_to_them() {
+    let sandbox = sandbox().await;
+    let input = with_certificate(&sandbox, "");
+    check_channels(&sandbox, input, ["403 TopicMismatch", "403 TopicMismatch"]).await;
 }

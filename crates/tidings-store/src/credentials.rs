@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
-use tidings_model::{AppId, Environment, Provider, Reason, UnixMillis};
+use tidings_model::{AppId, AppKey, Environment, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
 use crate::{Store, StoreError, WriteTx, from_json};
@@ -102,6 +102,22 @@ impl Store {
         self.engine.read(list).await
     }
 
+    /// All credentials of all apps, each with its app's key: at most two for each app and provider.
+    pub async fn all_credentials(&self) -> Result<Vec<(AppKey, CredentialRecord)>, StoreError> {
+        let list = |sql: &rusqlite::Connection| {
+            let mut select = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS}, (SELECT app_key FROM apps WHERE apps.id = app) FROM credentials
+                 ORDER BY app, provider, environment"
+            ))?;
+            let rows = select.query_map([], |row| {
+                let key = AppKey(row.get(6)?);
+                Ok(read(row).map(|record| (key, record)))
+            })?;
+            rows.map(|row| row?).collect()
+        };
+        self.engine.read(list).await
+    }
+
     /// Notes that the provider refused a credential, or (`None`) that it is good again.
     pub async fn note_credential(
         &self,
@@ -120,6 +136,32 @@ impl Store {
                 rejected.as_ref().map(Reason::as_str)
             ])?;
             Ok(())
+        };
+        self.engine.write(update).await
+    }
+
+    /// As [`note_credential`](Self::note_credential), if the credential is still the one that was set at `updated_at`;
+    /// false when it is not.
+    pub async fn note_credential_as_of(
+        &self,
+        slot: CredentialSlot,
+        rejected: Option<Reason>,
+        updated_at: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let update = move |tx: &mut WriteTx<'_>| {
+            let mut update = tx.sql.prepare_cached(
+                "UPDATE credentials SET rejected = ?4
+                 WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND updated_at = ?5",
+            )?;
+            let (provider, environment) = (AsCode(slot.provider), AsCode(slot.environment));
+            let noted = update.execute(params![
+                slot.app.0,
+                provider,
+                environment,
+                rejected.as_ref().map(Reason::as_str),
+                updated_at.0
+            ])?;
+            Ok(noted == 1)
         };
         self.engine.write(update).await
     }

@@ -1,5 +1,9 @@
 //! Credentials as they are sealed into the store, and opened again for a broker.
 
+mod check;
+mod expiry;
+mod words;
+
 use std::fmt;
 
 use base64::Engine;
@@ -7,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tidings_model::{Environment, Secret};
 use tidings_providers::apns::{Config, Credential, CredentialError};
+
+pub(crate) use check::{CheckResult, check};
+pub(crate) use expiry::{Health, days_left, expires_at, watch};
 
 /// What is kept of an APNs credential: the file as it was uploaded, and where it is used. Does not print its secrets.
 #[derive(Clone, Serialize, Deserialize)]

@@ -56,14 +56,16 @@ async fn main() -> ExitCode {
     let line = Line::parse();
     let ran = match line.verb {
         Verb::Serve { config, settings } => match settings.resolve(config.as_deref()) {
-            Ok(config) => serve::serve(config).await,
+            Ok(config) => serve::serve(config).await.map(|()| ExitCode::SUCCESS),
             Err(error) => Err(error),
         },
-        Verb::Sandbox { listen, control } => sandbox::serve(listen, control).await,
+        Verb::Sandbox { listen, control } => sandbox::serve(listen, control)
+            .await
+            .map(|()| ExitCode::SUCCESS),
         Verb::Client(verb) => verb.run().await,
     };
     match ran {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tidings: {error:#}");
             ExitCode::FAILURE

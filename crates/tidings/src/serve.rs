@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::api::{self, Api, Change};
 use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
 use crate::dispatch::{self, Dispatch};
-use crate::{sandbox, uplinks};
+use crate::{credentials, sandbox, uplinks};
 
 /// How often what has expired or is too old is looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ struct Server {
     api_task: JoinHandle<()>,
     changes: JoinHandle<()>,
     dispatch: Dispatch,
+    expiry: JoinHandle<()>,
     link: Link,
     purge: JoinHandle<()>,
     sandbox: Option<Sandbox>,
@@ -111,6 +112,7 @@ impl Server {
             api_task,
             changes: tokio::spawn(pass_on(changed, dispatch.commands(), link.clone())),
             dispatch,
+            expiry: tokio::spawn(credentials::watch(Arc::clone(&store))),
             purge: tokio::spawn(purge(Arc::clone(&store), config.kept)),
             link,
             sandbox,
@@ -150,6 +152,7 @@ impl Server {
         self.link.drain(left()).await;
         self.uplinks.abort();
         self.dispatch.drain(left()).await;
+        self.expiry.abort();
         self.purge.abort();
         if let Some(sandbox) = self.sandbox {
             sandbox.shutdown().await;

@@ -1,9 +1,11 @@
 //! What a push comes to when all goes well, and when phones and tokens are wrong.
 
-use tidings_broker::{Broker, BrokerConfig, Failure, QueueError};
+use std::collections::HashSet;
+
+use tidings_broker::{Broker, BrokerConfig, Events, Failure, QueueError};
 use tidings_model::Outcome;
 use tidings_providers::apns::{Credential, Notification};
-use tidings_sandbox::{FaultBody, Phone, Provider};
+use tidings_sandbox::{FaultBody, Phone, Provider, Sandbox};
 
 use crate::support::*;
 
@@ -18,6 +20,13 @@ async fn each_of_1000_is_accepted_and_received_once() {
         assert_eq!(settled.result, Ok(()), "{settled:?}");
         assert_eq!(settled.attempts, 1);
     }
+    // Apple's own ids, which it tells in the sandbox environment.
+    let told: HashSet<_> = settled
+        .values()
+        .map(|settled| &settled.provider_id)
+        .collect();
+    assert_eq!(told.len(), 1000);
+    assert!(!told.contains(&None));
     let received = received(&sandbox);
     assert_eq!(received.len(), 1000);
     assert!(received.values().all(|count| *count == 1));
@@ -34,8 +43,7 @@ async fn one_bad_among_1000_fails_alone() {
     let settled = push(&broker, &mut events, all).await;
     for (number, settled) in &settled {
         match (number, &settled.result) {
-            (500, Err(Failure::Refused(Outcome::Unregistered { reason, .. })))
-            | (600, Err(Failure::Refused(Outcome::PayloadRejected { reason }))) => {
+            (500 | 600, Err(Failure::Refused(Outcome::Unregistered { reason, .. }))) => {
                 assert_eq!(reason.as_str(), "BadDeviceToken");
             }
             (_, result) => assert_eq!(*result, Ok(()), "{number}"),
@@ -139,6 +147,50 @@ async fn a_certificate_sends_and_gets_every_stream() {
     let settled = push(&broker, &mut events, deliveries(300)).await;
     assert!(settled.values().all(|settled| settled.result.is_ok()));
     assert_eq!(received(&sandbox).len(), 300);
+}
+
+/// Apple disallows the topic of one of ten.
+async fn with_one_disallowed_topic(
+    checked_for: Option<&str>,
+) -> (Sandbox, Broker<usize>, Events<usize>) {
+    let sandbox = sandbox().await;
+    let body = FaultBody {
+        status: Some(400),
+        reason: Some("TopicDisallowed".to_owned()),
+        token: Some(token(3)),
+        ..FaultBody::default()
+    };
+    fault(&sandbox, body);
+    let config = tidings_providers::apns::Config {
+        topic: checked_for.map(str::to_owned),
+        ..apns_config(&sandbox, sandbox.addr())
+    };
+    let (broker, events) = Broker::start(config, broker_config()).expect("a broker");
+    let mut all = deliveries(10);
+    broker.queue_many(&mut all).await.expect("a running broker");
+    (sandbox, broker, events)
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_vouched_for_fails_its_own_notification_only() {
+    let (_sandbox, _broker, mut events) = with_one_disallowed_topic(None).await;
+    for (number, settled) in collect(&mut events, 10).await {
+        match (number, &settled.result) {
+            (3, Err(Failure::Refused(Outcome::PayloadRejected { reason }))) => {
+                assert_eq!(reason.as_str(), "TopicDisallowed");
+            }
+            (_, result) => assert_eq!(*result, Ok(()), "{number}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_the_credential_was_checked_for_parks_the_broker() {
+    let (_sandbox, broker, mut events) = with_one_disallowed_topic(Some("com.example.app")).await;
+    let settled = collect(&mut events, 9).await;
+    assert!(settled.values().all(|settled| settled.result.is_ok()));
+    let parked = broker.status().parked.expect("it is parked");
+    assert_eq!(parked.as_str(), "TopicDisallowed");
 }
 
 #[tokio::test]
@@ -263,9 +315,7 @@ async fn memory_does_not_grow_with_the_number_sent() {
         deliveries_kept: 100,
         ..Default::default()
     };
-    let sandbox = tidings_sandbox::Sandbox::start(config)
-        .await
-        .expect("a sandbox");
+    let sandbox = Sandbox::start(config).await.expect("a sandbox");
     let config = apns_config(&sandbox, sandbox.addr());
     let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
     let mut sizes = Vec::new();

@@ -23,6 +23,11 @@ pub const IDLE_TIMEOUT: Reason = Reason::known("IdleTimeout");
 /// [`Outcome::Retry`].
 /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const SHUTDOWN: Reason = Reason::known("Shutdown");
+/// The credential may not push to the notification's topic. [`outcome`] makes it [`Outcome::CredentialRejected`]; a
+/// [`Client`](super::Client) leaves that only for a topic that the credential was checked for, and calls it
+/// [`Outcome::PayloadRejected`] for another, so that one wrong notification stops no others.
+/// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
+pub const TOPIC_DISALLOWED: Reason = Reason::known("TopicDisallowed");
 /// The connection saw too many provider tokens: tell the [`TokenSource`](super::TokenSource) and go on with the one it
 /// has, as a [`Client`](super::Client) does. The delivery is [`Outcome::Retry`].
 /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
@@ -98,7 +103,7 @@ const REASONS: &[(u16, &str, Meaning)] = &[
 ///
 /// | outcome | status and reason |
 /// |---|---|
-/// | [`Accepted`](Outcome::Accepted) | 2xx |
+/// | [`Accepted`](Outcome::Accepted) | 2xx; without an id, which is not in the body |
 /// | [`CredentialRejected`](Outcome::CredentialRejected) | 400 `FeatureNotEnabled` `TopicDisallowed`, 403 `BadCertificate` `BadCertificateEnvironment` `BadEnvironmentKeyIdInToken` `Forbidden` `InvalidProviderToken` `MissingProviderToken` `TopicMismatch`; else 401, 403 |
 /// | [`PayloadRejected`](Outcome::PayloadRejected) | 400 `BadChannelId` `BadCollapseId` `BadExpirationDate` `BadMessageId` `BadPriority` `BadRequestParams` `BadRequestPayload` `BadTopic` `CannotCreateChannelConfig` `DuplicateHeaders` `InvalidPushType` `MissingChannelId` `MissingChannelQueueSize` `MissingDeviceToken` `MissingPushType` `MissingTopic` `PayloadEmpty`, 404 `BadPath`, 405 `MethodNotAllowed`, 413 `PayloadTooLarge`; else 4xx |
 /// | [`Retry`](Outcome::Retry) | 400 `IdleTimeout`, 403 `ExpiredProviderToken` `UnrelatedKeyIdInToken`, 429 `TooManyProviderTokenUpdates`, 500 `InternalServerError`, 503 `ServiceUnavailable` `Shutdown`; else 407, 408, 425, 429 and all that is not 2xx or 4xx |
@@ -127,7 +132,7 @@ const REASONS: &[(u16, &str, Meaning)] = &[
 /// ```
 pub fn outcome(status: u16, body: &[u8], retry_after: Option<&str>) -> Outcome {
     if (200..300).contains(&status) {
-        return Outcome::Accepted;
+        return Outcome::Accepted { id: None };
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let said = body.get("reason").and_then(Value::as_str);
@@ -183,7 +188,7 @@ mod tests {
 
     fn kind(outcome: &Outcome) -> &'static str {
         match outcome {
-            Outcome::Accepted => "accepted",
+            Outcome::Accepted { .. } => "accepted",
             Outcome::CredentialRejected { .. } => "credential",
             Outcome::PayloadRejected { .. } => "payload",
             Outcome::Retry { .. } => "retry",
@@ -300,7 +305,7 @@ mod tests {
             retry_after in proptest::option::of(".*"),
         ) {
             let outcome = outcome(status, &body, retry_after.as_deref());
-            prop_assert_eq!(outcome == Outcome::Accepted, (200..300).contains(&status));
+            prop_assert_eq!(outcome.is_accepted(), (200..300).contains(&status));
         }
     }
 }

@@ -1,4 +1,7 @@
-//! Calls that are made one at a time, over one connection that is kept: channel management and broadcasts.
+//! Calls that are made one at a time, over one connection that is kept: channel management, broadcasts, and the check of
+//! a credential.
+
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -13,6 +16,7 @@ use tokio::time::timeout;
 use crate::apns::answer::{self, outcome};
 use crate::apns::config::{Config, ConfigError};
 use crate::apns::connect::{ConnectError, Connector, Service};
+use crate::apns::wire::{Alert, rejection};
 use crate::attempt::{Attempt, Cause};
 
 /// Bytes of an answer's body that are read: 10,000 channel ids take less than half of it.
@@ -36,21 +40,47 @@ pub(super) struct Agreed {
 /// One call waits for the other: that keeps to a peer that allows a single stream, as Apple does at first.
 pub(super) struct Caller {
     connector: Connector,
-    sender: Mutex<Option<SendRequest<Bytes>>>,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A connection for the next call.
+struct Kept {
+    alert: Alert,
+    sender: SendRequest<Bytes>,
 }
 
 impl Caller {
     pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
         Ok(Self {
             connector: Connector::new(config, service)?,
-            sender: Mutex::new(None),
+            kept: Mutex::new(None),
         })
+    }
+
+    /// Where the calls go: `HOST` or `HOST:PORT`.
+    pub(super) fn authority(&self) -> &str {
+        self.connector.endpoint.authority.as_str()
+    }
+
+    /// Opens a connection for the next call, whatever is kept, and says where it leads.
+    pub(super) async fn connect(&self) -> Result<SocketAddr, ConnectError> {
+        let mut kept = self.kept.lock().await;
+        let (opened, address) = self.open().await?;
+        *kept = Some(opened);
+        Ok(address)
+    }
+
+    /// Streams that the peer allows on the connection that is kept, as far as it has said so.
+    pub(super) async fn streams_max(&self) -> Option<usize> {
+        let kept = self.kept.lock().await;
+        kept.as_ref()
+            .map(|kept| kept.sender.current_max_send_streams())
     }
 
     /// Makes a call; what came of it when it was not agreed to is an attempt. One that is refused for the age of its
     /// provider token is made once more, with a new one on a new connection. Cancel safe, but what was sent stays sent.
     pub(super) async fn call(&self, call: &Call) -> Result<Agreed, Attempt> {
-        let mut kept = self.sender.lock().await;
+        let mut kept = self.kept.lock().await;
         let mut renewed = false;
         loop {
             let (status, agreed, retry_after) = self.exchange(&mut kept, call).await?;
@@ -70,7 +100,7 @@ impl Caller {
     }
 
     /// Acts on what is about the connection or its token. Says whether another try may fare better.
-    fn note(&self, kept: &mut Option<SendRequest<Bytes>>, reason: Option<&Reason>) -> bool {
+    fn note(&self, kept: &mut Option<Kept>, reason: Option<&Reason>) -> bool {
         let (Some(reason), tokens) = (reason, self.connector.config.credential.token_source())
         else {
             return false;
@@ -93,18 +123,37 @@ impl Caller {
 
     async fn exchange(
         &self,
-        kept: &mut Option<SendRequest<Bytes>>,
+        kept: &mut Option<Kept>,
         call: &Call,
     ) -> Result<(StatusCode, Agreed, Option<String>), Attempt> {
         // A connection that has ended since the last call is found out here, before anything is sent.
         let usable = match kept.take() {
-            Some(sender) => sender.ready().await.ok(),
+            Some(Kept { alert, sender }) => {
+                let sender = sender.ready().await.ok();
+                sender.map(|sender| Kept { alert, sender })
+            }
             None => None,
         };
-        let mut sender = match usable {
-            Some(sender) => sender,
-            None => self.open().await?,
+        let mut used = match usable {
+            Some(kept) => kept,
+            None => self.open().await.map_err(attempt)?.0,
         };
+        let answered = self.send(&mut used.sender, call).await;
+        if answered.is_err()
+            && let Some(reason) = used.alert.get().copied().and_then(rejection)
+        {
+            return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
+        }
+        let answered = answered?;
+        *kept = Some(used);
+        Ok(answered)
+    }
+
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Bytes>,
+        call: &Call,
+    ) -> Result<(StatusCode, Agreed, Option<String>), Attempt> {
         let request = self.request(call);
         let not_sent =
             |error: h2::Error| Attempt::NotSent(Cause::ConnectionLost(error.to_string().into()));
@@ -124,24 +173,18 @@ impl Caller {
             Ok((head.status, Agreed { headers, body }, retry_after))
         };
         let within = self.connector.config.answer_timeout;
-        let answered = timeout(within, answered)
+        timeout(within, answered)
             .await
             .map_err(|_| Attempt::Unanswered(Cause::TimedOut))?
-            .map_err(|error| unanswered(&error))?;
-        *kept = Some(sender);
-        Ok(answered)
+            .map_err(|error| unanswered(&error))
     }
 
-    async fn open(&self) -> Result<SendRequest<Bytes>, Attempt> {
-        let opened = self.connector.open().await.map_err(|error| match error {
-            ConnectError::Rejected(reason) => {
-                Attempt::Answered(Outcome::CredentialRejected { reason })
-            }
-            ConnectError::Failed(cause) => Attempt::NotSent(cause),
-        })?;
+    async fn open(&self) -> Result<(Kept, SocketAddr), ConnectError> {
+        let opened = self.connector.open().await?;
         // Ends by itself when the peer closes, or when nobody holds its sender any more. What breaks it shows at the call.
         tokio::spawn(opened.connection);
-        Ok(opened.sender)
+        let (alert, sender) = (opened.alert, opened.sender);
+        Ok((Kept { alert, sender }, opened.address))
     }
 
     fn request(&self, call: &Call) -> Request<()> {
@@ -158,6 +201,14 @@ impl Caller {
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
         request
+    }
+}
+
+/// A call for which no connection came about.
+fn attempt(error: ConnectError) -> Attempt {
+    match error {
+        ConnectError::Rejected(reason) => Attempt::Answered(Outcome::CredentialRejected { reason }),
+        ConnectError::Failed { cause, .. } => Attempt::NotSent(cause),
     }
 }
 

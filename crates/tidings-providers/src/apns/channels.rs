@@ -11,13 +11,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use thiserror::Error;
-use tidings_model::{Outcome, Reason, UnixMillis};
+use tidings_model::{Outcome, ProviderId, Reason, UnixMillis};
 use uuid::Uuid;
 
 use super::caller::{Agreed, Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::Service;
-use super::notification::check_payload;
+use super::flight::APNS_UNIQUE_ID;
+use super::notification::{check_payload, is_topic};
 use super::{
     Expiration, LiveActivity, LiveActivityEvent, NotificationError, PayloadError, Priority,
     PushType,
@@ -64,7 +65,7 @@ impl StoragePolicy {
 pub enum ChannelError {
     /// Apple refused it, or it did not get there; see [`Attempt`]. `ChannelNotRegistered` is
     /// [`Outcome::Unregistered`]: the channel is gone.
-    #[error("{0:?}")]
+    #[error("{0}")]
     Failed(Attempt),
     /// Apple agreed, and its answer lacks what was asked for.
     #[error("the answer has no {what}")]
@@ -291,7 +292,11 @@ impl Broadcaster {
         broadcast: &Broadcast,
     ) -> Attempt {
         match self.try_send(bundle_id, channel_id, id, broadcast).await {
-            Ok(_) => Attempt::Answered(Outcome::Accepted),
+            Ok(agreed) => {
+                let id = agreed.headers.get(APNS_UNIQUE_ID);
+                let id = id.and_then(|value| ProviderId::heard(value.to_str().ok()?));
+                Attempt::Answered(Outcome::Accepted { id })
+            }
             Err(attempt) => attempt,
         }
     }
@@ -354,9 +359,8 @@ fn channel_header(channel_id: &str) -> Result<HeaderValue, Attempt> {
 }
 
 fn path(prefix: &str, bundle_id: &str, what: &str) -> Result<PathAndQuery, Attempt> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let fits = (1..=BUNDLE_ID_LEN_MAX).contains(&bundle_id.len());
-    if !fits || !bundle_id.bytes().all(is_plain) {
+    if !fits || !is_topic(bundle_id) {
         return Err(refused("BadPath"));
     }
     let path = format!("{prefix}{bundle_id}/{what}");

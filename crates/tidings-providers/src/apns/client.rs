@@ -1,6 +1,7 @@
 //! The client: deliveries in, answers out, and between them a small pool of HTTP/2 connections.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -73,8 +74,15 @@ pub struct Answers<T> {
 }
 
 /// There is no room, or the client is closing: the delivery comes back to whoever submitted it.
-#[derive(Debug)]
+#[derive(thiserror::Error)]
+#[error("the client has no room, or is closing")]
 pub struct Full<T>(pub Delivery<T>);
+
+impl<T> fmt::Debug for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Full").field(&self.0.id).finish()
+    }
+}
 
 impl<T: Send + 'static> Client<T> {
     /// Checks the configuration and starts the pool on the current tokio runtime, which needs I/O and time. The first
@@ -168,12 +176,12 @@ impl<T> Drop for Client<T> {
 }
 
 impl<T> Answers<T> {
-    /// Waits for answers and fetches up to `max` of them (at least 1) into `into`, behind what is there. Says how many;
+    /// Waits for answers and fetches up to `max` of them (0 is taken as 1) into `into`, behind what is there. Says how many;
     /// zero says that the client is gone, its connections are closed and every delivery has come back. Cancel safe.
     pub async fn recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
         loop {
             let answered = self.queue.answered.notified();
-            match self.queue.fetch(into, max) {
+            match self.queue.fetch(into, max.max(1)) {
                 (0, true) => answered.await,
                 (count, _) => return count,
             }

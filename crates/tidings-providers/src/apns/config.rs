@@ -63,6 +63,20 @@ impl Config {
     /// Connections of one client, at most: 64. Our own bound; Apple names none.
     pub const CONNECTIONS_MAX: usize = 64;
 
+    pub(super) fn check_durations(&self) -> Result<(), ConfigError> {
+        for (field, duration) in [
+            ("connect_timeout", self.connect_timeout),
+            ("answer_timeout", self.answer_timeout),
+            ("silence_max", self.silence_max),
+            ("pong_timeout", self.pong_timeout),
+        ] {
+            if duration.is_zero() {
+                return Err(ConfigError::Zero { field });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether `text` is of the form that [`proxy`](Self::proxy) takes.
     pub fn is_proxy(text: &str) -> bool {
         Proxy::parse(text).is_some()
@@ -117,6 +131,12 @@ pub enum ConfigError {
         value: usize,
         /// The highest that is allowed; the lowest is 1.
         max: usize,
+    },
+    /// One of the durations is zero: nothing could be done in that time.
+    #[error("{field}: is zero; expected a time in which it can be done")]
+    Zero {
+        /// The field of [`Config`].
+        field: &'static str,
     },
     /// The TLS library does not take the certificate and key.
     #[error("credential: TLS refuses the certificate and key: {0}")]

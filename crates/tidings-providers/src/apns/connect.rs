@@ -1,6 +1,8 @@
 //! From a host name to an HTTP/2 connection.
 
+use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,10 +44,14 @@ pub(super) struct Connector {
     pub(super) endpoint: Endpoint,
     proxy: Option<Proxy>,
     tls: TlsConnector,
+    /// What the credential was checked for and is good for; empty for a token that is used for any topic.
+    pub(super) topics: Vec<String>,
 }
 
 /// A connection that is ready for requests.
 pub(super) struct Opened {
+    /// Where it leads: the far end, or the proxy in between.
+    pub(super) address: SocketAddr,
     pub(super) sender: SendRequest<Bytes>,
     pub(super) connection: client::Connection<Wire, Bytes>,
     pub(super) alert: Alert,
@@ -55,25 +61,49 @@ pub(super) struct Opened {
 pub(super) enum ConnectError {
     /// The peer refused the client's certificate.
     Rejected(Reason),
-    Failed(Cause),
+    Failed {
+        cause: Cause,
+        obstacle: Obstacle,
+    },
+}
+
+/// What is in the way of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It was there, and ended before the answer.
+    Lost,
+    /// The endpoint's name cannot be resolved, or has no address.
+    Name,
+    /// No packet gets there, or the connection broke before TLS was set up.
+    Network,
+    /// The proxy cannot be reached, or does not connect further.
+    Proxy,
+    /// Nothing listens at the endpoint.
+    Refused,
+    /// Nobody answered within [`Config::connect_timeout`].
+    Silence,
+    /// The two ends found no way to speak TLS and HTTP/2.
+    Tls,
+    /// The certificate that the endpoint showed is not trusted.
+    Untrusted,
 }
 
 impl Connector {
     /// Checks everything that can be checked without connecting.
     pub(super) fn new(config: Config, service: Service) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::of(&config, service)?;
+        config.check_durations()?;
         let proxy = match &config.proxy {
             Some(proxy) => Some(Proxy::parse(proxy.expose()).ok_or(ConfigError::Proxy)?),
             None => None,
         };
         let credential = &config.credential;
         // A token is good for whatever topic its notifications name; a certificate says itself for which.
+        let mut topics = Vec::new();
         if config.topic.is_some() || credential.kind() == CredentialKind::Certificate {
-            credential.check(
-                config.environment,
-                config.topic.as_deref(),
-                UnixMillis::now(),
-            )?;
+            let topic = config.topic.as_deref();
+            let summary = credential.check(config.environment, topic, UnixMillis::now())?;
+            topics = summary.topics;
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -88,6 +118,7 @@ impl Connector {
             tls: TlsConnector::from(Arc::new(tls)),
             endpoint,
             proxy,
+            topics,
             config,
         })
     }
@@ -96,26 +127,35 @@ impl Connector {
     pub(super) async fn open(&self) -> Result<Opened, ConnectError> {
         let within = self.config.connect_timeout;
         timeout(within, self.try_open()).await.unwrap_or_else(|_| {
-            Err(ConnectError::failed(format!(
+            let text = format!(
                 "no connection to {} within {within:?}",
                 self.endpoint.authority
-            )))
+            );
+            let obstacle = match self.proxy {
+                Some(_) => Obstacle::Proxy,
+                None => Obstacle::Silence,
+            };
+            Err(ConnectError::failed(obstacle, text))
         })
     }
 
     async fn try_open(&self) -> Result<Opened, ConnectError> {
-        let tcp = self.tcp().await.map_err(|error| {
-            ConnectError::failed(format!("{}: {error}", self.endpoint.authority))
+        let tcp = self.tcp().await.map_err(|(obstacle, error)| {
+            ConnectError::failed(obstacle, format!("{}: {error}", self.endpoint.authority))
         })?;
+        let broken = |error: &dyn Error| ConnectError::failed(Obstacle::Network, error.to_string());
         // Small frames must not wait for the acknowledgement of those before.
-        tcp.set_nodelay(true)
-            .map_err(|error| ConnectError::failed(error.to_string()))?;
+        tcp.set_nodelay(true).map_err(|error| broken(&error))?;
+        let address = tcp.peer_addr().map_err(|error| broken(&error))?;
         let server_name = self.endpoint.server_name.clone();
         let tls = self.tls.connect(server_name, tcp).await;
         let tls = tls.map_err(|error| ConnectError::tls(&error))?;
         if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
             let text = format!("{} does not speak HTTP/2", self.endpoint.authority);
-            return Err(ConnectError::Failed(Cause::TlsFailed(text.into())));
+            return Err(ConnectError::Failed {
+                cause: Cause::TlsFailed(text.into()),
+                obstacle: Obstacle::Tls,
+            });
         }
         let (wire, alert) = Wire::new(tls);
         let handshake = client::Builder::new()
@@ -124,9 +164,9 @@ impl Connector {
             .max_header_list_size(HEADERS_LEN_MAX)
             .handshake(wire)
             .await;
-        let (sender, connection) =
-            handshake.map_err(|error| ConnectError::failed(error.to_string()))?;
+        let (sender, connection) = handshake.map_err(|error| broken(&error))?;
         Ok(Opened {
+            address,
             sender,
             connection,
             alert,
@@ -134,7 +174,7 @@ impl Connector {
     }
 
     /// A way to the endpoint: its own, or a proxy's tunnel.
-    async fn tcp(&self) -> io::Result<TcpStream> {
+    async fn tcp(&self) -> Result<TcpStream, (Obstacle, io::Error)> {
         let Endpoint {
             host,
             port,
@@ -144,22 +184,28 @@ impl Connector {
         match &self.proxy {
             None => self.tcp_to(host, *port).await,
             Some(proxy) => {
-                let tcp = self.tcp_to(&proxy.host, proxy.port).await?;
-                proxy.tunnel(tcp, authority, *port).await
+                let tunnel = async {
+                    let tcp = self.tcp_to(&proxy.host, proxy.port).await;
+                    let tcp = tcp.map_err(|(_, error)| error)?;
+                    proxy.tunnel(tcp, authority, *port).await
+                };
+                tunnel.await.map_err(|error| (Obstacle::Proxy, error))
             }
         }
     }
 
     /// Tries some of the addresses in turn, so that one which is silent does not use up all the time.
-    async fn tcp_to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+    async fn tcp_to(&self, host: &str, port: u16) -> Result<TcpStream, (Obstacle, io::Error)> {
         let within = self.config.connect_timeout / ADDRESSES_MAX;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let addresses = lookup_host((host, port)).await?;
+        let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let mut last = (Obstacle::Name, none);
+        let addresses = lookup_host((host, port)).await;
+        let addresses = addresses.map_err(|error| (Obstacle::Name, error))?;
         for address in addresses.take(ADDRESSES_MAX as usize) {
             match timeout(within, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
+                Ok(Err(error)) => last = (Obstacle::of(&error), error),
+                Err(_) => last = (Obstacle::Silence, io::ErrorKind::TimedOut.into()),
             }
         }
         Err(last)
@@ -167,17 +213,35 @@ impl Connector {
 }
 
 impl ConnectError {
-    fn failed(text: String) -> Self {
-        Self::Failed(Cause::ConnectFailed(text.into()))
+    fn failed(obstacle: Obstacle, text: String) -> Self {
+        let cause = Cause::ConnectFailed(text.into());
+        Self::Failed { cause, obstacle }
     }
 
     fn tls(error: &io::Error) -> Self {
         if let Some(reason) = alert_in(error).and_then(rejection) {
             return Self::Rejected(reason);
         }
-        match tls_error_in(error) {
-            Some(tls) => Self::Failed(Cause::TlsFailed(tls.to_string().into())),
-            None => Self::failed(error.to_string()),
+        let Some(tls) = tls_error_in(error) else {
+            return Self::failed(Obstacle::Network, error.to_string());
+        };
+        Self::Failed {
+            cause: Cause::TlsFailed(tls.to_string().into()),
+            obstacle: match tls {
+                rustls::Error::InvalidCertificate(_) => Obstacle::Untrusted,
+                _ => Obstacle::Tls,
+            },
+        }
+    }
+}
+
+impl Obstacle {
+    /// What a TCP connection that did not come about says.
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::TimedOut => Self::Silence,
+            _ => Self::Network,
         }
     }
 }

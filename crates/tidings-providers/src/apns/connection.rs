@@ -55,6 +55,8 @@ pub(super) struct Connection<T> {
     pinged_at: Option<Instant>,
     requests: Requests,
     tokens: Option<Arc<TokenSource>>,
+    /// What the credential was checked for.
+    topics: Vec<String>,
     flights: Flights<T>,
     visit: Exchange<T>,
     limits: Limits,
@@ -120,6 +122,7 @@ impl<T> Connection<T> {
             alert: opened.alert,
             requests: Requests::new(connector.endpoint.authority.clone()),
             tokens: connector.config.credential.token_source().cloned(),
+            topics: connector.topics.clone(),
             flights: Flights::new(),
             visit: Exchange::default(),
             limits,
@@ -188,9 +191,13 @@ impl<T> Connection<T> {
         let before = *answered;
         let mut others = Vec::new();
         flights.poll_woken(|job, heard| match heard {
-            Heard::Answer { status, .. } if status == StatusCode::OK => {
+            Heard::Answer {
+                status: StatusCode::OK,
+                unique_id: id,
+                ..
+            } => {
                 *answered += 1;
-                let accepted = Attempt::Answered(Outcome::Accepted);
+                let accepted = Attempt::Answered(Outcome::Accepted { id });
                 visit.answers.push((job.delivery, accepted));
             }
             other => others.push((job, other)),
@@ -201,6 +208,7 @@ impl<T> Connection<T> {
                     status,
                     retry_after,
                     body,
+                    ..
                 } => {
                     self.answered += 1;
                     self.judge(job, outcome(status.as_u16(), &body, retry_after.as_deref()));
@@ -241,6 +249,13 @@ impl<T> Connection<T> {
             Some(reason) if *reason == answer::IDLE_TIMEOUT || *reason == answer::SHUTDOWN => {
                 let reason = reason.clone();
                 self.drain(reason.as_str());
+            }
+            Some(reason) if *reason == answer::TOPIC_DISALLOWED => {
+                let topic = job.delivery.notification.topic();
+                if !self.topics.iter().any(|good| topic == good) {
+                    let reason = reason.clone();
+                    outcome = Outcome::PayloadRejected { reason };
+                }
             }
             _ => {}
         }

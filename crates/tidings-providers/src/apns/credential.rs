@@ -13,7 +13,7 @@ use thiserror::Error;
 use tidings_model::{Environment, UnixMillis};
 
 use super::certificate::Certificate;
-use super::notification::TOPIC_LEN_MAX;
+use super::notification::{TOPIC_LEN_MAX, is_topic};
 use super::p12;
 use super::token::{ProviderKey, TokenSource};
 
@@ -47,9 +47,9 @@ pub enum CredentialError {
         /// The first 20 characters of what it is.
         found: String,
     },
-    /// The topic is not printable ASCII without spaces, at most 255 bytes.
+    /// The topic has something else than letters, digits, `.`, `-` and `_`, or more than 255 bytes.
     #[error(
-        "topic: is {found:?}; use the app's bundle id, such as com.example.app: ASCII, no spaces, at most {TOPIC_LEN_MAX} bytes"
+        "topic: is {found:?}; use the app's bundle id, such as com.example.app: letters, digits, '.', '-' and '_', at most {TOPIC_LEN_MAX} bytes"
     )]
     BadTopic {
         /// The first 20 characters of what it is.
@@ -343,7 +343,10 @@ impl Credential {
         now: UnixMillis,
     ) -> Result<Summary, CredentialError> {
         let topic = topic.filter(|topic| !topic.is_empty()).map(str::to_owned);
-        if let Some(topic) = topic.as_deref().filter(|topic| !is_topic(topic)) {
+        if let Some(topic) = topic
+            .as_deref()
+            .filter(|topic| topic.len() > TOPIC_LEN_MAX || !is_topic(topic))
+        {
             let found = excerpt(topic);
             return Err(CredentialError::BadTopic { found });
         }
@@ -434,10 +437,6 @@ fn check(
 fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     text.len() == ID_LEN && text.bytes().all(allowed)
-}
-
-fn is_topic(text: &str) -> bool {
-    text.len() <= TOPIC_LEN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What a file is that has no PKCS#8 key in it.

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::header::RETRY_AFTER;
-use http::{Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
+use tidings_model::ProviderId;
 use tokio::time::Instant;
 
 use crate::apns::queue::Job;
@@ -19,11 +20,15 @@ use crate::apns::queue::Job;
 /// Bytes of an answer's body that are read; Apple's are below 100.
 const BODY_LEN_MAX: usize = 4096;
 
+/// In the sandbox environment only, where it finds the notification in Apple's Push Notifications Console.
+pub(super) const APNS_UNIQUE_ID: HeaderName = HeaderName::from_static("apns-unique-id");
+
 /// What came of a request.
 pub(super) enum Heard {
     Answer {
         status: StatusCode,
         retry_after: Option<String>,
+        unique_id: Option<ProviderId>,
         body: Vec<u8>,
     },
     Failed(h2::Error),
@@ -40,6 +45,7 @@ enum Phase {
     Body {
         status: StatusCode,
         retry_after: Option<String>,
+        unique_id: Option<ProviderId>,
         stream: RecvStream,
         read: Vec<u8>,
     },
@@ -57,6 +63,7 @@ impl Phase {
         let Self::Body {
             status,
             retry_after,
+            unique_id,
             stream,
             read,
         } = self
@@ -76,18 +83,18 @@ impl Phase {
         Poll::Ready(Heard::Answer {
             status: *status,
             retry_after: retry_after.take(),
+            unique_id: unique_id.take(),
             body: std::mem::take(read),
         })
     }
 
     fn body(response: Response<RecvStream>) -> Self {
         let (head, stream) = response.into_parts();
-        let retry_after = head.headers.get(RETRY_AFTER);
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         Self::Body {
             status: head.status,
-            retry_after: retry_after
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
+            retry_after: text(RETRY_AFTER).map(str::to_owned),
+            unique_id: text(APNS_UNIQUE_ID).and_then(ProviderId::heard),
             stream,
             read: Vec::new(),
         }

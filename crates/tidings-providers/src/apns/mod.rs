@@ -82,7 +82,7 @@
 //!
 //! fn what_next(attempt: &Attempt) -> &'static str {
 //!     match attempt {
-//!         Attempt::Answered(Outcome::Accepted) => "done: Apple has it (the phone may still be off)",
+//!         Attempt::Answered(Outcome::Accepted { .. }) => "done: Apple has it (the phone may still be off)",
 //!         Attempt::Answered(Outcome::Unregistered { .. }) => "forget the token, if it was registered before `since`",
 //!         Attempt::Answered(Outcome::PayloadRejected { .. }) => "a fault of ours: never again as it is",
 //!         Attempt::Answered(Outcome::CredentialRejected { .. }) => "stop until the credential is replaced",
@@ -120,6 +120,7 @@ pub mod answer;
 mod caller;
 mod certificate;
 pub mod channels;
+pub mod check;
 mod client;
 mod config;
 mod connect;
@@ -141,6 +142,7 @@ pub mod token;
 mod wire;
 
 pub use channels::{Broadcast, Broadcaster, ChannelError, Channels, StoragePolicy};
+pub use check::check;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};

@@ -115,7 +115,8 @@ pub enum NotificationError {
         /// The one that describes the payload.
         wanted: PushType,
     },
-    /// The topic has something else than printable ASCII, or a space. Apple would say `BadTopic`.
+    /// The topic has something else than the letters, digits, `.`, `-` and `_` of a bundle id. Apple would say
+    /// `BadTopic`.
     #[error(
         "apns-topic: has characters that no topic has; use the app's bundle id, such as com.example.app"
     )]
@@ -125,6 +126,19 @@ pub enum NotificationError {
     TopicLength {
         /// Its bytes.
         len: usize,
+    },
+    /// The topic is one of another type, and this one's has nothing behind the bundle id. Apple would say `BadTopic`
+    /// or `DeviceTokenNotForTopic`. (`.voip` and `.complication` pass: an app may be called so.)
+    #[error(
+        "apns-topic: is {topic:?}, which is one of push type {of}; push type {push_type} takes the bundle id alone"
+    )]
+    TopicOfAnotherType {
+        /// The type whose topics end so.
+        of: PushType,
+        /// The notification's type.
+        push_type: PushType,
+        /// The one that was given.
+        topic: String,
     },
     /// The topic does not end in the suffix of its type, or has nothing before it. Apple would say
     /// `BadTopic` or `DeviceTokenNotForTopic`.
@@ -150,9 +164,10 @@ impl NotificationError {
             Self::PayloadEmpty | Self::PayloadNotObject | Self::PayloadTooLarge { .. } => "payload",
             Self::Priority { .. } => "apns-priority",
             Self::PushType { .. } => "apns-push-type",
-            Self::TopicCharacter | Self::TopicLength { .. } | Self::TopicSuffix { .. } => {
-                "apns-topic"
-            }
+            Self::TopicCharacter
+            | Self::TopicLength { .. }
+            | Self::TopicOfAnotherType { .. }
+            | Self::TopicSuffix { .. } => "apns-topic",
         }
     }
 }
@@ -381,10 +396,11 @@ pub(super) fn check_payload(
             push_type,
         });
     }
-    // The parser skips texts without looking whether they are UTF-8.
-    let text = str::from_utf8(payload).map_err(|_| NotificationError::PayloadNotObject)?;
-    let is_object = text.trim_ascii_start().starts_with('{');
-    if !is_object || serde_json::from_str::<IgnoredAny>(text).is_err() {
+    // The text first: what is skipped over is not looked at for UTF-8.
+    let is_object = payload.trim_ascii_start().starts_with(b"{")
+        && str::from_utf8(payload)
+            .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    if !is_object {
         return Err(NotificationError::PayloadNotObject);
     }
     Ok(())
@@ -402,14 +418,29 @@ fn collapse_id_header(id: String) -> Result<HeaderValue, NotificationError> {
         .map_err(|_| NotificationError::CollapseIdCharacter)
 }
 
+/// Whether it has only what bundle ids have, and pass type ids, and the topics of device management.
+pub(super) fn is_topic(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    text.bytes().all(is_plain)
+}
+
 fn topic_header(topic: String, push_type: PushType) -> Result<HeaderValue, NotificationError> {
     if topic.is_empty() || topic.len() > TOPIC_LEN_MAX {
         return Err(NotificationError::TopicLength { len: topic.len() });
     }
-    if !topic.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_topic(&topic) {
         return Err(NotificationError::TopicCharacter);
     }
     let suffix = push_type.topic_suffix();
+    if suffix.is_empty()
+        && let Some(of) = PushType::of_topic(&topic)
+    {
+        return Err(NotificationError::TopicOfAnotherType {
+            of,
+            push_type,
+            topic,
+        });
+    }
     if topic.strip_suffix(suffix).is_none_or(str::is_empty) {
         return Err(NotificationError::TopicSuffix {
             push_type,

@@ -96,7 +96,7 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
                             pauses.failed();
                             reject(&queue, reason);
                         }
-                        Err(ConnectError::Failed(cause)) => {
+                        Err(ConnectError::Failed { cause, .. }) => {
                             pauses.failed();
                             failed(&queue, cause, pauses.failures);
                         }

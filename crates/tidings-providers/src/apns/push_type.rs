@@ -91,6 +91,17 @@ impl PushType {
         }
     }
 
+    /// The type that a topic is of without a doubt: one that ends in `.voip` or `.complication` may be the bundle id of
+    /// an app of that name.
+    pub(super) fn of_topic(topic: &str) -> Option<Self> {
+        let told = |known: &Self| {
+            let is_word = matches!(known, Self::Complication | Self::Voip);
+            let suffix = known.topic_suffix();
+            !suffix.is_empty() && !is_word && topic.ends_with(suffix)
+        };
+        Self::ALL.into_iter().find(told)
+    }
+
     /// Bytes of a payload of this type, at most: 5,120 for VoIP, 4,096 for all else.
     /// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
     pub fn payload_len_max(self) -> usize {

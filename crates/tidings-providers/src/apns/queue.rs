@@ -21,7 +21,7 @@ use crate::attempt::{Attempt, Cause};
 #[derive(Debug)]
 pub struct Delivery<T> {
     /// The device token in hexadecimal, 1 to 400 digits (Apple: make no assumption about its length). Anything else is
-    /// not sent and comes back as [`Outcome::PayloadRejected`] `BadDeviceToken`: each such request would slow the
+    /// not sent and comes back as [`Outcome::Unregistered`] `BadDeviceToken`: each such request would slow the
     /// connection.
     pub token: Box<str>,
     /// Sent as `apns-id`, in lower case; the same for every attempt of the delivery.
@@ -401,7 +401,8 @@ fn needs_token() -> Attempt {
 /// What the provider would say to a token that is no hexadecimal text; there is no need to ask it, and each such
 /// request would count against the connection (Apple, "Handling notification responses from APNs").
 pub(super) fn malformed_token() -> Attempt {
-    Attempt::Answered(Outcome::PayloadRejected {
+    Attempt::Answered(Outcome::Unregistered {
         reason: tidings_model::Reason::known("BadDeviceToken"),
+        since: None,
     })
 }

@@ -8,7 +8,7 @@ use tidings_providers::{Attempt, Cause};
 
 use crate::peer::{GOAWAY, Peer, attempts, submitted};
 
-const ACCEPTED: Attempt = Attempt::Answered(Outcome::Accepted);
+const ACCEPTED: Attempt = Attempt::Answered(Outcome::Accepted { id: None });
 
 #[tokio::test]
 async fn what_is_above_a_goaways_last_id_goes_over_a_new_connection_and_the_rest_is_awaited() {

@@ -1,15 +1,16 @@
 //! The peer's limit of streams, which is Apple's way to slow a sender down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_model::Outcome;
 use tidings_providers::Attempt;
-use tidings_providers::apns::{Client, Credential, Delivery, Notification, PushType};
+use tidings_providers::apns::{Client, Config, Credential, Delivery, Notification, PushType};
 use uuid::Uuid;
 
 use crate::peer::{HEADERS, Peer, attempts, submitted};
 
-const ACCEPTED: Attempt = Attempt::Answered(Outcome::Accepted);
+const ACCEPTED: Attempt = Attempt::Answered(Outcome::Accepted { id: None });
 
 #[tokio::test]
 async fn one_stream_until_the_peer_says_how_many_and_then_never_more() {
@@ -117,4 +118,16 @@ async fn a_location_query_with_a_certificate_is_refused_without_asking_apple() {
         panic!("{attempts:?}");
     };
     assert_eq!(reason.as_str(), "TokenRequired");
+}
+
+#[tokio::test]
+async fn a_duration_of_nothing_is_refused() {
+    let peer = Peer::listen().await;
+    let config = Config {
+        pong_timeout: Duration::ZERO,
+        ..peer.config()
+    };
+    let error = Client::<()>::start(config).err().expect("refused");
+    let text = "pong_timeout: is zero; expected a time in which it can be done";
+    assert_eq!(error.to_string(), text);
 }

@@ -1,5 +1,6 @@
 //! The client against a peer that does what no well-behaved server does, frame by frame.
 
+mod check;
 mod ends;
 mod limits;
 mod peer;

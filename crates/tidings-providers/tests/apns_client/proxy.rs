@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tidings_model::{Outcome, Secret};
+use tidings_model::Secret;
 use tidings_providers::apns::{Client, Config, ConfigError};
 use tidings_providers::{Attempt, Cause};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -67,7 +67,7 @@ async fn deliveries_go_through_the_proxys_tunnel() {
         wire
     };
     let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 1));
-    assert_eq!(attempts, [Attempt::Answered(Outcome::Accepted)]);
+    assert!(attempts.iter().all(Attempt::is_accepted), "{attempts:?}");
     let asked = asks.recv().await.expect("a request to the proxy");
     let target = target.trim_start_matches("https://");
     assert!(

@@ -39,8 +39,8 @@ fn a_topic_is_asked_for_where_the_credential_has_none() {
         key.check(Environment::Sandbox, Some(" com.example"), NOW),
         "topic",
         "bad_topic",
-        "topic: is \" com.example\"; use the app's bundle id, such as com.example.app: ASCII, no spaces, at most 255 \
-         bytes",
+        "topic: is \" com.example\"; use the app's bundle id, such as com.example.app: letters, digits, '.', '-' and \
+         '_', at most 255 bytes",
     );
 }
 

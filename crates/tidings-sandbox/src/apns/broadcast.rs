@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::apns::answer::{Answer, error_body};
 use crate::apns::reason::Reason;
-use crate::apns::request::{APNS_EXPIRATION, APNS_PRIORITY, APNS_PUSH_TYPE, Auth, is_unix_time};
-use crate::apns::request::{PAYLOAD_MAX, message_id};
+use crate::apns::request::{
+    APNS_EXPIRATION, APNS_PRIORITY, APNS_PUSH_TYPE, Auth, PAYLOAD_MAX, is_unix_time,
+};
 use crate::channels::{Channel, ChannelId, logged};
 use crate::provider::Provider;
 use crate::state::State;
@@ -38,10 +39,12 @@ enum Call {
     AllChannels,
     Broadcast,
     Channels,
+    /// None that Apple has.
+    Unknown,
 }
 
 impl<'a> Place<'a> {
-    /// None when the path is none of these calls'.
+    /// None when the path does not begin as these calls' do.
     pub(crate) fn of(path: &'a str) -> Option<Self> {
         let (app, call) = if let Some(app) = path.strip_prefix(BROADCASTS) {
             (app, Call::Broadcast)
@@ -50,14 +53,15 @@ impl<'a> Place<'a> {
             match what {
                 "all-channels" => (app, Call::AllChannels),
                 "channels" => (app, Call::Channels),
-                _ => return None,
+                _ => (app, Call::Unknown),
             }
         };
         let is_app = !app.is_empty()
             && app
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-        is_app.then_some(Self { app, call })
+        let call = if is_app { call } else { Call::Unknown };
+        Some(Self { app, call })
     }
 }
 
@@ -74,8 +78,15 @@ pub(crate) fn judge(
     now_ms: i64,
 ) -> Answer {
     let given = head.headers.get(APNS_REQUEST_ID);
-    let id = given.and_then(message_id).unwrap_or_else(Uuid::new_v4);
-    let result = if given.is_some_and(|given| message_id(given).is_none()) {
+    let known = given.and_then(|given| Some((given, request_id(given)?)));
+    let (echo, id) = known.map_or_else(
+        || {
+            let id = Uuid::new_v4();
+            (header(&id.to_string()), id)
+        },
+        |(given, id)| (given.clone(), id),
+    );
+    let result = if given.is_some() && known.is_none() {
         Err(Reason::BadMessageId)
     } else {
         act(state, auth, place, head, body, now_ms, id)
@@ -85,7 +96,7 @@ pub(crate) fn judge(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         (reason.status(), headers, error_body(reason.name(), None))
     });
-    headers.insert(APNS_REQUEST_ID, header(&id.to_string()));
+    headers.insert(APNS_REQUEST_ID, echo);
     Answer::new(status, headers, body)
 }
 
@@ -99,6 +110,9 @@ fn act(
     id: Uuid,
 ) -> Result<Agreed, Reason> {
     let headers = &head.headers;
+    if place.call == Call::Unknown {
+        return Err(Reason::BadPath);
+    }
     match auth {
         Auth::Certificate(certificate) => {
             certificate
@@ -154,7 +168,8 @@ fn create(state: &State, app: &str, body: &[u8]) -> Result<Agreed, Reason> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
     struct Wanted {
-        message_storage_policy: Option<u64>,
+        #[serde(default)]
+        message_storage_policy: Value,
         push_type: Option<String>,
     }
     if body.is_empty() {
@@ -163,12 +178,15 @@ fn create(state: &State, app: &str, body: &[u8]) -> Result<Agreed, Reason> {
     let wanted: Wanted = serde_json::from_slice(body).map_err(|_| Reason::BadRequestPayload)?;
     match wanted.push_type.as_deref() {
         None => return Err(Reason::MissingPushType),
-        Some("LiveActivity") => {}
+        // Apple's page writes it LiveActivity, node-apn sends liveactivity.
+        Some(push_type) if push_type.eq_ignore_ascii_case("LiveActivity") => {}
         Some(_) => return Err(Reason::InvalidPushType),
     }
-    let keeps_newest = match wanted.message_storage_policy {
-        Some(0) => false,
-        Some(1) => true,
+    let policy = &wanted.message_storage_policy;
+    // Apple's page has a number, node-apn's documentation a text.
+    let keeps_newest = match (policy.as_u64(), policy.as_str()) {
+        (Some(0), _) | (_, Some("0")) => false,
+        (Some(1), _) | (_, Some("1")) => true,
         // Not documented, but seen where the policy is absent or wrong.
         _ => return Err(Reason::MissingChannelQueueSize),
     };
@@ -229,6 +247,13 @@ fn check_broadcast(
         Some("update" | "end") => Ok(id),
         _ => Err(Reason::BadRequestPayload),
     }
+}
+
+/// A UUID in either case: for `apns-id` Apple asks for the lower one, of this it does not say so, and the
+/// documentation of node-apn shows the upper one.
+fn request_id(value: &HeaderValue) -> Option<Uuid> {
+    let text = value.as_bytes();
+    (text.len() == 36).then(|| Uuid::try_parse_ascii(text).ok())?
 }
 
 fn agreed(status: StatusCode, body: Option<&Value>) -> Agreed {

@@ -44,6 +44,9 @@ const SINGLE: [HeaderName; 7] = [
     AUTHORIZATION,
 ];
 
+/// Apple documents no reason for a body that is no JSON object; it holds no payload that could be read.
+const UNREADABLE: Reason = Reason::PayloadEmpty;
+
 /// How the client of one connection authenticates. With a certificate an `authorization` header is ignored.
 #[derive(Debug)]
 pub(crate) enum Auth {
@@ -137,8 +140,7 @@ pub(crate) fn judge(
                 let unique_id = development.then(|| ids.new_id());
                 Answer::accepted(apns_id, unique_id)
             } else {
-                // Apple documents no reason for a body that is not JSON; it holds no payload that could be read.
-                Answer::refused(apns_id, Reason::PayloadEmpty, None)
+                Answer::refused(apns_id, UNREADABLE, None)
             }
         }
         Err(Refusal { reason, timestamp }) => Answer::refused(apns_id, reason, timestamp),
@@ -193,7 +195,8 @@ fn check(
         Some(value) => Some(PushType::named(value.as_bytes()).ok_or(Reason::InvalidPushType)?),
         None => None,
     };
-    if push_type == Some(PushType::Background) && matches!(priority, Some(b"10")) {
+    // Whether Apple minds when it is left out, which means 10, is not known.
+    if push_type == Some(PushType::Background) && !matches!(priority, None | Some(b"5")) {
         return Err(Reason::BadPriority.into());
     }
     let app = app_of(topic, push_type).ok_or(Reason::BadTopic)?;
@@ -217,6 +220,9 @@ fn check(
     }
     if body.len() > payload_max {
         return Err(Reason::PayloadTooLarge.into());
+    }
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(UNREADABLE.into());
     }
     Ok(token)
 }
@@ -274,16 +280,17 @@ fn app_of(topic: &str, push_type: Option<PushType>) -> Option<&str> {
     if !is_topic {
         return None;
     }
-    let suffixed = PushType::ALL
-        .iter()
-        .filter(|known| !known.topic_suffix().is_empty())
-        .find_map(|known| topic.strip_suffix(known.topic_suffix()));
+    let suffixed = PushType::ALL.into_iter().find_map(|known| {
+        let suffix = known.topic_suffix();
+        let app = topic.strip_suffix(suffix).filter(|_| !suffix.is_empty());
+        app.map(|app| (app, known))
+    });
     match push_type {
         // Senders from before the header existed name the kind by the topic alone.
-        None => Some(suffixed.unwrap_or(topic)),
-        Some(push_type) if push_type.topic_suffix().is_empty() => {
-            suffixed.is_none().then_some(topic)
-        }
+        None => Some(suffixed.map_or(topic, |(app, _)| app)),
+        Some(push_type) if push_type.topic_suffix().is_empty() => suffixed
+            .is_none_or(|(_, known)| known.suffix_is_a_word())
+            .then_some(topic),
         Some(push_type) => topic.strip_suffix(push_type.topic_suffix()),
     }
     .filter(|app| !app.is_empty())
@@ -354,6 +361,11 @@ impl PushType {
             Self::Voip => ".voip",
             Self::Widgets => ".push-type.widgets",
         }
+    }
+
+    /// Whether an app's own bundle id may end so, as `com.example.voip` does.
+    fn suffix_is_a_word(self) -> bool {
+        matches!(self, Self::Complication | Self::Voip)
     }
 }
 

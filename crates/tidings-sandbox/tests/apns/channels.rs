@@ -2,6 +2,7 @@
 
 use http::Request;
 use http::request::Builder;
+use serde_json::json;
 
 use crate::client::{Client, Signer, TOPIC, authorized, post, sandbox};
 
@@ -100,6 +101,15 @@ async fn each_wrong_call_has_its_reason() {
         (manage().method("PATCH"), body, 405, "MethodNotAllowed"),
         (get("channels"), "", 400, "MissingChannelId"),
         (get("all-channels"), "", 200, ""),
+        (get("some-channels"), "", 404, "BadPath"),
+        (get("channels/1"), "", 404, "BadPath"),
+        (
+            post("/4/broadcasts/apps/not%20an%20app"),
+            UPDATE,
+            404,
+            "BadPath",
+        ),
+        (post("/4/broadcasts/apps/"), UPDATE, 404, "BadPath"),
     ];
     for (request, body, status, reason) in cases {
         let verdict = call(request, body).await.verdict();
@@ -107,4 +117,33 @@ async fn each_wrong_call_has_its_reason() {
     }
     let reply = client.send(good(), UPDATE).await.unwrap();
     assert_eq!(reply.verdict(), (403, "MissingProviderToken".to_owned()));
+}
+
+#[tokio::test]
+async fn what_node_apn_writes_otherwise_is_taken_too() {
+    let sandbox = sandbox().await;
+    let bearer = Signer::registered(&sandbox).token(0);
+    let client = Client::connect(&sandbox).await;
+    for (policy, read) in [("0", 0), ("1", 1), (r#""0""#, 0), (r#""1""#, 1)] {
+        for push_type in ["LiveActivity", "liveactivity"] {
+            let id = "0309F412-AA57-46A8-9AC6-B5AECA8C4594";
+            let create = authorized(manage().header("apns-request-id", id), &bearer);
+            let body =
+                format!(r#"{{"message-storage-policy":{policy},"push-type":"{push_type}"}}"#);
+            let made = client.send(create, &body).await.unwrap();
+            assert_eq!(made.verdict(), (201, String::new()), "{body}");
+            assert_eq!(made.headers["apns-request-id"], id);
+            let get = Request::get(format!("https://localhost/1/apps/{TOPIC}/channels"))
+                .header("apns-channel-id", &made.headers["apns-channel-id"]);
+            let reply = client.send(authorized(get, &bearer), "").await.unwrap();
+            let expected = json!({"message-storage-policy": read, "push-type": "LiveActivity"});
+            assert_eq!(reply.json(), expected);
+        }
+    }
+    for policy in ["2", "-1", "1.5", "true", "null", r#""2""#, r#""""#] {
+        let body = format!(r#"{{"message-storage-policy":{policy},"push-type":"LiveActivity"}}"#);
+        let reply = client.send(authorized(manage(), &bearer), &body).await;
+        let expected = (400, "MissingChannelQueueSize".to_owned());
+        assert_eq!(reply.unwrap().verdict(), expected, "{body}");
+    }
 }

@@ -86,6 +86,39 @@ async fn status_and_reason_fill_each_other_in() {
 }
 
 #[tokio::test]
+async fn each_of_apples_reasons_has_its_status() {
+    const REASONS: [(u16, &str); 9] = [
+        (
+            400,
+            "BadChannelId BadCollapseId BadDeviceToken BadExpirationDate BadMessageId BadPriority BadRequestParams \
+             BadRequestPayload BadTopic CannotCreateChannelConfig ChannelNotRegistered DeviceTokenNotForTopic \
+             DuplicateHeaders FeatureNotEnabled IdleTimeout InvalidPushType MissingChannelId MissingChannelQueueSize \
+             MissingDeviceToken MissingPushType MissingTopic PayloadEmpty TopicDisallowed",
+        ),
+        (
+            403,
+            "BadCertificate BadCertificateEnvironment BadEnvironmentKeyIdInToken ExpiredProviderToken Forbidden \
+             InvalidProviderToken MissingProviderToken TopicMismatch UnrelatedKeyIdInToken",
+        ),
+        (404, "BadPath"),
+        (405, "MethodNotAllowed"),
+        (410, "ExpiredToken Unregistered"),
+        (413, "PayloadTooLarge"),
+        (429, "TooManyProviderTokenUpdates TooManyRequests"),
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable Shutdown"),
+    ];
+    let scene = Scene::new().await;
+    for (status, reasons) in REASONS {
+        for reason in reasons.split_whitespace() {
+            scene.set(json!({"provider": "apns", "reason": reason, "count": 1}));
+            let verdict = scene.send(1).await.unwrap().verdict();
+            assert_eq!(verdict, (status, reason.to_owned()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_410_carries_a_timestamp() {
     let scene = Scene::new().await;
     scene.set(json!({"provider": "apns", "status": 410}));

@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod hooks;
 pub(crate) mod http;
+mod metrics;
 pub(crate) mod rate;
 pub(crate) mod router;
 pub(crate) mod serve;

@@ -6,7 +6,8 @@ use axum::routing::{delete, get, post, put};
 
 use super::auth::Admin;
 use super::http::edge;
-use super::v1::{app, credential, device, event, message};
+use super::metrics::metrics;
+use super::v1::{app, credential, device, event, message, version};
 use super::v3::{cid, push, received, status};
 use super::{Api, v3};
 
@@ -27,6 +28,7 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
 
     // For administrators, with their token.
     let admin = Router::new()
+        .route("/metrics", get(metrics))
         .route("/v1/apps", get(app::list).post(app::create))
         .route(
             "/v1/apps/{app_key}",
@@ -37,7 +39,12 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
             "/v1/apps/{app_key}/credentials/{provider}",
             put(credential::set).delete(credential::forget),
         )
+        .route(
+            "/v1/apps/{app_key}/credentials/{provider}/check",
+            post(credential::check::check),
+        )
         .route("/v1/apps/{app_key}/rotate-secret", post(app::rotate_secret))
+        .route("/v1/version", get(version::version))
         .with_state(api.clone())
         .merge(sandbox.unwrap_or_default())
         .route_layer(from_extractor_with_state::<Admin, Api>(api.clone()));

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::Subcommand;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_model::AppKey;
 
 use super::AdminRemote;
+use crate::http_client::Client;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppVerb {
@@ -90,9 +91,16 @@ impl AppVerb {
     }
 }
 
-/// All apps, page by page.
 async fn list(remote: &AdminRemote) -> Result<String> {
-    let client = remote.client()?;
+    let apps = all(&remote.client()?).await?;
+    let columns = ["app_key", "created_at", "name"];
+    Ok(remote
+        .output()
+        .list(&json!({"apps": apps}), "apps", &columns))
+}
+
+/// All apps, page by page.
+pub(super) async fn all(client: &Client) -> Result<Vec<Value>> {
     let mut apps = Vec::new();
     let mut path = "/v1/apps".to_owned();
     loop {
@@ -102,11 +110,7 @@ async fn list(remote: &AdminRemote) -> Result<String> {
         }
         match reply["next"].as_str() {
             Some(next) => path = format!("/v1/apps?after={next}"),
-            None => break,
+            None => return Ok(apps),
         }
     }
-    let columns = ["app_key", "created_at", "name"];
-    Ok(remote
-        .output()
-        .list(&json!({"apps": apps}), "apps", &columns))
 }

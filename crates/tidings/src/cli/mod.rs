@@ -3,6 +3,7 @@
 mod app;
 mod credential;
 mod device;
+mod doctor;
 mod message;
 mod output;
 mod push;
@@ -12,6 +13,7 @@ mod tests;
 use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -31,6 +33,7 @@ pub(crate) enum Verb {
     /// Look at a device, or forget it
     #[command(subcommand)]
     Device(device::DeviceVerb),
+    Doctor(doctor::Doctor),
     /// See what became of a message
     #[command(subcommand)]
     Message(message::MessageVerb),
@@ -38,25 +41,49 @@ pub(crate) enum Verb {
     Push(Box<push::Push>),
 }
 
-impl Verb {
-    /// Does it, and prints what the server says; fails with the server's text.
-    pub(crate) async fn run(self) -> Result<()> {
-        let text = self.answer().await?;
-        match std::io::stdout().write_all(text.as_bytes()) {
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
+/// What a verb prints.
+#[derive(Debug)]
+struct Answer {
+    /// Whether the process says so at its end.
+    is_well: bool,
+    text: String,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self {
+            is_well: true,
+            text,
         }
     }
+}
 
-    async fn answer(self) -> Result<String> {
-        match self {
-            Self::App(verb) => verb.answer().await,
-            Self::Credential(verb) => verb.answer().await,
-            Self::Device(verb) => verb.answer().await,
-            Self::Message(verb) => verb.answer().await,
-            Self::Push(push) => push.answer().await,
+impl Verb {
+    /// Does it, and prints what the server says; fails with the server's text.
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let Answer { is_well, text } = self.answer().await?;
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
         }
+        Ok(if is_well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    async fn answer(self) -> Result<Answer> {
+        let text = match self {
+            Self::App(verb) => verb.answer().await?,
+            Self::Credential(verb) => verb.answer().await?,
+            Self::Device(verb) => verb.answer().await?,
+            Self::Doctor(doctor) => return doctor.answer().await,
+            Self::Message(verb) => verb.answer().await?,
+            Self::Push(push) => push.answer().await?,
+        };
+        Ok(text.into())
     }
 }
 

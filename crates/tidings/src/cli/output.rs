@@ -80,7 +80,13 @@ fn flatten(path: String, value: &Value, rows: &mut Vec<Vec<String>>) {
     }
 }
 
-/// A value in a line of text. Control characters of a stranger's do not reach the terminal.
+/// Control characters of a stranger's do not reach the terminal.
+pub(super) fn printable(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(printable).collect()
+}
+
+/// A value in a line of text.
 fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
@@ -88,8 +94,7 @@ fn plain(value: &Value) -> String {
         Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
-    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(printable).collect()
+    printable(&text)
 }
 
 /// Rows as lines, their columns one below the other.

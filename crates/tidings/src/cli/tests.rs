@@ -50,7 +50,7 @@ impl TestServer {
         if args[0] != "push" {
             line.extend(["--data", &data]);
         }
-        Line::try_parse_from(line)?.verb.answer().await
+        Ok(Line::try_parse_from(line)?.verb.answer().await?.text)
     }
 
     async fn json(&self, args: &[&str]) -> Value {
@@ -169,6 +169,67 @@ async fn credentials_are_set_from_files() {
             .await
             .starts_with("cannot read /nonexistent: ")
     );
+}
+
+/// Nobody listens at this endpoint, so only what is stored of the credential is known.
+#[tokio::test]
+async fn the_doctor_goes_through_all_apps() {
+    let server = TestServer::start().await;
+    let (first, second) = (
+        server.json(&["app", "create", "Shop"]).await,
+        server.json(&["app", "create", "Market"]).await,
+    );
+    let (first, second) = (text(&first, "app_key"), text(&second, "app_key"));
+    let (p12, ca) = (fixture("sandbox.p12"), fixture("certificate.pem"));
+    server
+        .json(&[
+            "credential",
+            "set",
+            "apns",
+            "--app",
+            first,
+            "--environment",
+            "sandbox",
+            "--p12",
+            &p12,
+            "--password",
+            "secret",
+            "--endpoint",
+            "https://127.0.0.1:1",
+            "--ca",
+            &ca,
+        ])
+        .await;
+    let told = server.run(&["doctor"]).await.expect("a report");
+    let lines: Vec<_> = told.lines().collect();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        lines[0],
+        format!("ok  server {}: Tidings {version}", server.url)
+    );
+    let begin = format!(
+        "!!  app {first} (Shop), apns sandbox: certificate for com.example.app, health good, expires in "
+    );
+    assert!(lines[1].starts_with(&begin), "{told}");
+    assert!(
+        lines[1].contains(" days. Nothing listens at the endpoint; check `endpoint`"),
+        "{told}"
+    );
+    assert_eq!(
+        lines[2],
+        format!("--  app {second} (Market): no credential")
+    );
+    assert_eq!(lines[3], "1 line needs attention");
+
+    let one = server.json(&["doctor", "--app", second]).await;
+    assert_eq!(one["well"], true);
+    assert_eq!(one["apps"][0]["credentials"], json!([]));
+    let all = server.json(&["doctor"]).await;
+    assert_eq!(all["well"], false);
+    let credential = &all["apps"][0]["credentials"][0];
+    assert_eq!(credential["check"]["result"], "unreachable");
+    let missing = ["doctor", "--app", "0123456789abcdef01234567"];
+    assert!(server.refusal(&missing).await.ends_with("(app.not_found)"));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tidings_store::{Answer, NewPage, OpenTask, Page, PageKey, Scope, StoreError,
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tracing::error;
+use tracing::{debug, error};
 
 use super::limits::{FLUSH_EVERY, IDLE, LEASE, SETTLED_AT_ONCE, STORE_PAUSE, UNANSWERED_MAX};
 use super::page::{End, OutPage, Tag};
@@ -227,9 +227,14 @@ impl Feeder {
             tag,
             result,
             attempts,
+            id,
+            provider_id,
             ..
         } in settled.drain(..)
         {
+            if let Some(provider_id) = provider_id {
+                debug!(delivery = %id, provider_id = %provider_id, "the provider took delivery {id} as {provider_id}");
+            }
             let end = End::from(result);
             // A stopping broker gives back what it did not finish: that is not how it ended.
             if self.stopping && matches!(end, End::NotSent | End::Unanswered) {

@@ -2,6 +2,7 @@
 
 mod apns;
 mod crash;
+mod doctor;
 mod faults;
 mod layers;
 mod outage;

@@ -1,6 +1,7 @@
 //! The whole API over a real store, call by call.
 
 mod app;
+mod check;
 mod credential;
 mod device;
 mod message;

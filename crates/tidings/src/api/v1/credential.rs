@@ -1,6 +1,7 @@
 //! Credentials of an app: `/v1/apps/{app_key}/credentials`. They go in and are never shown again.
 
 pub(crate) mod body;
+pub(crate) mod check;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -15,7 +16,7 @@ use super::{Done, rfc3339};
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::http::RawBody;
 use crate::api::{Api, Change};
-use crate::credentials::ApnsCredential;
+use crate::credentials::{ApnsCredential, Health, days_left, expires_at};
 use body::ApnsCredentialBody;
 
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
@@ -29,6 +30,22 @@ pub(crate) struct ListReply {
 pub(crate) struct EnvironmentQuery {
     #[serde(default)]
     environment: String,
+}
+
+impl EnvironmentQuery {
+    /// The one that is named, or all.
+    fn environments(&self) -> Result<Vec<Environment>, ApiError> {
+        match self.environment.as_str() {
+            "" => Ok(ENVIRONMENTS.to_vec()),
+            name => match name.parse() {
+                Ok(environment) => Ok(vec![environment]),
+                Err(error) => {
+                    let why = format!("{}: {error}", shown(name));
+                    Err(ApiError::invalid("environment", why))
+                }
+            },
+        }
+    }
 }
 
 /// Sets a credential that is good now, for what is wanted of it; a signing key without an environment is set for both.
@@ -129,16 +146,8 @@ fn listed(known: &CredentialRecord, now: UnixMillis) -> Value {
         ..
     } = known.slot;
     let mut record = record(provider, environment, &known.summary);
-    let expires_at = known.summary["expires_at"]
-        .as_str()
-        .and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    let is_over = expires_at.is_some_and(|time| time.as_millisecond() < now.0);
-    record["health"] = match (&known.rejected, is_over) {
-        (Some(_), _) => "rejected",
-        (None, true) => "expired",
-        (None, false) => "good",
-    }
-    .into();
+    record["expires_in_days"] = expires_at(known).map(|end| days_left(end, now)).into();
+    record["health"] = Health::of(known, now).name().into();
     record["rejected"] = known.rejected.as_ref().map(|reason| reason.as_str()).into();
     record["updated_at"] = rfc3339(known.updated_at).into();
     record
@@ -152,15 +161,9 @@ pub(crate) async fn forget(
 ) -> Result<Done, ApiError> {
     let app = api.app(&key).await?.id;
     let provider = provider_of(&provider)?;
-    let environments = match query.environment.as_str() {
-        "" => ENVIRONMENTS.to_vec(),
-        name => vec![name.parse().map_err(|error| {
-            ApiError::invalid("environment", format!("{}: {error}", shown(name)))
-        })?],
-    };
+    let environments = query.environments()?;
     if !forget_all(&api, app, provider, environments).await? {
-        let text = format!("The app has no such credential for {provider}.");
-        return Err(ApiError::new(Fault::CredentialUnknown, text));
+        return Err(unknown(provider));
     }
     api.hooks
         .tell(Change::CredentialChanged { app, provider })
@@ -185,6 +188,11 @@ async fn forget_all(
         had_any |= api.store.delete_credential(slot).await?;
     }
     Ok(had_any)
+}
+
+fn unknown(provider: Provider) -> ApiError {
+    let text = format!("The app has no such credential for {provider}.");
+    ApiError::new(Fault::CredentialUnknown, text)
 }
 
 /// A provider that takes credentials.

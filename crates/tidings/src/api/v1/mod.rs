@@ -6,6 +6,7 @@ pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod message;
 pub(crate) mod verdict;
+pub(crate) mod version;
 
 use jiff::Timestamp;
 use tidings_model::UnixMillis;

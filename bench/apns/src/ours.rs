@@ -8,8 +8,8 @@ use tidings_broker::Broker;
 use tidings_model::Environment;
 use tidings_providers::apns::Config;
 
-use bench_apns::job::Job;
-use bench_apns::report::{Latencies, Report, Stopwatch};
+use crate::job::Job;
+use crate::report::{Latencies, Report, Stopwatch};
 
 #[derive(Default)]
 struct Counts {
@@ -17,7 +17,8 @@ struct Counts {
     failed: usize,
 }
 
-pub(crate) async fn run(job: &Job) -> Result<Report> {
+/// Sends all and waits for what came of each. Connecting is measured, as for all senders.
+pub async fn run(job: &Job) -> Result<Report> {
     let stopwatch = Stopwatch::start()?;
     let latencies = Arc::new(Mutex::new(Latencies::of(job.count)));
     let counts = Arc::new(Mutex::new(Counts::default()));

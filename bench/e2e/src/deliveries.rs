@@ -1,0 +1,50 @@
+//! What reached the simulated phones, read from the sandbox after the push.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use bench_apns::job::Job;
+
+use crate::backend::call;
+
+pub(crate) struct Deliveries {
+    /// Phones that got nothing.
+    pub(crate) lost: usize,
+    /// Phones that got more than one.
+    pub(crate) doubled: usize,
+    /// Milliseconds from the acceptance to each delivery, by the sandbox's clock, which is this machine's.
+    pub(crate) millis: Vec<f64>,
+}
+
+impl Deliveries {
+    /// Of the iPhones 0 to `iphones`.
+    pub(crate) fn read(control: &str, iphones: usize, accepted_at: SystemTime) -> Result<Self> {
+        let accepted_ms = accepted_at.duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        let agent = ureq::Agent::new_with_defaults();
+        let mut times = vec![0_u32; iphones];
+        let mut millis = Vec::with_capacity(iphones);
+        let mut after = 0;
+        loop {
+            let url = format!("{control}/v1/sandbox/deliveries?after={after}&limit=10000");
+            let page = call(&agent, "GET", &url, "", None)?;
+            let page = page["deliveries"].as_array().context("no deliveries")?;
+            for delivery in page {
+                let number = delivery["token"].as_str().and_then(Job::number);
+                let number = number.context("a token that is not ours")?;
+                *times.get_mut(number).context("a token of nobody")? += 1;
+                let at = delivery["at"].as_i64().context("no time")?;
+                millis.push((at - accepted_ms).max(0) as f64);
+                after = delivery["seq"].as_u64().context("no seq")?;
+            }
+            if page.is_empty() {
+                break;
+            }
+        }
+        let phones = |wanted: fn(&u32) -> bool| times.iter().filter(|times| wanted(times)).count();
+        Ok(Self {
+            lost: phones(|times| *times == 0),
+            doubled: phones(|times| *times > 1),
+            millis,
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! A server and the simulated Apple, each in a process of its own.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::backend::Backend;
+use crate::process::Process;
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two looks at how far a push is: seldom enough to cost the server nothing that shows.
+const POLL: Duration = Duration::from_millis(20);
+
+pub(crate) struct Stage {
+    pub(crate) backend: Backend,
+    /// The simulated Apple's control port.
+    pub(crate) control: String,
+    data: TempDir,
+    pub(crate) sandbox: Process,
+    pub(crate) server: Process,
+}
+
+impl Stage {
+    pub(crate) fn set(binary: &Path) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let sandbox = Process::start(binary, &["sandbox"])?;
+        let control = sandbox.ready["control"].clone();
+        let with_sandbox = format!("--sandbox={control}");
+        let path = data.path().to_str().context("a path")?;
+        let serve = [
+            "serve",
+            "--data",
+            path,
+            "--api",
+            "127.0.0.1:0",
+            "--link",
+            "127.0.0.1:0",
+            &with_sandbox,
+        ];
+        let server = Process::start(binary, &serve)?;
+        let admin = std::fs::read_to_string(data.path().join("admin.token"))?;
+        let backend = Backend::new(&server.ready["api"], admin.trim())?;
+        Ok(Self {
+            backend,
+            control,
+            data,
+            sandbox,
+            server,
+        })
+    }
+
+    /// Registers iPhones with the tokens 0 to `count`.
+    pub(crate) fn register_iphones(&self, count: usize) -> Result<()> {
+        let token = |number: usize| json!({"provider": "apns", "token": format!("{number:064x}")});
+        self.backend.register("ios", count, token).map(drop)
+    }
+
+    /// Bytes in the database, to the byte: pages that are only begun count for what is in them.
+    pub(crate) fn stored_bytes(&self) -> Result<i64> {
+        let sql = rusqlite::Connection::open_with_flags(
+            self.data.path().join("tidings.db"),
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+        )?;
+        let sum = "SELECT sum(pgsize - unused) FROM dbstat WHERE aggregate = TRUE";
+        Ok(sql.query_row(sum, [], |row| row.get(0))?)
+    }
+}
+
+/// Asks until it is so.
+pub(crate) fn wait(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !ask()? {
+        ensure!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        pause(POLL);
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread has nothing else to do"
+)]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}

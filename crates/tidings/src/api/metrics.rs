@@ -1,0 +1,114 @@
+//! `GET /metrics`, for administrators: Prometheus' text format 0.0.4.
+
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use tidings_model::{AppKey, Environment};
+use tidings_store::CredentialRecord;
+
+use super::Api;
+use super::error::ApiError;
+use crate::credentials::expires_at;
+
+/// When each credential that expires does so, in seconds since 1970.
+const CREDENTIAL_EXPIRY: &str = "tidings_credential_expiry_timestamp_seconds";
+
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
+    let mut text = String::new();
+    write_credentials(&mut text, &api.store.all_credentials().await?);
+    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
+}
+
+/// A line for each credential that expires: at most as many as are stored.
+fn write_credentials(text: &mut String, credentials: &[(AppKey, CredentialRecord)]) {
+    write_head(
+        text,
+        CREDENTIAL_EXPIRY,
+        "gauge",
+        "When the credential expires.",
+    );
+    for (app, record) in credentials {
+        let Some(end) = expires_at(record) else {
+            continue;
+        };
+        let slot = record.slot;
+        let labels = [
+            ("app_key", app.to_string()),
+            ("provider", slot.provider.name().to_owned()),
+            (
+                "environment",
+                slot.environment.map_or("", Environment::name).to_owned(),
+            ),
+        ];
+        write_sample(text, CREDENTIAL_EXPIRY, &labels, end.secs());
+    }
+}
+
+fn write_head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+fn write_sample(text: &mut String, name: &str, labels: &[(&str, String)], value: i64) {
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+        .collect();
+    let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
+}
+
+/// A label's value (Prometheus, "Exposition formats").
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use tidings_model::{AppId, Provider, UnixMillis};
+    use tidings_store::CredentialSlot;
+
+    #[test]
+    fn a_credential_that_expires_is_a_line() {
+        let record = |environment, expires_at: Value| CredentialRecord {
+            rejected: None,
+            slot: CredentialSlot {
+                app: AppId(1),
+                environment: Some(environment),
+                provider: Provider::Apns,
+            },
+            summary: json!({"expires_at": expires_at}),
+            updated_at: UnixMillis(0),
+        };
+        let app = AppKey([0xab; 12]);
+        let end = json!("2026-12-24T12:00:00.500Z");
+        let credentials = [
+            (app, record(Environment::Production, end)),
+            (app, record(Environment::Sandbox, Value::Null)),
+        ];
+        let mut text = String::new();
+        write_credentials(&mut text, &credentials);
+        let expected = "\
+            # HELP tidings_credential_expiry_timestamp_seconds When the credential expires.\n\
+            # TYPE tidings_credential_expiry_timestamp_seconds gauge\n\
+            tidings_credential_expiry_timestamp_seconds{app_key=\"abababababababababababab\",\
+            provider=\"apns\",environment=\"production\"} 1798113600\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_label_cannot_end_itself() {
+        let mut text = String::new();
+        let labels = [("a", "x\"} 1\ny\\".to_owned())];
+        write_sample(&mut text, "m", &labels, 2);
+        assert_eq!(text, "m{a=\"x\\\"} 1\\ny\\\\\"} 2\n");
+    }
+}

@@ -1,0 +1,94 @@
+//! `POST /v1/apps/{app_key}/credentials/{provider}/check`: whether the provider takes what is set.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use tidings_model::{Environment, Reason};
+use tidings_store::CredentialRecord;
+
+use super::{EnvironmentQuery, provider_of, unknown};
+use crate::api::error::ApiError;
+use crate::api::{Api, Change};
+use crate::credentials::{ApnsCredential, CheckResult, check as ask};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct CheckReply {
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    connect_ms: Option<u64>,
+    endpoint: Option<String>,
+    environment: Option<&'static str>,
+    reason: Option<Reason>,
+    result: &'static str,
+    text: String,
+}
+
+/// Asks for each environment at once, and notes what the provider says as the credential's health.
+pub(crate) async fn check(
+    State(api): State<Api>,
+    Path((key, provider)): Path<(String, String)>,
+    Query(query): Query<EnvironmentQuery>,
+) -> Result<Json<CheckReply>, ApiError> {
+    let app = api.app(&key).await?.id;
+    let provider = provider_of(&provider)?;
+    let environments = query.environments()?;
+    let mut records = api.store.credentials(app).await?;
+    records.retain(|record| {
+        let is_wanted = |environment| environments.contains(&environment);
+        record.slot.provider == provider && record.slot.environment.is_some_and(is_wanted)
+    });
+    if records.is_empty() {
+        return Err(unknown(provider));
+    }
+    let checks = records.iter().map(|record| check_one(&api, record));
+    let (checks, resumed): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
+    if resumed.contains(&true) {
+        api.hooks
+            .tell(Change::CredentialChanged { app, provider })
+            .await;
+    }
+    Ok(Json(CheckReply { checks }))
+}
+
+/// The check of one credential, and whether it is good again after a rejection.
+async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool), ApiError> {
+    let slot = record.slot;
+    let environment = slot.environment.unwrap_or(Environment::Production);
+    let sealed = api.store.open_credential(slot).await?;
+    let plain = sealed.ok_or_else(|| unknown(slot.provider))?;
+    let credential =
+        ApnsCredential::from_bytes(&plain).map_err(|error| ApiError::internal(error.into()))?;
+    let checked = ask(credential, environment)
+        .await
+        .map_err(|panic| ApiError::internal(panic.into()))?;
+    let health = match (checked.result, &checked.reason) {
+        (CheckResult::Good, _) => Some(None),
+        (CheckResult::Rejected, Some(reason)) => Some(Some(reason.clone())),
+        (CheckResult::Rejected | CheckResult::Undecided | CheckResult::Unreachable, _) => None,
+    };
+    let mut resumed = false;
+    if let Some(rejected) = health.filter(|rejected| *rejected != record.rejected) {
+        let is_good = rejected.is_none();
+        // Another credential may have been set meanwhile, which this says nothing about.
+        let noted = api
+            .store
+            .note_credential_as_of(slot, rejected, record.updated_at)
+            .await?;
+        resumed = noted && is_good;
+    }
+    let check = Check {
+        connect_ms: checked
+            .connecting
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        endpoint: checked.endpoint,
+        environment: slot.environment.map(Environment::name),
+        reason: checked.reason,
+        result: checked.result.name(),
+        text: checked.text,
+    };
+    Ok((check, resumed))
+}

@@ -18,7 +18,8 @@ pub use id::{AppId, AppKey, DeviceId, IdClock, MsgId, delivery_id};
 pub use outcome::{Outcome, ProviderId, Reason};
 pub use provider::{Environment, Platform, PlatformSet, Provider, ProviderSet};
 pub use push::{
-    CustomMessage, IosNotification, Message, Notification, Parts, Push, PushOptions, Reach,
+    CustomMessage, InterruptionLevel, IosNotification, Message, Notification, Parts, Push,
+    PushOptions, Reach,
 };
 pub use secret::{Secret, SecretHash};
 pub use time::UnixMillis;

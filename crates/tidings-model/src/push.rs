@@ -51,13 +51,53 @@ pub struct IosNotification {
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extras: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interruption_level: Option<String>,
+    pub interruption_level: Option<InterruptionLevel>,
     pub mutable_content: bool,
-    /// A file name, or the object of a critical alert.
+    /// A file name, or the object of a critical alert: `critical` (1), `name`, `volume` (0 to 1).
     #[serde(skip_serializing_if = "Value::is_null")]
     pub sound: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,
+}
+
+/// How much a notification may disturb.
+/// Apple: [UNNotificationInterruptionLevel](https://developer.apple.com/documentation/usernotifications/unnotificationinterruptionlevel).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterruptionLevel {
+    /// Shown at once, with light and sound: what it is when none is named.
+    Active,
+    /// Heard even when the phone is silent; the app needs Apple's entitlement.
+    Critical,
+    /// Added to the list, without light and sound.
+    Passive,
+    /// Shown at once and through a Focus; the app needs Apple's entitlement.
+    TimeSensitive,
+}
+
+impl InterruptionLevel {
+    /// All levels, in the order of their names.
+    pub const ALL: [Self; 4] = [
+        Self::Active,
+        Self::Critical,
+        Self::Passive,
+        Self::TimeSensitive,
+    ];
+
+    /// Apple's name, such as `time-sensitive`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Critical => "critical",
+            Self::Passive => "passive",
+            Self::TimeSensitive => "time-sensitive",
+        }
+    }
+
+    /// The level of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
 }
 
 /// What is handed to the app and not shown.
@@ -227,6 +267,15 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_is_stored_by_apples_name() {
+        for level in InterruptionLevel::ALL {
+            assert_eq!(serde_json::to_value(level).ok(), Some(level.name().into()));
+            assert_eq!(InterruptionLevel::named(level.name()), Some(level));
+        }
+        assert_eq!(InterruptionLevel::named("timeSensitive"), None);
+    }
 
     fn push(notification: Option<Notification>, message: Option<CustomMessage>) -> Push {
         Push {

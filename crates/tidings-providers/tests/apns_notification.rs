@@ -2,7 +2,9 @@
 
 use http::{HeaderName, HeaderValue};
 use tidings_model::UnixMillis;
-use tidings_providers::apns::{Expiration, Notification, Priority, PushType};
+use tidings_providers::apns::{
+    Alert, Expiration, LiveActivity, Notification, NotificationError, Payload, Priority, PushType,
+};
 
 fn headers(notification: &Notification) -> Vec<String> {
     let text = |(name, value): (HeaderName, HeaderValue)| {
@@ -89,6 +91,8 @@ fn every_type_has_its_topic_and_size() {
 
 #[test]
 fn what_apple_would_refuse_names_its_field() {
+    const COLLAPSE_ID: &str = "apns-collapse-id: has other characters than printable ASCII, or a space at an end; use 1 to 64 letters, \
+                               digits and signs";
     let good = || Notification::builder("com.example.app", &b"{}"[..]);
     let with = |topic: &str, payload: &'static [u8]| Notification::builder(topic, payload);
     let cases = [
@@ -96,7 +100,19 @@ fn what_apple_would_refuse_names_its_field() {
             good()
                 .push_type(PushType::Background)
                 .priority(Priority::Immediate),
-            "apns-priority: is 10; push type background takes 5 only",
+            "apns-priority: is 10; push type background takes 5",
+        ),
+        (
+            good()
+                .push_type(PushType::Background)
+                .priority(Priority::Lowest),
+            "apns-priority: is 1; push type background takes 5",
+        ),
+        (
+            with("com.example.app.push-type.liveactivity", b"{}")
+                .push_type(PushType::LiveActivity)
+                .priority(Priority::Lowest),
+            "apns-priority: is 1; push type liveactivity takes 5 or 10",
         ),
         (
             good().collapse_id("é".repeat(33)),
@@ -106,10 +122,12 @@ fn what_apple_would_refuse_names_its_field() {
             good().collapse_id(""),
             "apns-collapse-id: has 0 bytes; use 1 to 64",
         ),
-        (
-            good().collapse_id("a\nb"),
-            "apns-collapse-id: has control characters; use plain text of 1 to 64 bytes",
-        ),
+        (good().collapse_id("a\nb"), COLLAPSE_ID),
+        (good().collapse_id("比赛"), COLLAPSE_ID),
+        (good().collapse_id("a\u{7f}b"), COLLAPSE_ID),
+        (good().collapse_id("a\tb"), COLLAPSE_ID),
+        (good().collapse_id(" a"), COLLAPSE_ID),
+        (good().collapse_id("a "), COLLAPSE_ID),
         (
             good().push_type(PushType::Voip),
             "apns-topic: is \"com.example.app\"; push type voip needs the bundle id with \".voip\" behind it",
@@ -139,6 +157,10 @@ fn what_apple_would_refuse_names_its_field() {
             r#"payload: is not a JSON object; send one such as {"aps":{"alert":"Hello"}}"#,
         ),
         (
+            with("com.example.app", b"{\"a\":\"\xff\"}"),
+            r#"payload: is not a JSON object; send one such as {"aps":{"alert":"Hello"}}"#,
+        ),
+        (
             with("com.example.app", b"{\"aps\":"),
             r#"payload: is not a JSON object; send one such as {"aps":{"alert":"Hello"}}"#,
         ),
@@ -148,4 +170,87 @@ fn what_apple_would_refuse_names_its_field() {
         assert_eq!(error.to_string(), text);
         assert!(text.starts_with(error.field()));
     }
+}
+
+#[test]
+fn a_typed_payload_says_of_what_type_it_is() {
+    let wake = Payload {
+        content_available: true,
+        ..Payload::default()
+    };
+    let both = Payload {
+        alert: Some(Alert::Text("Hello".into())),
+        ..wake.clone()
+    };
+    let build = |payload: &Payload, push_type: Option<PushType>| {
+        let suffix = push_type.map_or("", PushType::topic_suffix);
+        let builder = Notification::builder(format!("com.example.app{suffix}"), payload);
+        match push_type {
+            Some(push_type) => builder.push_type(push_type).build(),
+            None => builder.build(),
+        }
+    };
+    for (payload, wanted, priority) in [
+        (&wake, PushType::Background, Priority::PowerSaving),
+        (&both, PushType::Alert, Priority::Immediate),
+        (&Payload::default(), PushType::Alert, Priority::Immediate),
+    ] {
+        let built = build(payload, None).expect("a notification");
+        assert_eq!((built.push_type(), built.priority()), (wanted, priority));
+        for push_type in PushType::ALL {
+            let is_told = [
+                PushType::Alert,
+                PushType::Background,
+                PushType::LiveActivity,
+            ]
+            .contains(&push_type);
+            let built = build(payload, Some(push_type)).map(|built| built.push_type());
+            let expected = if is_told && push_type != wanted {
+                Err(NotificationError::PushType { push_type, wanted })
+            } else {
+                Ok(push_type)
+            };
+            assert_eq!(built, expected);
+        }
+    }
+    let error = build(&both, Some(PushType::Background)).expect_err("an alert");
+    let text = "apns-push-type: is background, but the payload is one of type alert; leave the type out, or change the \
+                payload";
+    assert_eq!(
+        (error.to_string().as_str(), error.field()),
+        (text, "apns-push-type")
+    );
+}
+
+#[test]
+fn a_payload_that_is_none_is_refused_when_it_is_built() {
+    let payload = Payload {
+        relevance_score: Some(2.0),
+        ..Payload::text("Hello")
+    };
+    let error = Notification::builder("com.example.app", payload).build();
+    let error = error.expect_err("a score");
+    assert_eq!(
+        (error.to_string().as_str(), error.field()),
+        (
+            "aps.relevance-score: is 2; use a number from 0 to 1",
+            "aps.relevance-score"
+        )
+    );
+    let end = LiveActivity::end(UnixMillis(0), None);
+    let error = Notification::live_activity("com.example.app", &end).expect_err("a timestamp");
+    assert_eq!(error.field(), "aps.timestamp");
+}
+
+#[test]
+fn what_was_asked_for_can_be_read() {
+    let builder = || Notification::builder("com.example.app", "{}");
+    let built = builder().collapse_id("score 1:0 ~").build();
+    let built = built.expect("a notification");
+    assert_eq!(
+        (built.topic(), built.collapse_id()),
+        ("com.example.app", Some("score 1:0 ~"))
+    );
+    let built = builder().build().expect("a notification");
+    assert_eq!(built.collapse_id(), None);
 }

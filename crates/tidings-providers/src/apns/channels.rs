@@ -18,8 +18,11 @@ use super::caller::{Agreed, Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::Service;
 use super::flight::APNS_UNIQUE_ID;
-use super::notification::is_topic;
-use super::{Expiration, LiveActivity, LiveActivityEvent, NotificationError, Priority, PushType};
+use super::notification::{check_payload, is_topic};
+use super::{
+    Expiration, LiveActivity, LiveActivityEvent, NotificationError, PayloadError, Priority,
+    PushType,
+};
 use crate::attempt::Attempt;
 
 /// Bytes of a broadcast's payload, at most: 5,120.
@@ -210,19 +213,17 @@ impl Broadcast {
     /// what [`LiveActivity::encode`] refuses, and more than [`BROADCAST_LEN_MAX`] bytes.
     pub fn new(activity: &LiveActivity) -> Result<Self, NotificationError> {
         if matches!(activity.event, LiveActivityEvent::Start { .. }) {
-            return Err(NotificationError::LiveActivity {
-                field: "aps.event",
-                why: "is start; a broadcast can be update or end",
-            });
+            let why = "is start; a broadcast can be update or end";
+            return Err(PayloadError::new("aps.event", why).into());
         }
-        let payload = activity.encode()?;
-        if payload.len() > BROADCAST_LEN_MAX {
-            return Err(NotificationError::PayloadTooLarge {
-                len: payload.len(),
-                max: BROADCAST_LEN_MAX,
-                push_type: PushType::LiveActivity,
-            });
-        }
+        Self::from_json(activity.encode()?)
+    }
+
+    /// The same from JSON that is there already, of which is checked only that it is an object of at most
+    /// [`BROADCAST_LEN_MAX`] bytes: for what [`LiveActivity`] does not have.
+    pub fn from_json(json: impl Into<Bytes>) -> Result<Self, NotificationError> {
+        let payload = json.into();
+        check_payload(&payload, PushType::LiveActivity, BROADCAST_LEN_MAX)?;
         Ok(Self {
             expiration: Expiration::Once,
             payload,
@@ -238,12 +239,19 @@ impl Broadcast {
         self
     }
 
-    /// `apns-priority`; Apple names 5 and 10, and 5 does not count against the activity's budget.
+    /// `apns-priority`, 5 or 10: [`Priority::Lowest`] is refused, since Apple names no other for Live Activities. 5 does
+    /// not count against the activity's budget.
     /// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
-    #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
+    pub fn priority(mut self, priority: Priority) -> Result<Self, NotificationError> {
+        let push_type = PushType::LiveActivity;
+        if !push_type.takes_priority(priority) {
+            return Err(NotificationError::Priority {
+                priority,
+                push_type,
+            });
+        }
         self.priority = priority;
-        self
+        Ok(self)
     }
 }
 

@@ -82,6 +82,11 @@ impl Config {
         Proxy::parse(text).is_some()
     }
 
+    /// Whether `text` is of the form that [`endpoint`](Self::endpoint) takes.
+    pub fn is_endpoint(text: &str) -> bool {
+        Endpoint::parse(text).is_some()
+    }
+
     /// The defaults, for Apple's own host. Checks nothing.
     pub fn new(credential: Credential, environment: Environment) -> Self {
         Self {
@@ -171,6 +176,8 @@ impl Endpoint {
         let plain = uri.scheme_str() == Some("https")
             && matches!(uri.path(), "" | "/")
             && uri.query().is_none()
+            // A fragment is none of the parts of the URI; it would be lost.
+            && !text.contains('#')
             && !authority.as_str().contains('@');
         if !plain {
             return None;
@@ -235,6 +242,7 @@ mod tests {
             "https://a/b",
             "https://u@a",
             "https://a?b",
+            "https://a#b",
             "https://a:99999",
             "https://a:0",
             "https://a:",

@@ -17,7 +17,8 @@ use super::notification::{TOPIC_LEN_MAX, is_topic};
 use super::p12;
 use super::token::{ProviderKey, TokenSource};
 
-/// Bytes of a .p12, at most: 65,536. One has about 3 KB, with a long chain 10. Our own bound.
+/// Bytes of a .p12 or .p8, at most: 65,536. A .p12 has about 3 KB, with a long chain 10; a .p8 has
+/// about 250 bytes. Our own bound.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
 /// Characters of a key id and of a team id.
@@ -91,7 +92,8 @@ pub enum CredentialError {
         /// Its subject's common name.
         name: String,
     },
-    /// It is no .p8: not PEM, another kind of key than PKCS#8 on P-256, or locked with a password.
+    /// It is no .p8: not PEM, another kind of key than PKCS#8 on P-256, locked with a password, or larger than
+    /// [`FILE_LEN_MAX`].
     #[error(
         "p8: {found}; upload the AuthKey_<key id>.p8 as downloaded: a PKCS#8 \"PRIVATE KEY\" for the curve P-256"
     )]
@@ -281,8 +283,8 @@ impl Credential {
         Self::from_parts(contents.keys, contents.certificates)
     }
 
-    /// A signing key, from the .p8 that Apple lets one download once: PEM, PKCS#8, P-256. Key id and team id have 10
-    /// characters, A-Z and 0-9. Fails with [`CredentialError`] `BadKeyId`, `BadTeamId` or `NotP8`. Which topics and
+    /// A signing key, from the .p8 that Apple lets one download once: PEM, PKCS#8, P-256, at most [`FILE_LEN_MAX`]
+    /// bytes. Key id and team id have 10 characters, A-Z and 0-9. Fails with [`CredentialError`] `BadKeyId`, `BadTeamId` or `NotP8`. Which topics and
     /// which environment the key is good for stands in the developer account only: Apple says it when it is used.
     /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
     pub fn from_p8(pem: &[u8], key_id: &str, team_id: &str) -> Result<Self, CredentialError> {
@@ -295,6 +297,9 @@ impl Credential {
             return Err(CredentialError::BadTeamId { found });
         }
         let not_p8 = |found| CredentialError::NotP8 { found };
+        if pem.len() > FILE_LEN_MAX {
+            return Err(not_p8("is larger than any .p8"));
+        }
         let key =
             PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| not_p8(other_than_p8(pem)))?;
         let key = ProviderKey::new(

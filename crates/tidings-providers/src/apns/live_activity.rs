@@ -2,12 +2,19 @@
 //!
 //! Source: Apple, [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
 
+mod alert;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidings_model::UnixMillis;
 
-use super::{Alert, Notification, NotificationBuilder, NotificationError, PushType};
+pub use alert::{LiveActivityAlert, LiveActivityText};
+
+use super::payload::{Body, PayloadError};
+use super::{Notification, NotificationBuilder, NotificationError, PushType};
 
 /// The payload of push type `liveactivity`.
 ///
@@ -32,9 +39,8 @@ use super::{Alert, Notification, NotificationBuilder, NotificationError, PushTyp
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveActivity {
-    /// Makes a sound and lights the screen. A start has to have one. Apple's form has objects with `loc-key` in it, and
-    /// a `sound`: [`Alert::Object`].
-    pub alert: Option<Alert>,
+    /// Makes a sound and lights the screen. A start has to have one.
+    pub alert: Option<LiveActivityAlert>,
     /// The app's `ContentState`, to be decoded by its default rules. A start and an update have to have one, an end
     /// should show a last one.
     pub content_state: Option<Map<String, Value>>,
@@ -98,7 +104,7 @@ impl LiveActivityEvent {
 #[serde(rename_all = "kebab-case")]
 struct Aps<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<&'a Alert>,
+    alert: Option<&'a LiveActivityAlert>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<&'a Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,10 +147,10 @@ impl LiveActivity {
         }
     }
 
-    /// The JSON. Refuses with [`NotificationError::LiveActivity`] what no phone would take: a timestamp that is not
-    /// after 1970, a score that is not finite, no content state (but at the end), and at the start no alert, a type's
-    /// name that is none, or an empty channel. The size is checked by who sends it.
-    pub fn encode(&self) -> Result<Bytes, NotificationError> {
+    /// The JSON. Refuses ([`PayloadError`]) what no phone would take: a timestamp that is not after 1970, a score that
+    /// is not finite, no content state (but at the end), an alert with an empty key, and at the start no alert, a
+    /// type's name that is none, or an empty channel. The size is checked by who sends it.
+    pub fn encode(&self) -> Result<Bytes, PayloadError> {
         self.check()?;
         let mut aps = Aps {
             alert: self.alert.as_ref(),
@@ -181,8 +187,8 @@ impl LiveActivity {
         Ok(json!({ "aps": aps }).to_string().into())
     }
 
-    fn check(&self) -> Result<(), NotificationError> {
-        let wrong = |field, why| Err(NotificationError::LiveActivity { field, why });
+    fn check(&self) -> Result<(), PayloadError> {
+        let wrong = |field, why| Err(PayloadError::new(field, why));
         if self.timestamp.secs() <= 0 {
             return wrong(
                 "aps.timestamp",
@@ -194,6 +200,9 @@ impl LiveActivity {
                 "aps.relevance-score",
                 "is not a number; use one such as 50.0",
             );
+        }
+        if let Some(alert) = &self.alert {
+            alert.check()?;
         }
         if self.content_state.is_none() && !matches!(self.event, LiveActivityEvent::End { .. }) {
             return wrong(
@@ -242,142 +251,10 @@ impl Notification {
     ) -> Result<NotificationBuilder, NotificationError> {
         let push_type = PushType::LiveActivity;
         let topic = format!("{bundle_id}{}", push_type.topic_suffix());
-        Ok(Self::builder(topic, activity.encode()?).push_type(push_type))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(map) => map,
-            other => panic!("{other} is no object"),
-        }
-    }
-
-    fn update() -> LiveActivity {
-        LiveActivity::update(UnixMillis(1_767_225_600_999), map(json!({"score": 3})))
-    }
-
-    fn start(input: Option<LiveActivityInput>) -> LiveActivity {
-        let event = LiveActivityEvent::Start {
-            attributes: map(json!({"home": "A"})),
-            attributes_type: "GameAttributes".to_owned(),
-            input,
+        let body = Body {
+            json: Ok(activity.encode()?),
+            push_type: Some(push_type),
         };
-        LiveActivity {
-            alert: Some(Alert::Text("It begins".to_owned())),
-            event,
-            ..update()
-        }
-    }
-
-    #[test]
-    fn each_event_is_written_as_apple_shows_it() {
-        let aps = |activity: &LiveActivity| {
-            let json = activity.encode().expect("a payload");
-            let mut whole: Value = serde_json::from_slice(&json).expect("JSON");
-            whole["aps"].take()
-        };
-        let fuller = LiveActivity {
-            relevance_score: Some(75.5),
-            stale_date: Some(UnixMillis(1_767_229_200_000)),
-            ..update()
-        };
-        let expected = json!({
-            "content-state": {"score": 3}, "event": "update", "relevance-score": 75.5, "stale-date": 1_767_229_200,
-            "timestamp": 1_767_225_600
-        });
-        assert_eq!(aps(&fuller), expected);
-        let end = LiveActivity::end(UnixMillis(1_767_225_600_000), Some(UnixMillis(0)));
-        let expected = json!({"dismissal-date": 0, "event": "end", "timestamp": 1_767_225_600});
-        assert_eq!(aps(&end), expected);
-        let mut expected = json!({
-            "alert": "It begins", "attributes": {"home": "A"}, "attributes-type": "GameAttributes",
-            "content-state": {"score": 3}, "event": "start", "timestamp": 1_767_225_600
-        });
-        assert_eq!(aps(&start(None)), expected);
-        expected["input-push-token"] = 1.into();
-        assert_eq!(aps(&start(Some(LiveActivityInput::Token))), expected);
-        let channel = LiveActivityInput::Channel("dHN0LXNyY2gtY2hubA==".to_owned());
-        let aps = aps(&start(Some(channel)));
-        assert_eq!(aps["input-push-channel"], "dHN0LXNyY2gtY2hubA==");
-        assert_eq!(aps["input-push-token"], Value::Null);
-    }
-
-    #[test]
-    fn the_topic_follows_from_the_bundle_id() {
-        let built = Notification::live_activity("com.example.app", &update());
-        let built = built.and_then(NotificationBuilder::build);
-        let built = built.expect("a notification");
-        assert_eq!(built.topic(), "com.example.app.push-type.liveactivity");
-        assert_eq!(built.push_type(), PushType::LiveActivity);
-    }
-
-    #[test]
-    fn what_no_phone_would_take_names_its_field() {
-        let named = |name: &str| {
-            let mut activity = start(None);
-            if let LiveActivityEvent::Start {
-                attributes_type, ..
-            } = &mut activity.event
-            {
-                *attributes_type = name.to_owned();
-            }
-            activity
-        };
-        let cases = [
-            (
-                LiveActivity {
-                    timestamp: UnixMillis(999),
-                    ..update()
-                },
-                "aps.timestamp",
-            ),
-            (
-                LiveActivity {
-                    relevance_score: Some(f64::NAN),
-                    ..update()
-                },
-                "aps.relevance-score",
-            ),
-            (
-                LiveActivity {
-                    content_state: None,
-                    ..update()
-                },
-                "aps.content-state",
-            ),
-            (
-                LiveActivity {
-                    content_state: None,
-                    ..start(None)
-                },
-                "aps.content-state",
-            ),
-            (
-                LiveActivity {
-                    alert: None,
-                    ..start(None)
-                },
-                "aps.alert",
-            ),
-            (named(""), "aps.attributes-type"),
-            (named("Game Attributes"), "aps.attributes-type"),
-            (
-                start(Some(LiveActivityInput::Channel(String::new()))),
-                "aps.input-push-channel",
-            ),
-        ];
-        for (activity, field) in cases {
-            let error = activity.encode().expect_err(field);
-            assert_eq!(error.field(), field);
-            assert!(
-                error.to_string().starts_with(&format!("{field}: is ")),
-                "{error}"
-            );
-        }
+        Ok(Self::builder(topic, body))
     }
 }

@@ -50,6 +50,26 @@
 //! }
 //! ```
 //!
+//! # Payloads
+//!
+//! A [`Payload`] is typed. Its type and priority follow from it, and what Apple would refuse, or a phone ignore, is
+//! refused by [`build`](NotificationBuilder::build), by the name of its field. What is not yet typed goes to the same
+//! builder as JSON, of which only size and form are checked.
+//!
+//! ```
+//! use tidings_providers::apns::{Notification, Payload, PushType, Sound};
+//!
+//! let loud = Payload { sound: Some(Sound::critical("alarm.caf", 1.5)), ..Payload::text("Fire") };
+//! let refused = Notification::builder("com.example.app", loud).build().expect_err("too loud");
+//! assert_eq!(refused.to_string(), "aps.sound.volume: is 1.5; use a number from 0 to 1");
+//!
+//! let reload = r#"{"aps":{"content-changed":true}}"#;
+//! let reload = Notification::builder("com.example.app.push-type.widgets", reload)
+//!     .push_type(PushType::Widgets)
+//!     .build()?;
+//! # Ok::<(), tidings_providers::apns::NotificationError>(())
+//! ```
+//!
 //! # What comes back
 //!
 //! Each delivery comes back with an [`Attempt`](crate::Attempt), and one that was answered with an
@@ -115,6 +135,7 @@ mod p12;
 pub mod payload;
 mod pool;
 mod proxy;
+mod push_type;
 mod queue;
 mod request;
 pub mod token;
@@ -125,10 +146,11 @@ pub use check::check;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};
-pub use live_activity::{LiveActivity, LiveActivityEvent, LiveActivityInput};
-pub use notification::{
-    Expiration, Notification, NotificationBuilder, NotificationError, Priority, PushType,
+pub use live_activity::{
+    LiveActivity, LiveActivityAlert, LiveActivityEvent, LiveActivityInput, LiveActivityText,
 };
-pub use payload::{Alert, AlertParts, Payload, Sound};
+pub use notification::{Expiration, Notification, NotificationBuilder, NotificationError};
+pub use payload::{Alert, AlertParts, Body, Payload, PayloadError, Sound};
+pub use push_type::{Priority, PushType};
 pub use queue::Delivery;
 pub use token::TokenSource;

@@ -2,8 +2,6 @@
 //!
 //! Source: Apple, [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 
-use std::fmt;
-
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::HeaderName;
@@ -11,7 +9,8 @@ use serde::de::IgnoredAny;
 use thiserror::Error;
 use tidings_model::UnixMillis;
 
-use super::Payload;
+use super::payload::{Body, PayloadError};
+use super::{Payload, Priority, PushType};
 
 /// Bytes of a payload, at most, of every type but VoIP: 4,096.
 /// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
@@ -30,157 +29,6 @@ const APNS_EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
 const APNS_PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
 const APNS_PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
 const APNS_TOPIC: HeaderName = HeaderName::from_static("apns-topic");
-
-/// `apns-push-type`: what the payload is for. APNs may refuse, delay or drop a notification whose payload is not what
-/// its type says. Each type has its topic ([`topic_suffix`](Self::topic_suffix)); a certificate sends to the topics
-/// that it lists, a token to all.
-/// Apple, "Know when to use push types" in [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum PushType {
-    /// Shown, played or badged.
-    #[default]
-    Alert,
-    /// Wakes the app unseen: `content-available`, and no alert, badge or sound. Only at [`Priority::PowerSaving`], and
-    /// not more than two or three an hour for a device (Apple, "Pushing background updates to your App").
-    Background,
-    /// Data for a complication of watchOS.
-    Complication,
-    /// Reloads a control of the app (iOS 18).
-    Controls,
-    /// Tells a File Provider extension that something changed.
-    FileProvider,
-    /// Starts, changes or ends a Live Activity, at priority 5 or 10; [`LiveActivity`](super::LiveActivity) makes its
-    /// payload. It goes to a token of its own kind, not to the device token.
-    LiveActivity,
-    /// Asks for the location; only with token credentials. A [`Client`](super::Client) with a certificate answers it
-    /// with [`Outcome::PayloadRejected`](tidings_model::Outcome::PayloadRejected) `TokenRequired` and sends nothing.
-    Location,
-    /// Device management: tells a device to contact its server. The topic is the one in the subject (UID) of the MDM
-    /// push certificate.
-    Mdm,
-    /// News of a Push to Talk channel.
-    PushToTalk,
-    /// An incoming call, for PushKit; its payload may have 5,120 bytes.
-    Voip,
-    /// Reloads the app's widgets.
-    Widgets,
-}
-
-impl PushType {
-    /// All types, in the order of their names.
-    pub const ALL: [Self; 11] = [
-        Self::Alert,
-        Self::Background,
-        Self::Complication,
-        Self::Controls,
-        Self::FileProvider,
-        Self::LiveActivity,
-        Self::Location,
-        Self::Mdm,
-        Self::PushToTalk,
-        Self::Voip,
-        Self::Widgets,
-    ];
-
-    /// The header's value, such as `alert`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Alert => "alert",
-            Self::Background => "background",
-            Self::Complication => "complication",
-            Self::Controls => "controls",
-            Self::FileProvider => "fileprovider",
-            Self::LiveActivity => "liveactivity",
-            Self::Location => "location",
-            Self::Mdm => "mdm",
-            Self::PushToTalk => "pushtotalk",
-            Self::Voip => "voip",
-            Self::Widgets => "widgets",
-        }
-    }
-
-    /// What the topic has behind the bundle id, such as `.voip`; empty when it is the bundle id, or for
-    /// [`Mdm`](Self::Mdm) the topic of the certificate.
-    /// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
-    pub fn topic_suffix(self) -> &'static str {
-        match self {
-            Self::Alert | Self::Background | Self::Mdm => "",
-            Self::Complication => ".complication",
-            Self::Controls => ".push-type.controls",
-            Self::FileProvider => ".pushkit.fileprovider",
-            Self::LiveActivity => ".push-type.liveactivity",
-            Self::Location => ".location-query",
-            Self::PushToTalk => ".voip-ptt",
-            Self::Voip => ".voip",
-            Self::Widgets => ".push-type.widgets",
-        }
-    }
-
-    /// The type that a topic is of without a doubt: one that ends in `.voip` or `.complication` may be the bundle id of
-    /// an app of that name.
-    fn of_topic(topic: &str) -> Option<Self> {
-        let told = |known: &Self| {
-            let is_word = matches!(known, Self::Complication | Self::Voip);
-            let suffix = known.topic_suffix();
-            !suffix.is_empty() && !is_word && topic.ends_with(suffix)
-        };
-        Self::ALL.into_iter().find(told)
-    }
-
-    /// Bytes of a payload of this type, at most: 5,120 for VoIP, 4,096 for all else.
-    /// Apple: [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
-    pub fn payload_len_max(self) -> usize {
-        match self {
-            Self::Voip => PAYLOAD_LEN_MAX_VOIP,
-            _ => PAYLOAD_LEN_MAX,
-        }
-    }
-
-    /// Whether a certificate may send it at all: false for [`Location`](Self::Location) only. What else a certificate
-    /// may send stands in its topics ([`Summary::topics`](super::Summary::topics)).
-    /// Apple: [Establishing a certificate-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-certificate-based-connection-to-apns).
-    pub fn takes_certificate(self) -> bool {
-        self != Self::Location
-    }
-
-    /// The priority when none is asked for: at once where Apple allows it.
-    fn default_priority(self) -> Priority {
-        match self {
-            Self::Background => Priority::PowerSaving,
-            _ => Priority::Immediate,
-        }
-    }
-}
-
-impl fmt::Display for PushType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// `apns-priority`. What is not asked for is 5 for [`PushType::Background`] and 10 for all else. At 5 and 1 APNs may
-/// group, delay or drop.
-/// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// 1: the device's power before everything else; never wakes the device.
-    Lowest,
-    /// 5: with regard for the device's power. Does not count against the budget of a Live Activity.
-    PowerSaving,
-    /// 10: at once. [`PushType::Background`] refuses it.
-    Immediate,
-}
-
-impl Priority {
-    /// The header's number: 1, 5 or 10.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Lowest => 1,
-            Self::PowerSaving => 5,
-            Self::Immediate => 10,
-        }
-    }
-}
 
 /// `apns-expiration`: for how long APNs keeps the notification for a device that it cannot reach. It keeps one for each
 /// app and device, and promises neither the one kept nor the time.
@@ -214,9 +62,10 @@ impl Expiration {
 /// would be right; [`field`](Self::field) is for programs. The rules are those of [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns) and [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotificationError {
-    /// The collapse id has control characters, which no header can carry. Apple would say `BadCollapseId`.
+    /// The collapse id has something else than printable ASCII, or a space at an end. Apple documents no other
+    /// characters, and HTTP has none that all parties read alike (RFC 9110, section 5.5).
     #[error(
-        "apns-collapse-id: has control characters; use plain text of 1 to {COLLAPSE_ID_LEN_MAX} bytes"
+        "apns-collapse-id: has other characters than printable ASCII, or a space at an end; use 1 to {COLLAPSE_ID_LEN_MAX} letters, digits and signs"
     )]
     CollapseIdCharacter,
     /// The collapse id has not 1 to [`COLLAPSE_ID_LEN_MAX`] bytes. Apple would say `BadCollapseId`.
@@ -225,18 +74,14 @@ pub enum NotificationError {
         /// Its bytes.
         len: usize,
     },
-    /// A [`LiveActivity`](super::LiveActivity) that no phone would take, or that a channel cannot carry.
-    #[error("{field}: {why}")]
-    LiveActivity {
-        /// Where, such as `aps.timestamp`.
-        field: &'static str,
-        /// What is wrong, and what would be right.
-        why: &'static str,
-    },
+    /// A typed payload, or a [`LiveActivity`](super::LiveActivity), with a value that Apple's form does not have, or
+    /// that a channel cannot carry.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
     /// The payload has no bytes. Apple would say `PayloadEmpty`.
     #[error("payload: is empty; send a JSON object such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
     PayloadEmpty,
-    /// The payload is not a JSON object.
+    /// The payload is not a JSON object in UTF-8.
     #[error("payload: is not a JSON object; send one such as {{\"aps\":{{\"alert\":\"Hello\"}}}}")]
     PayloadNotObject,
     /// The payload has more bytes than its type, or a broadcast, may have. Apple would say
@@ -250,11 +95,25 @@ pub enum NotificationError {
         /// The type that says so.
         push_type: PushType,
     },
-    /// [`PushType::Background`] with another priority than 5. Apple would say `BadPriority`.
-    #[error("apns-priority: is {}; push type background takes 5 only", .priority.number())]
+    /// A priority that the type does not take ([`PushType::takes_priority`]). Apple would say `BadPriority`.
+    #[error("apns-priority: is {}; push type {push_type} takes {}", .priority.number(), numbers(*.push_type))]
     Priority {
         /// The one that was asked for.
         priority: Priority,
+        /// The type that does not take it.
+        push_type: PushType,
+    },
+    /// The typed payload is not what its type says: [`PushType::Background`] is for one that wakes the app and does no
+    /// more, [`PushType::Alert`] for all others, [`PushType::LiveActivity`] for a
+    /// [`LiveActivity`](super::LiveActivity). APNs may refuse, delay or drop such a push.
+    #[error(
+        "apns-push-type: is {push_type}, but the payload is one of type {wanted}; leave the type out, or change the payload"
+    )]
+    PushType {
+        /// The one that was asked for.
+        push_type: PushType,
+        /// The one that describes the payload.
+        wanted: PushType,
     },
     /// The topic has something else than the letters, digits, `.`, `-` and `_` of a bundle id. Apple would say
     /// `BadTopic`.
@@ -301,9 +160,10 @@ impl NotificationError {
     pub fn field(&self) -> &'static str {
         match self {
             Self::CollapseIdCharacter | Self::CollapseIdLength { .. } => "apns-collapse-id",
-            Self::LiveActivity { field, .. } => field,
+            Self::Payload(error) => error.field(),
             Self::PayloadEmpty | Self::PayloadNotObject | Self::PayloadTooLarge { .. } => "payload",
             Self::Priority { .. } => "apns-priority",
+            Self::PushType { .. } => "apns-push-type",
             Self::TopicCharacter
             | Self::TopicLength { .. }
             | Self::TopicOfAnotherType { .. }
@@ -344,15 +204,16 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// A notification of type alert with that payload, until the builder is told otherwise: a
-    /// [`Payload`], or any JSON that is there already. Nothing is checked before [`NotificationBuilder::build`].
-    pub fn builder(topic: impl Into<String>, payload: impl Into<Bytes>) -> NotificationBuilder {
+    /// A notification with that payload: a [`Payload`], which says of what type it is
+    /// ([`Payload::push_type`]), or any JSON that is there already, of type alert until the builder is told otherwise.
+    /// What is wrong comes out at [`NotificationBuilder::build`].
+    pub fn builder(topic: impl Into<String>, payload: impl Into<Body>) -> NotificationBuilder {
         NotificationBuilder {
+            body: payload.into(),
             collapse_id: None,
             expiration: Expiration::default(),
-            payload: payload.into(),
             priority: None,
-            push_type: PushType::default(),
+            push_type: None,
             topic: topic.into(),
         }
     }
@@ -364,8 +225,8 @@ impl Notification {
     }
 
     /// `apns-collapse-id`, if there is one.
-    pub fn collapse_id(&self) -> Option<&HeaderValue> {
-        self.collapse_id.as_ref()
+    pub fn collapse_id(&self) -> Option<&str> {
+        self.collapse_id.as_ref().map(text)
     }
 
     /// For how long APNs keeps it.
@@ -389,8 +250,8 @@ impl Notification {
     }
 
     /// `apns-topic`.
-    pub fn topic(&self) -> &HeaderValue {
-        &self.topic
+    pub fn topic(&self) -> &str {
+        text(&self.topic)
     }
 
     /// The headers of every delivery: topic, type and priority, and expiration and collapse id if there are any. Not
@@ -421,16 +282,17 @@ impl Notification {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct NotificationBuilder {
+    body: Body,
     collapse_id: Option<String>,
     expiration: Expiration,
-    payload: Bytes,
     priority: Option<Priority>,
-    push_type: PushType,
+    push_type: Option<PushType>,
     topic: String,
 }
 
 impl NotificationBuilder {
-    /// `apns-collapse-id`, 1 to 64 bytes without control characters: notifications with one id show as one, the newest.
+    /// `apns-collapse-id`, 1 to 64 bytes of printable ASCII without a space at an end: notifications with one id show
+    /// as one, the newest.
     pub fn collapse_id(mut self, collapse_id: impl Into<String>) -> Self {
         self.collapse_id = Some(collapse_id.into());
         self
@@ -448,30 +310,41 @@ impl NotificationBuilder {
         self
     }
 
-    /// `apns-push-type`; [`PushType::Alert`] by default. The topic has to have its suffix. [`Payload::push_type`] says
-    /// which of alert and background a payload is.
+    /// `apns-push-type`; by default what the typed payload is, and [`PushType::Alert`] for JSON. The topic has to have
+    /// its suffix.
     pub fn push_type(mut self, push_type: PushType) -> Self {
-        self.push_type = push_type;
+        self.push_type = Some(push_type);
         self
     }
 
-    /// Checks priority, payload (a JSON object within the type's bytes), collapse id and topic, in this order, and
-    /// fails with the first that is wrong ([`NotificationError`]). It does not look into `aps`: that a background push
-    /// has no alert, or that a score is within 0 to 1, is the caller's.
+    /// Checks payload, type, priority, size, collapse id and topic, in this order, and fails with the first that is
+    /// wrong ([`NotificationError`]). A typed payload is checked value by value ([`Payload::encode`]) and against the
+    /// type; of JSON only that it is an object within the type's bytes. What Apple says of it beyond that is the
+    /// caller's then: that a background push has no alert, for instance.
     pub fn build(self) -> Result<Notification, NotificationError> {
-        let push_type = self.push_type;
-        let priority = self
-            .priority
-            .unwrap_or_else(|| push_type.default_priority());
-        if push_type == PushType::Background && priority != Priority::PowerSaving {
-            return Err(NotificationError::Priority { priority });
-        }
-        check_payload(&self.payload, push_type)?;
+        let payload = self.body.json?;
+        let push_type = match (self.push_type, self.body.push_type) {
+            (Some(push_type), Some(wanted)) if !describes(push_type, wanted) => {
+                return Err(NotificationError::PushType { push_type, wanted });
+            }
+            (asked, made) => asked.or(made).unwrap_or_default(),
+        };
+        let priority = match self.priority {
+            Some(priority) if !push_type.takes_priority(priority) => {
+                return Err(NotificationError::Priority {
+                    priority,
+                    push_type,
+                });
+            }
+            Some(priority) => priority,
+            None => push_type.default_priority(),
+        };
+        check_payload(&payload, push_type, push_type.payload_len_max())?;
         Ok(Notification {
             collapse_id: self.collapse_id.map(collapse_id_header).transpose()?,
             expiration: self.expiration,
             expiration_header: self.expiration.header(),
-            payload: self.payload,
+            payload,
             priority,
             push_type,
             topic: topic_header(self.topic, push_type)?,
@@ -479,8 +352,40 @@ impl NotificationBuilder {
     }
 }
 
-fn check_payload(payload: &[u8], push_type: PushType) -> Result<(), NotificationError> {
-    let (len, max) = (payload.len(), push_type.payload_len_max());
+/// Whether a typed payload that is `wanted` may go by that type. What a background push, an alert and a Live Activity
+/// are stands in the payload; the other types are for apps' extensions, and Apple says little of what they get.
+fn describes(push_type: PushType, wanted: PushType) -> bool {
+    let is_told_by_payload = |push_type| {
+        matches!(
+            push_type,
+            PushType::Alert | PushType::Background | PushType::LiveActivity
+        )
+    };
+    push_type == wanted || (wanted != PushType::LiveActivity && !is_told_by_payload(push_type))
+}
+
+/// The text of a header that was made from one here.
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().expect("it was checked to be ASCII")
+}
+
+/// The numbers of the priorities that a type takes.
+fn numbers(push_type: PushType) -> String {
+    let numbers = push_type
+        .priorities()
+        .iter()
+        .map(|priority| priority.number());
+    let numbers: Vec<_> = numbers.map(|number| number.to_string()).collect();
+    numbers.join(" or ")
+}
+
+/// Refuses what is no JSON object of 1 to `max` bytes.
+pub(super) fn check_payload(
+    payload: &[u8],
+    push_type: PushType,
+    max: usize,
+) -> Result<(), NotificationError> {
+    let len = payload.len();
     if len == 0 {
         return Err(NotificationError::PayloadEmpty);
     }
@@ -504,6 +409,10 @@ fn check_payload(payload: &[u8], push_type: PushType) -> Result<(), Notification
 fn collapse_id_header(id: String) -> Result<HeaderValue, NotificationError> {
     if id.is_empty() || id.len() > COLLAPSE_ID_LEN_MAX {
         return Err(NotificationError::CollapseIdLength { len: id.len() });
+    }
+    let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if !id.bytes().all(is_printable) || id.trim() != id {
+        return Err(NotificationError::CollapseIdCharacter);
     }
     HeaderValue::from_maybe_shared(Bytes::from(id))
         .map_err(|_| NotificationError::CollapseIdCharacter)

@@ -1,6 +1,7 @@
 //! Signing keys from .p8 files.
 
 use tidings_model::Environment;
+use tidings_providers::apns::credential::FILE_LEN_MAX;
 use tidings_providers::apns::{Credential, CredentialKind, Summary};
 
 use crate::{BUNDLE, NOW, fixture, opened, p8, refused};
@@ -45,6 +46,13 @@ fn a_topic_is_asked_for_where_the_credential_has_none() {
 
 #[test]
 fn what_is_no_p8_is_recognised() {
+    let padded = |len| {
+        let mut file = fixture("AuthKey_ABC123DEFG.p8");
+        file.resize(len, b'\n');
+        file
+    };
+    let largest = Credential::from_p8(&padded(FILE_LEN_MAX), "ABC123DEFG", "TEAM123456");
+    assert!(largest.is_ok(), "{largest:?}");
     let cut = fixture("AuthKey_ABC123DEFG.p8")[..100].to_vec();
     let cases = [
         (Vec::new(), "is empty"),
@@ -75,6 +83,7 @@ fn what_is_no_p8_is_recognised() {
             b"-----BEGIN X-----".to_vec(),
             "is a PEM file of another kind",
         ),
+        (padded(FILE_LEN_MAX + 1), "is larger than any .p8"),
         (
             b"ABC123DEFG".to_vec(),
             "has no line -----BEGIN PRIVATE KEY-----",

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use tidings_model::{Message, MsgId, Push};
-use tidings_providers::apns::{
-    Expiration, Notification, NotificationError, Payload, Priority, PushType,
-};
+use tidings_providers::apns::{Expiration, Notification, NotificationError, Payload, PushType};
 
 /// The notification that every iPhone of a message gets, encoded once. None when the message has none for iPhones.
 pub(super) fn apns(
@@ -35,16 +33,8 @@ fn notification(
     expiration: Expiration,
 ) -> Option<Result<Notification, NotificationError>> {
     let payload = Payload::from_push(push.notification.as_ref()?, id);
-    let push_type = payload.push_type();
-    let priority = match push_type {
-        PushType::Background => Priority::PowerSaving,
-        _ => Priority::Immediate,
-    };
-    let builder = Notification::builder(topic, payload.encode())
-        .push_type(push_type)
-        .priority(priority)
-        .expiration(expiration);
-    let builder = match (&push.options.apns_collapse_id, push_type) {
+    let builder = Notification::builder(topic, &payload).expiration(expiration);
+    let builder = match (&push.options.apns_collapse_id, payload.push_type()) {
         (Some(collapse_id), _) => builder.collapse_id(collapse_id.as_str()),
         // Apple does not promise to know an `apns-id` again: so a delivery that has to be repeated, because its answer
         // was lost, replaces the first on the phone.
@@ -57,10 +47,11 @@ fn notification(
 #[cfg(test)]
 mod tests {
     use tidings_model::{Audience, IosNotification, PlatformSet, PushOptions};
+    use tidings_providers::apns::Priority;
 
     use super::*;
 
-    fn collapse_id(ios: IosNotification, asked: Option<&str>) -> Option<String> {
+    fn built(ios: IosNotification, asked: Option<&str>) -> Notification {
         let push = Push {
             audience: Audience::All,
             message: None,
@@ -74,10 +65,9 @@ mod tests {
             },
             platforms: PlatformSet::ALL,
         };
-        let built = notification(&push, MsgId(77), "com.example.app", Expiration::Once)?;
-        let built = built.expect("Apple takes it");
-        let value = built.collapse_id()?.to_str().expect("a text");
-        Some(value.to_owned())
+        let built = notification(&push, MsgId(77), "com.example.app", Expiration::Once);
+        let built = built.expect("something for iPhones");
+        built.expect("Apple takes it")
     }
 
     #[test]
@@ -90,11 +80,26 @@ mod tests {
             content_available: true,
             ..Default::default()
         };
-        assert_eq!(collapse_id(alert(), None).as_deref(), Some("77"));
-        assert_eq!(
-            collapse_id(alert(), Some("score")).as_deref(),
-            Some("score")
-        );
-        assert_eq!(collapse_id(background, None), None);
+        assert_eq!(built(alert(), None).collapse_id(), Some("77"));
+        let asked = built(alert(), Some("score"));
+        assert_eq!(asked.collapse_id(), Some("score"));
+        assert_eq!(built(background, None).collapse_id(), None);
+    }
+
+    #[test]
+    fn what_is_shown_and_wakes_the_app_is_an_alert() {
+        let wake = || IosNotification {
+            content_available: true,
+            ..Default::default()
+        };
+        let shown = IosNotification {
+            alert: "Hello".into(),
+            ..wake()
+        };
+        let kind = |built: Notification| (built.push_type(), built.priority());
+        let alert = (PushType::Alert, Priority::Immediate);
+        assert_eq!(kind(built(shown, None)), alert);
+        let background = (PushType::Background, Priority::PowerSaving);
+        assert_eq!(kind(built(wake(), None)), background);
     }
 }

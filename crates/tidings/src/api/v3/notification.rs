@@ -2,7 +2,7 @@
 //! built from it; the android section is checked and kept in JPush's field names, since that is how devices get it.
 
 use serde_json::{Map, Value, json};
-use tidings_model::{IosNotification, Notification, Platform, PlatformSet};
+use tidings_model::{InterruptionLevel, IosNotification, Notification, Platform, PlatformSet};
 
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::{Fields, Ignored, flag, is_blank, json_len};
@@ -238,14 +238,6 @@ fn ios(mut fields: Fields, ignored: &mut Ignored) -> Result<IosNotification, Api
         Some(other) => return Err(fields.wrong("alert", "a string or an object", &other)),
         None => Value::Null,
     };
-    let sound = match fields.value("sound") {
-        Some(Value::String(name)) if !name.is_empty() => Value::String(name),
-        Some(Value::Object(critical)) if !critical.is_empty() => Value::Object(critical),
-        Some(other) if !is_blank(&other) => {
-            return Err(fields.wrong("sound", "a file name or an object", &other));
-        }
-        _ => Value::Null, // "" is JPush's way to say silent, and so is no sound at Apple
-    };
     let section = IosNotification {
         alert,
         badge: badge(&mut fields, ignored)?,
@@ -254,7 +246,7 @@ fn ios(mut fields: Fields, ignored: &mut Ignored) -> Result<IosNotification, Api
         extras: fields.map("extras")?,
         interruption_level: interruption_level(&mut fields)?,
         mutable_content: fields.flag("mutable-content")?.unwrap_or(false),
-        sound,
+        sound: sound(&mut fields, ignored)?,
         thread_id: fields.text("thread-id")?,
     };
     fields.finish(ignored)?;
@@ -304,18 +296,62 @@ fn badge(fields: &mut Fields, ignored: &mut Ignored) -> Result<Option<u32>, ApiE
     }
 }
 
-/// Apple, "UNNotificationInterruptionLevel"; `""` is absent.
-fn interruption_level(fields: &mut Fields) -> Result<Option<String>, ApiError> {
-    match fields.text("interruption-level")? {
-        Some(level) => match level.as_str() {
-            "" => Ok(None),
-            "active" | "critical" | "passive" | "time-sensitive" => Ok(Some(level)),
-            _ => Err(fields.wrong(
-                "interruption-level",
-                "active, critical, passive or time-sensitive",
-                &Value::String(level),
-            )),
-        },
-        None => Ok(None),
+/// `""` is absent.
+fn interruption_level(fields: &mut Fields) -> Result<Option<InterruptionLevel>, ApiError> {
+    const KEY: &str = "interruption-level";
+    let Some(name) = fields.text(KEY)?.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    match InterruptionLevel::named(&name) {
+        Some(level) => Ok(Some(level)),
+        None => {
+            let wanted = "active, critical, passive or time-sensitive";
+            Err(fields.wrong(KEY, wanted, &Value::String(name)))
+        }
+    }
+}
+
+/// A file name, or Apple's object for a critical sound. `""` is JPush's way to say silent, and so is no sound at Apple.
+fn sound(fields: &mut Fields, ignored: &mut Ignored) -> Result<Value, ApiError> {
+    const KEY: &str = "sound";
+    let mut parts = match fields.value(KEY) {
+        Some(Value::String(name)) if !name.is_empty() => return Ok(Value::String(name)),
+        Some(Value::Object(parts)) if !parts.is_empty() => Fields::new(fields.at(KEY), parts),
+        Some(other) if !is_blank(&other) => {
+            return Err(fields.wrong(KEY, "a file name or an object", &other));
+        }
+        _ => return Ok(Value::Null),
+    };
+    let mut kept = Map::new();
+    if parts.flag("critical")? == Some(true) {
+        kept.insert("critical".to_owned(), 1.into());
+    }
+    if let Some(name) = parts.text("name")?.filter(|name| !name.is_empty()) {
+        kept.insert("name".to_owned(), name.into());
+    }
+    if let Some(volume) = volume(&mut parts)? {
+        kept.insert("volume".to_owned(), volume.into());
+    }
+    parts.finish(ignored)?;
+    Ok(match kept.is_empty() {
+        true => Value::Null,
+        false => Value::Object(kept),
+    })
+}
+
+/// 0 to 1, as a number or a text; `""` is absent.
+fn volume(parts: &mut Fields) -> Result<Option<f64>, ApiError> {
+    const KEY: &str = "volume";
+    let Some(value) = parts.value(KEY).filter(|value| !is_blank(value)) else {
+        return Ok(None);
+    };
+    let number = match &value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    match number.filter(|number| (0.0..=1.0).contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => Err(parts.wrong(KEY, "a number from 0 to 1", &value)),
     }
 }

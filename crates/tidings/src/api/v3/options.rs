@@ -59,11 +59,12 @@ pub(crate) fn options(push: &mut Fields, ignored: &mut Ignored) -> Result<PushOp
                 ),
             ));
         }
-        // It becomes a header, where a control character or a blank at an end would be refused or lost.
-        if id.chars().any(char::is_control) || id.trim() != id {
+        // It becomes a header, where anything else would be refused, lost or read in another way.
+        let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        if !id.bytes().all(is_printable) || id.trim() != id {
             return Err(ApiError::invalid(
                 path,
-                "must have no control characters, and no blanks at its ends",
+                "must be printable ASCII, without spaces at its ends",
             ));
         }
     }

@@ -1,7 +1,7 @@
 //! Bodies as the SDKs send them, and every refusal with its code.
 
 use serde_json::{Map, json};
-use tidings_model::{Audience, IosNotification, PushOptions, Selection};
+use tidings_model::{Audience, InterruptionLevel, IosNotification, PushOptions, Selection};
 
 use super::*;
 use crate::api::error::{Code, Family};
@@ -274,7 +274,7 @@ fn the_ios_section_is_taken_apart() {
         category: Some("c".to_owned()),
         content_available: true,
         extras: object(json!({"k": [1]})),
-        interruption_level: Some("time-sensitive".to_owned()),
+        interruption_level: Some(InterruptionLevel::TimeSensitive),
         mutable_content: true,
         sound: json!({"critical": 1, "name": "s.caf"}),
         thread_id: Some("t".to_owned()),
@@ -284,6 +284,38 @@ fn the_ios_section_is_taken_apart() {
         .notification
         .and_then(|notification| notification.ios);
     assert_eq!(ios, Some(expected));
+}
+
+#[test]
+fn a_critical_sound_is_read_leniently() {
+    let cases = [
+        (
+            json!({"critical": true, "name": "s.caf", "volume": "0.5"}),
+            json!({"critical": 1, "name": "s.caf", "volume": 0.5}),
+        ),
+        (
+            json!({"critical": "1", "volume": 1}),
+            json!({"critical": 1, "volume": 1.0}),
+        ),
+        (
+            json!({"critical": 0, "name": "s.caf"}),
+            json!({"name": "s.caf"}),
+        ),
+        (
+            json!({"critical": 0, "name": "", "volume": ""}),
+            json!(null),
+        ),
+        (json!({}), json!(null)),
+    ];
+    for (sound, expected) in cases {
+        let parsed = good(json!({"notification": {"ios": {"alert": "x", "sound": sound}}}));
+        let ios = parsed.push.notification.and_then(|shown| shown.ios);
+        assert_eq!(ios.map(|ios| ios.sound), Some(expected));
+    }
+    let future =
+        json!({"notification": {"ios": {"alert": "x", "sound": {"critical": 1, "pan": 1}}}});
+    let ignored = good(future).ignored;
+    assert_eq!(ignored.paths(), ["notification.ios.sound.pan"]);
 }
 
 #[test]

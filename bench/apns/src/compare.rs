@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long)]
     clients: PathBuf,
     /// Seconds that a run is to take at least, more or less.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Runs of each sender, of which the median counts.
     #[arg(long, default_value_t = 3)]

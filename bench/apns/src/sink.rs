@@ -92,6 +92,8 @@ fn named(name: &str) -> DistinguishedName {
 
 /// A request whose body is complete, or not yet.
 struct Asked {
+    /// When its head was read: from then on the delay counts, however long the sink takes to come back to it.
+    at: Instant,
     body: RecvStream,
     answer: SendResponse<Bytes>,
     id: Option<HeaderValue>,
@@ -126,7 +128,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Exchange<I> {
                     Poll::Ready(Some(Ok((request, answer)))) => {
                         let (mut head, body) = request.into_parts();
                         let id = head.headers.remove(APNS_ID);
-                        self.arriving.push(Asked { body, answer, id });
+                        let at = Instant::now();
+                        self.arriving.push(Asked {
+                            at,
+                            body,
+                            answer,
+                            id,
+                        });
                     }
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => break,
@@ -140,8 +148,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Exchange<I> {
                     answered = true;
                 }
             } else {
-                let due = Instant::now() + self.delay;
-                self.waiting.extend(complete.map(|asked| (due, asked)));
+                let delay = self.delay;
+                self.waiting
+                    .extend(complete.map(|asked| (asked.at + delay, asked)));
                 answered = self.answer_due(cx);
             }
             if !answered {

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::shared::{Carried, Carrier, Shared, Started, load, unload};
 
 /// Answers taken from the client at one time.
-const ANSWERS_AT_ONCE: usize = 1024;
+const ANSWERS_AT_ONCE: usize = 256;
 /// Under load, fewer answers than this are not worth waking another thread for: some more may gather. Meanwhile the
 /// client has as many deliveries to send as it has in flight.
 const GATHERED: usize = 128;

@@ -34,6 +34,8 @@ pub enum Environment {
 }
 
 impl Environment {
+    pub const ALL: [Self; 2] = [Self::Production, Self::Sandbox];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Production => "production",

@@ -118,35 +118,13 @@ impl Store {
         self.engine.read(list).await
     }
 
-    /// Notes that the provider refused a credential, or (`None`) that it is good again.
+    /// Notes that the provider refused a credential, or (`None`) that it is good again, if it is still the one that was set
+    /// at `as_of`; false when it is not.
     pub async fn note_credential(
         &self,
         slot: CredentialSlot,
         rejected: Option<Reason>,
-    ) -> Result<(), StoreError> {
-        let update = move |tx: &mut WriteTx<'_>| {
-            let mut update = tx.sql.prepare_cached(
-                "UPDATE credentials SET rejected = ?4 WHERE app = ?1 AND provider = ?2 AND environment = ?3",
-            )?;
-            let (provider, environment) = (AsCode(slot.provider), AsCode(slot.environment));
-            update.execute(params![
-                slot.app.0,
-                provider,
-                environment,
-                rejected.as_ref().map(Reason::as_str)
-            ])?;
-            Ok(())
-        };
-        self.engine.write(update).await
-    }
-
-    /// As [`note_credential`](Self::note_credential), if the credential is still the one that was set at `updated_at`;
-    /// false when it is not.
-    pub async fn note_credential_as_of(
-        &self,
-        slot: CredentialSlot,
-        rejected: Option<Reason>,
-        updated_at: UnixMillis,
+        as_of: UnixMillis,
     ) -> Result<bool, StoreError> {
         let update = move |tx: &mut WriteTx<'_>| {
             let mut update = tx.sql.prepare_cached(
@@ -159,7 +137,7 @@ impl Store {
                 provider,
                 environment,
                 rejected.as_ref().map(Reason::as_str),
-                updated_at.0
+                as_of.0
             ])?;
             Ok(noted == 1)
         };

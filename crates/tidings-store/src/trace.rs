@@ -1,7 +1,7 @@
 //! Why a message did or did not reach a device: what the database knows of the two.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, DeviceId, Message, MsgId, Provider, Reason, UnixMillis};
+use tidings_model::{AppId, DeviceId, Environment, Message, MsgId, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
 use crate::detail::{find_settled, unpack};
@@ -11,8 +11,8 @@ use crate::{Answer, Scope, Store, StoreError, audience, messages};
 /// What is known of one message and one device.
 #[derive(Clone, Debug)]
 pub struct Journey {
-    /// Why the provider refuses the app's credential, if it does: then what waits for it waits for a new one.
-    pub credential_rejected: Option<Reason>,
+    /// Which of the app's credentials the provider refuses, and why: what waits for one waits for a new one.
+    pub credentials_rejected: Vec<(Option<Environment>, Reason)>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
     /// By which providers the audience takes the device in, as it is registered now.
@@ -86,7 +86,7 @@ fn journey(
         }
     }
     Ok(Some(Journey {
-        credential_rejected: rejected(sql, app)?,
+        credentials_rejected: rejected(sql, app)?,
         events: events(sql, id, device)?,
         in_audience,
         link: link(sql, app, id, device)?,
@@ -97,14 +97,19 @@ fn journey(
     }))
 }
 
-fn rejected(sql: &Connection, app: AppId) -> Result<Option<Reason>, StoreError> {
+fn rejected(
+    sql: &Connection,
+    app: AppId,
+) -> Result<Vec<(Option<Environment>, Reason)>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT rejected FROM credentials WHERE app = ?1 AND rejected IS NOT NULL LIMIT 1",
+        "SELECT environment, rejected FROM credentials WHERE app = ?1 AND rejected IS NOT NULL",
     )?;
-    let found: Option<String> = select
-        .query_row(params![app.0], |row| row.get(0))
-        .optional()?;
-    Ok(found.as_deref().map(Reason::heard))
+    let rows = select.query_map(params![app.0], |row| {
+        let environment: AsCode<Option<Environment>> = row.get(0)?;
+        let reason: String = row.get(1)?;
+        Ok((environment.0, Reason::heard(&reason)))
+    })?;
+    rows.map(|row| Ok(row?)).collect()
 }
 
 /// The page whose range holds the device, provided that the device had such a channel then: the devices of the other

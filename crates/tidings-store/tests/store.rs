@@ -704,10 +704,13 @@ async fn credentials_are_sealed_and_bound_to_their_place() {
             .expect("opened")
             .is_none()
     );
-    store
-        .note_credential(slot, Some(Reason::known("InvalidProviderToken")))
-        .await
-        .expect("noted");
+    let set_at = store.credentials(app).await.expect("listed")[0].updated_at;
+    let reason = || Some(Reason::known("InvalidProviderToken"));
+    let earlier = UnixMillis(set_at.0 - 1);
+    for (as_of, is_noted) in [(earlier, false), (set_at, true)] {
+        let noted = store.note_credential(slot, reason(), as_of).await;
+        assert_eq!(noted.expect("noted"), is_noted);
+    }
     let records = store.credentials(app).await.expect("listed");
     assert_eq!(
         records[0].rejected,

@@ -2,7 +2,7 @@
 
 mod check;
 mod expiry;
-mod words;
+pub(crate) mod words;
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tidings_model::{Environment, Secret};
 use tidings_providers::apns::{Config, Credential, CredentialError};
 
-pub(crate) use check::{CheckResult, check};
+pub(crate) use check::{CheckResult, Checked, check};
 pub(crate) use expiry::{Health, days_left, expires_at, watch};
 
 /// What is kept of an APNs credential: the file as it was uploaded, and where it is used. Does not print its secrets.

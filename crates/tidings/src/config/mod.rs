@@ -11,6 +11,11 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
+/// An hour.
+const DRAIN_SECS_MAX: u64 = 3600;
+/// Ten years.
+const KEPT_DAYS_MAX: u64 = 3660;
+
 pub(crate) use log::{LogFormat, init_log};
 pub(crate) use paths::{admin_token, seal_key};
 
@@ -120,7 +125,17 @@ impl Settings {
                 toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))?
             }
         };
-        let config = Config {
+        let drain_secs = self.drain_secs.or(from_file.drain_secs).unwrap_or(20);
+        ensure!(
+            drain_secs <= DRAIN_SECS_MAX,
+            "drain_secs is {drain_secs}: what is left goes on at the next start, so {DRAIN_SECS_MAX} are enough"
+        );
+        let kept_days = self.kept_days.or(from_file.kept_days).unwrap_or(30);
+        ensure!(
+            (11..=KEPT_DAYS_MAX).contains(&kept_days),
+            "kept_days is {kept_days}: a message can wait for ten days, so keep it for 11 to {KEPT_DAYS_MAX}"
+        );
+        Ok(Config {
             api: self
                 .api
                 .or(from_file.api)
@@ -129,10 +144,8 @@ impl Settings {
                 .data
                 .or(from_file.data)
                 .unwrap_or_else(|| "./tidings-data".into()),
-            drain: Duration::from_secs(self.drain_secs.or(from_file.drain_secs).unwrap_or(20)),
-            kept: Duration::from_secs(
-                86_400 * self.kept_days.or(from_file.kept_days).unwrap_or(30),
-            ),
+            drain: Duration::from_secs(drain_secs),
+            kept: Duration::from_secs(86_400 * kept_days),
             link: self
                 .link
                 .or(from_file.link)
@@ -150,13 +163,7 @@ impl Settings {
                 .sandbox
                 .or(from_file.sandbox)
                 .unwrap_or(SandboxMode::Off),
-        };
-        let kept_days = config.kept.as_secs() / 86_400;
-        ensure!(
-            kept_days >= 11,
-            "kept_days is {kept_days}: a message can wait for ten days, so keep it for 11 or more"
-        );
-        Ok(config)
+        })
     }
 }
 
@@ -217,6 +224,8 @@ mod tests {
         for (toml, named) in [
             ("sandbx = true", "sandbx"),
             ("kept_days = 3", "kept_days"),
+            ("kept_days = 9223372036854775807", "kept_days"),
+            ("drain_secs = 9223372036854775807", "drain_secs"),
             ("api = \"x\"", "api"),
         ] {
             let error = format!("{:#}", resolve(&[], toml).expect_err("refused"));

@@ -59,7 +59,7 @@ pub(crate) async fn check(
 
 impl Checked {
     /// A credential that is not even shown to the provider: a certificate that has expired, for one.
-    fn unusable(text: String) -> Self {
+    pub(crate) fn unusable(text: String) -> Self {
         Self {
             connecting: None,
             endpoint: None,

@@ -32,7 +32,7 @@ impl Health {
         match (&record.rejected, expires_at(record)) {
             (Some(_), _) => Self::Rejected,
             (None, Some(end)) if end < now => Self::Expired,
-            (None, Some(end)) if days_left(end, now) <= NOTICE_DAYS => Self::Expiring,
+            (None, Some(end)) if is_near(end, now) => Self::Expiring,
             (None, _) => Self::Good,
         }
     }
@@ -51,6 +51,11 @@ impl Health {
 pub(crate) fn expires_at(record: &CredentialRecord) -> Option<UnixMillis> {
     let time: Timestamp = record.summary["expires_at"].as_str()?.parse().ok()?;
     Some(UnixMillis(time.as_millisecond()))
+}
+
+/// Whether at most [`NOTICE_DAYS`] are left, or none.
+fn is_near(end: UnixMillis, now: UnixMillis) -> bool {
+    end.0.saturating_sub(now.0) <= NOTICE_DAYS * DAY_MS
 }
 
 /// Whole days from `now` to `end`; negative when it is over.
@@ -73,7 +78,7 @@ impl Notice {
     fn of(app: AppKey, record: &CredentialRecord, now: UnixMillis) -> Option<Self> {
         let end = expires_at(record)?;
         let days = days_left(end, now);
-        (days <= NOTICE_DAYS).then(|| Self {
+        is_near(end, now).then(|| Self {
             app,
             days,
             environment: record.slot.environment,
@@ -169,7 +174,8 @@ mod tests {
         let cases = [
             (None, "good", None),
             (Some(31 * DAY_MS), "good", Some(31)),
-            (Some(31 * DAY_MS - 1), "expiring", Some(30)),
+            (Some(30 * DAY_MS + 1), "good", Some(30)),
+            (Some(30 * DAY_MS), "expiring", Some(30)),
             (Some(DAY_MS), "expiring", Some(1)),
             (Some(1), "expiring", Some(0)),
             (Some(-1), "expired", Some(-1)),

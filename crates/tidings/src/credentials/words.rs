@@ -46,7 +46,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
     (
         "ExpiredProviderToken",
-        "Apple finds a token too old that was made this minute, so the clock of this server is wrong; set it by NTP",
+        "Apple finds a token too old that was made within the hour, so the clock of this server is wrong; set it by NTP",
     ),
     (
         "Forbidden",
@@ -104,6 +104,10 @@ pub(crate) fn good(topic: Option<&str>) -> String {
         None => "Apple takes the credential.".to_owned(),
     }
 }
+
+/// Of a credential that is not even shown to the provider, for nobody can read it.
+pub(crate) const SEALED: &str =
+    "The stored credential does not open with this server's seal key; set it again.";
 
 /// The words for a connection that did not come about; `details` is what the system said.
 pub(crate) fn unreachable(obstacle: Obstacle, details: &str) -> String {

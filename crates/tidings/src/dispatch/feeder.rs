@@ -16,7 +16,7 @@ use tracing::{debug, error};
 
 use super::limits::{FLUSH_EVERY, IDLE, LEASE, SETTLED_AT_ONCE, STORE_PAUSE, UNANSWERED_MAX};
 use super::page::{End, OutPage, Tag};
-use super::senders::Senders;
+use super::senders::{Note, Senders};
 use super::{Context, Signal};
 
 const PROVIDER: Provider = Provider::Apns;
@@ -94,7 +94,9 @@ impl Feeder {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.lease();
-            let idle = self.pages.is_empty() && self.jobs.is_empty();
+            let idle = self.pages.is_empty()
+                && self.jobs.is_empty()
+                && self.senders.news(self.app).is_empty();
             if self.stopping && self.jobs.is_empty() && self.senders.is_empty() {
                 break;
             }
@@ -127,7 +129,14 @@ impl Feeder {
             .await
         {
             error!(app = self.app.0, error = %format!("{error:#}"), "cannot read the app's credentials");
-            sleep(STORE_PAUSE).await;
+            if self.draining.borrow().is_some() {
+                break;
+            }
+            // A change is seen by the loop, too.
+            tokio::select! {
+                () = sleep(STORE_PAUSE) => {}
+                _ = self.draining.wait_for(Option::is_some) => {}
+            }
         }
         for orphan in orphans {
             self.answer(orphan.tag, End::NoCredential, 0, UnixMillis::now());
@@ -294,9 +303,21 @@ impl Feeder {
         for number in unsettled {
             self.settle(number);
         }
-        for (slot, parked) in self.senders.parked_changes(self.app) {
-            if let Err(error) = self.context.store.note_credential(slot, parked).await {
-                error!(%error, app = self.app.0, "cannot note a credential's state");
+        for note in self.senders.news(self.app) {
+            let Note {
+                as_of,
+                rejected,
+                slot,
+            } = note.clone();
+            match self
+                .context
+                .store
+                .note_credential(slot, rejected, as_of)
+                .await
+            {
+                // Another credential that was set meanwhile is announced.
+                Ok(_) => self.senders.noted(note),
+                Err(error) => error!(%error, app = self.app.0, "cannot note a credential's state"),
             }
         }
     }

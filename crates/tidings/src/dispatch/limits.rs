@@ -33,6 +33,9 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After the store failed, before it is tried again.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// After the grace of a drain: what has been answered is still written down in this time, if the store lets it be.
+pub(super) const STORE_GRACE: Duration = Duration::from_secs(5);
+
 /// Commands that wait. A sender that finds it full waits: the API's answer is then a little later.
 pub(super) const COMMANDS_MAX: usize = 1024;
 

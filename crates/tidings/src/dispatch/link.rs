@@ -30,7 +30,13 @@ pub(super) async fn run(
             }
             Err(error) => {
                 error!(%error, app = app.0, "the link's messages wait for the store");
-                sleep(STORE_PAUSE).await;
+                if draining.borrow().is_some() {
+                    return;
+                }
+                tokio::select! {
+                    () = sleep(STORE_PAUSE) => {}
+                    _ = draining.changed() => {}
+                }
             }
         }
     }

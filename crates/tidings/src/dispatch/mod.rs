@@ -21,12 +21,12 @@ use tidings_model::{AppId, MsgId, Provider, UnixMillis};
 use tidings_store::{Page, Store, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 use tracing::{error, info};
 
 use crate::credentials::ApnsCredential;
 use feeder::Feeder;
-use limits::{COMMANDS_MAX, LEASE, LOOK_EVERY, PAGES_TAKEN_OVER_MAX};
+use limits::{COMMANDS_MAX, LEASE, LOOK_EVERY, PAGES_TAKEN_OVER_MAX, STORE_GRACE};
 
 pub(crate) use render::check;
 
@@ -109,8 +109,10 @@ impl Dispatch {
     pub(crate) async fn drain(self, grace: Duration) {
         self.drain.send_replace(Some(Instant::now() + grace));
         drop(self.commands);
-        if let Err(panic) = self.task.await {
-            error!(%panic, "dispatch ended in a panic");
+        match timeout(grace + STORE_GRACE, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => error!(%panic, "dispatch ended in a panic"),
+            Err(_) => error!("dispatch does not end: its pages go to the next process"),
         }
     }
 }

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Settled};
-use tidings_model::{AppId, Environment, Message, MsgId, Provider, Reason, delivery_id};
+use tidings_model::{
+    AppId, Environment, Message, MsgId, Provider, Reason, UnixMillis, delivery_id,
+};
 use tidings_providers::apns::Notification;
-use tidings_store::{CredentialSlot, Target};
+use tidings_store::{CredentialRecord, CredentialSlot, StoreError, Target};
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::limits::{BROKER_QUEUE, SETTLED_AT_ONCE};
@@ -16,22 +19,37 @@ use super::page::Tag;
 use super::{Context, render};
 use crate::credentials::ApnsCredential;
 
-const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
-
 /// What sends to one environment.
 struct Sender {
+    /// Whether anything was accepted with this credential.
+    accepted: bool,
     broker: Arc<Broker<Tag>>,
     /// The broker has stopped, and has told everything.
     ended: bool,
     events: Events<Tag>,
-    /// Whether this credential is the app's own, or the sandbox's.
-    own: bool,
+    /// As it was logged.
     parked: Option<Reason>,
+    /// What the store has of the credential; none for the sandbox's.
+    record: Option<Noted>,
     /// The last message's notification: pages of one message follow each other.
     rendered: Option<(MsgId, Option<Arc<Notification>>)>,
     /// Fetched from `events` and not yet passed on.
     settled: Vec<Settled<Tag>>,
     topic: String,
+}
+
+/// What the store says of a credential.
+struct Noted {
+    as_of: UnixMillis,
+    rejected: Option<Reason>,
+}
+
+/// What the store should say of a credential, if it is still that of `as_of`.
+#[derive(Clone, Debug)]
+pub(super) struct Note {
+    pub(super) as_of: UnixMillis,
+    pub(super) rejected: Option<Reason>,
+    pub(super) slot: CredentialSlot,
 }
 
 #[derive(Default)]
@@ -49,24 +67,31 @@ impl Senders {
         app: AppId,
         into: &mut Vec<Settled<Tag>>,
     ) -> Result<()> {
+        let mut records = context.store.credentials(app).await?;
+        records.retain(|record| record.slot.provider == Provider::Apns);
         let mut set = HashMap::new();
-        for environment in ENVIRONMENTS {
-            let slot = credential_slot(app, environment);
-            if let Some(bytes) = context.store.open_credential(slot).await? {
-                let credential = ApnsCredential::from_bytes(&bytes)
-                    .context("a stored credential cannot be read")?;
-                set.insert(environment, (credential, true));
+        for record in &records {
+            let (Some(environment), Some(credential)) =
+                (record.slot.environment, open(context, record).await?)
+            else {
+                continue;
+            };
+            let noted = Noted {
+                as_of: record.updated_at,
+                rejected: record.rejected.clone(),
+            };
+            set.insert(environment, (credential, Some(noted)));
+        }
+        if let (true, Some(sandbox)) = (records.is_empty(), &context.sandbox) {
+            for environment in Environment::ALL {
+                set.insert(environment, (sandbox.clone(), None));
             }
         }
-        if let (true, Some(sandbox)) = (set.is_empty(), &context.sandbox) {
-            for environment in ENVIRONMENTS {
-                set.insert(environment, (sandbox.clone(), false));
-            }
-        }
-        for environment in ENVIRONMENTS {
+        for environment in Environment::ALL {
             let slot = self.slot(environment);
             let usable = match set.remove(&environment) {
-                Some((credential, own)) => equip(slot, &credential, environment, own)
+                Some((credential, record)) => equip(slot, credential, environment, record)
+                    .await
                     .inspect_err(|error| {
                         let error = format!("{error:#}");
                         error!(app = app.0, %environment, error, "a credential cannot be used");
@@ -164,33 +189,51 @@ impl Senders {
         }
     }
 
-    /// The brokers' parked states that have changed since the last time, with the slot of the credential; those that use
-    /// the sandbox's credential have none.
-    pub(super) fn parked_changes(&mut self, app: AppId) -> Vec<(CredentialSlot, Option<Reason>)> {
-        let mut changes = Vec::new();
-        for environment in ENVIRONMENTS {
+    /// What the store should say of the credentials and does not, as far as it is known. Logs what has changed.
+    pub(super) fn news(&mut self, app: AppId) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for environment in Environment::ALL {
             let Some(sender) = self.slot(environment) else {
                 continue;
             };
             let parked = sender.broker.status().parked;
-            if parked == sender.parked {
-                continue;
+            if parked != sender.parked {
+                match &parked {
+                    Some(reason) => warn!(
+                        app = app.0,
+                        %environment,
+                        %reason,
+                        "parked lane apns: credential rejected; it resumes when the credential is replaced"
+                    ),
+                    None => info!(app = app.0, %environment, "lane apns resumes"),
+                }
+                sender.parked = parked;
             }
-            match &parked {
-                Some(reason) => warn!(
-                    app = app.0,
-                    %environment,
-                    %reason,
-                    "parked lane apns: credential rejected; it resumes when the credential is replaced"
-                ),
-                None => info!(app = app.0, %environment, "lane apns resumes"),
-            }
-            sender.parked.clone_from(&parked);
-            if sender.own {
-                changes.push((credential_slot(app, environment), parked));
+            if let (Some(rejected), Some(record)) = (sender.rejected(), &sender.record)
+                && rejected != record.rejected
+            {
+                notes.push(Note {
+                    as_of: record.as_of,
+                    rejected,
+                    slot: credential_slot(app, environment),
+                });
             }
         }
-        changes
+        notes
+    }
+
+    /// The store has this now, or has another credential.
+    pub(super) fn noted(&mut self, note: Note) {
+        let sender = note
+            .slot
+            .environment
+            .map(|environment| self.slot(environment));
+        if let Some(Some(sender)) = sender
+            && let Some(record) = &mut sender.record
+            && record.as_of == note.as_of
+        {
+            record.rejected = note.rejected;
+        }
     }
 
     /// Stops the brokers, giving them `within` to settle what they have; what they have settled by then is fetched all
@@ -216,15 +259,38 @@ fn credential_slot(app: AppId, environment: Environment) -> CredentialSlot {
     }
 }
 
+/// The stored credential; none when it cannot be opened or read, as with another seal key.
+async fn open(context: &Context, record: &CredentialRecord) -> Result<Option<ApnsCredential>> {
+    let opened = match context.store.open_credential(record.slot).await {
+        Ok(Some(bytes)) => ApnsCredential::from_bytes(&bytes).map_err(anyhow::Error::from),
+        Ok(None) => return Ok(None),
+        Err(error @ StoreError::Seal(_)) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let CredentialSlot {
+        app, environment, ..
+    } = record.slot;
+    let environment = environment.map(Environment::name);
+    let opened = opened.inspect_err(|error| {
+        let error = format!("{error:#}");
+        error!(
+            app = app.0,
+            environment, error, "a credential cannot be opened: set it again"
+        );
+    });
+    Ok(opened.ok())
+}
+
 /// Gives `slot` a broker that uses `credential`, or gives it to the broker that is there.
-fn equip(
+async fn equip(
     slot: &mut Option<Sender>,
-    credential: &ApnsCredential,
+    credential: ApnsCredential,
     environment: Environment,
-    own: bool,
+    record: Option<Noted>,
 ) -> Result<()> {
-    let config = credential.config(environment)?;
-    let now = tidings_model::UnixMillis::now();
+    // A .p12 takes a while to open: its password is hardened.
+    let config = spawn_blocking(move || credential.config(environment)).await??;
+    let now = UnixMillis::now();
     // An expired certificate is still tried: it is Apple that decides, and a parked lane says so better than an error here.
     let topic = match &config.topic {
         Some(topic) => topic.clone(),
@@ -233,7 +299,9 @@ fn equip(
     match slot {
         Some(sender) => {
             sender.broker.replace(config)?;
-            (sender.own, sender.rendered, sender.topic) = (own, None, topic);
+            // Whether this one is accepted, or parks the lane for the same reason, is news.
+            (sender.accepted, sender.parked) = (false, None);
+            (sender.record, sender.rendered, sender.topic) = (record, None, topic);
         }
         None => {
             let broker_config = BrokerConfig {
@@ -242,11 +310,12 @@ fn equip(
             };
             let (broker, events) = Broker::start(config, broker_config)?;
             *slot = Some(Sender {
+                accepted: false,
                 broker: Arc::new(broker),
                 ended: false,
                 events,
-                own,
                 parked: None,
+                record,
                 rendered: None,
                 settled: Vec::new(),
                 topic,
@@ -257,6 +326,14 @@ fn equip(
 }
 
 impl Sender {
+    /// Why the credential is rejected, or that it is not; none when nothing has shown either.
+    fn rejected(&self) -> Option<Option<Reason>> {
+        match self.broker.status().parked {
+            Some(reason) => Some(Some(reason)),
+            None => self.accepted.then_some(None),
+        }
+    }
+
     /// The message as this environment's devices get it; none when Apple would refuse it, which acceptance has ruled out
     /// but for a topic that is none.
     fn render(&mut self, message: &Message) -> Option<Arc<Notification>> {
@@ -283,6 +360,7 @@ async fn settled(slot: &mut Option<Sender>) {
                 .recv_many(&mut sender.settled, SETTLED_AT_ONCE)
                 .await
                 == 0;
+            sender.accepted |= sender.settled.iter().any(|settled| settled.result.is_ok());
         }
         None => std::future::pending().await,
     }

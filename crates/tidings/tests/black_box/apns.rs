@@ -10,7 +10,7 @@ use crate::support::wait_for;
 /// A sandbox, a server that does not know it by itself, and an app.
 struct Stage {
     app: App,
-    _data: TempDir,
+    data: TempDir,
     sandbox: Sandbox,
     server: Server,
 }
@@ -23,7 +23,7 @@ impl Stage {
         let app = server.app();
         Self {
             app,
-            _data: data,
+            data,
             sandbox,
             server,
         }
@@ -49,6 +49,12 @@ impl Stage {
         let told = self.sandbox.call("GET", "credentials", None);
         let apns = &told["apns"];
         json!({"p8": apns["p8"], "key_id": apns["key_id"], "team_id": apns["team_id"]})
+    }
+
+    /// The one credential, as it is listed.
+    fn credential(&self) -> Value {
+        let path = format!("/v1/apps/{}/credentials", self.app.key);
+        self.server.admin("GET", &path, None).good()["credentials"][0].clone()
     }
 
     fn counts(&self, message: &str) -> Value {
@@ -149,6 +155,73 @@ fn a_rejected_credential_parks_the_lane_and_the_next_one_resumes_it() {
     let listed = stage.server.admin("GET", &path, None).good().to_string();
     assert!(!listed.contains("InvalidProviderToken"), "{listed}");
     assert_eq!(stage.sandbox.deliveries_after(0).len(), 50);
+}
+
+#[test]
+fn a_lane_that_parks_again_for_the_same_reason_is_resumed_by_a_good_check() {
+    let stage = Stage::new();
+    stage.server.register_iphones(&stage.app, 50);
+    let refusing = json!({"provider": "apns", "status": 403, "reason": "InvalidProviderToken"});
+    let fault = stage.sandbox.call("POST", "faults", Some(&refusing));
+    let listed = || stage.credential()["health"].clone();
+    stage.set_credential(&stage.sandbox_key());
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    wait_for("the rejection", || (listed() == "rejected").then_some(()));
+    // The same key once more, which Apple still refuses.
+    stage.set_credential(&stage.sandbox_key());
+    wait_for("the rejection", || (listed() == "rejected").then_some(()));
+
+    let path = format!("faults/{}", fault["id"].to_string().trim_matches('"'));
+    stage.sandbox.call("DELETE", &path, None);
+    let path = format!("/v1/apps/{}/credentials/apns/check", stage.app.key);
+    let checked = stage.server.admin("POST", &path, None).good();
+    assert_eq!(checked["checks"][0]["result"], "good");
+    wait_for("the push", || {
+        (stage.counts(&message)["accepted"] == 50).then_some(())
+    });
+    assert_eq!(listed(), "good");
+}
+
+#[test]
+fn a_rejection_that_is_over_is_forgotten_when_apple_accepts_after_a_restart() {
+    let mut stage = Stage::new();
+    stage.server.register_iphones(&stage.app, 50);
+    let refusing = json!({"provider": "apns", "status": 403, "reason": "InvalidProviderToken"});
+    stage.sandbox.call("POST", "faults", Some(&refusing));
+    stage.set_credential(&stage.sandbox_key());
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    wait_for("the rejection", || {
+        (stage.credential()["health"] == "rejected").then_some(())
+    });
+    stage.server.process.kill();
+    stage.sandbox.call("DELETE", "faults", None);
+    stage.server = Server::start(stage.data.path(), None);
+    wait_for("the push", || {
+        (stage.counts(&message)["accepted"] == 50).then_some(())
+    });
+    wait_for("the health", || {
+        (stage.credential()["health"] == "good").then_some(())
+    });
+}
+
+#[test]
+fn credentials_under_a_lost_seal_key_are_told_of_and_do_not_keep_the_server_from_stopping() {
+    let mut stage = Stage::new();
+    stage.server.register_iphones(&stage.app, 1);
+    stage.set_credential(&stage.sandbox_key());
+    assert!(stage.server.process.terminate().success());
+    std::fs::remove_file(stage.data.path().join("seal.key")).expect("it is there");
+    stage.server = Server::start(stage.data.path(), None);
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    wait_for("the failure", || {
+        (stage.counts(&message)["failed"] == 1).then_some(())
+    });
+    let path = format!("/v1/apps/{}/credentials/apns/check", stage.app.key);
+    let check = stage.server.admin("POST", &path, None).good()["checks"][0].clone();
+    assert_eq!(check["result"], "rejected");
+    let text = check["text"].as_str().expect("a text");
+    assert!(text.contains("seal key; set it again"), "{text}");
+    assert!(stage.server.process.terminate().success());
 }
 
 #[test]

@@ -157,10 +157,11 @@ async fn a_refusal_is_noted_and_a_good_check_ends_it() {
     shop.set(json!({})).await;
     let stale = Reason::known("InvalidProviderToken");
     let store = &shop.api.store;
-    store
-        .note_credential(shop.slot(), Some(stale))
-        .await
-        .expect("a store");
+    let set_at = store.credentials(AppId(1)).await.expect("a store")[1].updated_at;
+    let noted = store
+        .note_credential(shop.slot(), Some(stale), set_at)
+        .await;
+    assert!(noted.expect("a store"));
     assert_eq!(shop.listed().await["health"], "rejected");
     shop.api.told();
     assert_eq!(shop.checks("").await[1]["result"], "good");
@@ -182,14 +183,10 @@ async fn a_finding_is_not_noted_for_a_credential_that_was_set_meanwhile() {
     let set_at = store.credentials(AppId(1)).await.expect("a store")[1].updated_at;
     let reason = || Some(Reason::known("BadCertificate"));
     let earlier = tidings_model::UnixMillis(set_at.0 - 1);
-    let noted = store
-        .note_credential_as_of(shop.slot(), reason(), earlier)
-        .await;
+    let noted = store.note_credential(shop.slot(), reason(), earlier).await;
     assert!(!noted.expect("a store"));
     assert_eq!(shop.listed().await["health"], "good");
-    let noted = store
-        .note_credential_as_of(shop.slot(), reason(), set_at)
-        .await;
+    let noted = store.note_credential(shop.slot(), reason(), set_at).await;
     assert!(noted.expect("a store"));
     assert_eq!(shop.listed().await["health"], "rejected");
 }
@@ -284,7 +281,7 @@ async fn a_certificate_that_has_expired_is_not_even_shown_to_apple() {
 #[tokio::test]
 async fn a_certificate_that_ends_soon_is_told_of_and_measured() {
     let shop = Shop::start().await;
-    for (days, health) in [(12, "expiring"), (30, "expiring"), (31, "good")] {
+    for (days, health) in [(12, "expiring"), (29, "expiring"), (31, "good")] {
         let p12 = STANDARD.encode(certificate(days));
         let path = format!("{}/apns", shop.path);
         let body = json!({

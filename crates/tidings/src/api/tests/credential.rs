@@ -174,11 +174,10 @@ async fn the_list_shows_health_and_no_secret() {
         provider: Provider::Apns,
     };
     let reason = tidings_model::Reason::known("InvalidProviderToken");
-    shop.api
-        .store
-        .note_credential(slot, Some(reason))
-        .await
-        .expect("a store");
+    let store = &shop.api.store;
+    let set_at = store.credentials(app).await.expect("a store")[1].updated_at;
+    let noted = store.note_credential(slot, Some(reason), set_at).await;
+    assert!(noted.expect("a store"));
     let list = shop.list().await;
     assert_eq!(
         (&list[1]["health"], &list[1]["rejected"]),

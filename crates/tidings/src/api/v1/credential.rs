@@ -19,8 +19,6 @@ use crate::api::{Api, Change};
 use crate::credentials::{ApnsCredential, Health, days_left, expires_at};
 use body::ApnsCredentialBody;
 
-const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
-
 #[derive(Debug, Serialize)]
 pub(crate) struct ListReply {
     credentials: Vec<Value>,
@@ -36,7 +34,7 @@ impl EnvironmentQuery {
     /// The one that is named, or all.
     fn environments(&self) -> Result<Vec<Environment>, ApiError> {
         match self.environment.as_str() {
-            "" => Ok(ENVIRONMENTS.to_vec()),
+            "" => Ok(Environment::ALL.to_vec()),
             name => match name.parse() {
                 Ok(environment) => Ok(vec![environment]),
                 Err(error) => {
@@ -62,7 +60,7 @@ pub(crate) async fn set(
     } = ApnsCredentialBody::parse(&body)?;
     let environments = match environment {
         Some(environment) => vec![environment],
-        None => ENVIRONMENTS.to_vec(),
+        None => Environment::ALL.to_vec(),
     };
     let (credential, summaries) = checked(credential, environments).await?;
     let plain = credential

@@ -1,7 +1,7 @@
 //! Why a message did or did not reach a device, in one sentence that a person who is asked by a user can pass on.
 
 use serde::Serialize;
-use tidings_model::{Audience, DeviceId, Provider, Selection, UnixMillis};
+use tidings_model::{Audience, DeviceId, Environment, Provider, Reason, Selection, UnixMillis};
 use tidings_store::{Answer, Device, Ending, EventKind, Journey, LinkStanding};
 
 use super::rfc3339;
@@ -83,6 +83,27 @@ fn said_by_device(journey: &Journey) -> Option<(Standing, String)> {
     None
 }
 
+/// Why the credential that the delivery goes with is rejected, if it is. Where nobody named an environment, it is any.
+fn rejected<'a>(journey: &'a Journey, device: Option<&Device>) -> Option<&'a Reason> {
+    let of_token = device.and_then(|device| {
+        let mut channels = device.channels.iter();
+        channels.find_map(|channel| channel.environment)
+    });
+    let wanted = of_token.or_else(|| {
+        let is_production = journey.message.push.options.apns_production?;
+        Some(if is_production {
+            Environment::Production
+        } else {
+            Environment::Sandbox
+        })
+    });
+    let rejected = journey.credentials_rejected.iter();
+    let mut rejected = rejected.filter(|(environment, _)| {
+        wanted.is_none() || environment.is_none() || wanted == *environment
+    });
+    rejected.next().map(|(_, reason)| reason)
+}
+
 fn said_by_provider(journey: &Journey, device: Option<&Device>) -> Option<(Standing, String)> {
     let page = journey.page.as_ref()?;
     let provider = match page.provider {
@@ -90,7 +111,7 @@ fn said_by_provider(journey: &Journey, device: Option<&Device>) -> Option<(Stand
         Provider::Link => "the link",
     };
     let Some(answer) = &page.answer else {
-        let text = match &journey.credential_rejected {
+        let text = match rejected(journey, device) {
             Some(reason) => format!(
                 "It waits: {provider} rejects the app's credential ({reason}), and goes on when that is replaced."
             ),

@@ -5,12 +5,12 @@ use axum::extract::{Path, Query, State};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use tidings_model::{Environment, Reason};
-use tidings_store::CredentialRecord;
+use tidings_store::{CredentialRecord, StoreError};
 
 use super::{EnvironmentQuery, provider_of, unknown};
 use crate::api::error::ApiError;
 use crate::api::{Api, Change};
-use crate::credentials::{ApnsCredential, CheckResult, check as ask};
+use crate::credentials::{ApnsCredential, CheckResult, Checked, check as ask, words};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReply {
@@ -45,8 +45,9 @@ pub(crate) async fn check(
         return Err(unknown(provider));
     }
     let checks = records.iter().map(|record| check_one(&api, record));
-    let (checks, resumed): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
-    if resumed.contains(&true) {
+    let (checks, noted): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
+    // A lane that is parked resumes, and each knows what its credential is said to be.
+    if noted.contains(&true) {
         api.hooks
             .tell(Change::CredentialChanged { app, provider })
             .await;
@@ -54,31 +55,36 @@ pub(crate) async fn check(
     Ok(Json(CheckReply { checks }))
 }
 
-/// The check of one credential, and whether it is good again after a rejection.
+/// The check of one credential, and whether it changed what is noted of it.
 async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool), ApiError> {
     let slot = record.slot;
     let environment = slot.environment.unwrap_or(Environment::Production);
-    let sealed = api.store.open_credential(slot).await?;
-    let plain = sealed.ok_or_else(|| unknown(slot.provider))?;
-    let credential =
-        ApnsCredential::from_bytes(&plain).map_err(|error| ApiError::internal(error.into()))?;
-    let checked = ask(credential, environment)
-        .await
-        .map_err(|panic| ApiError::internal(panic.into()))?;
+    let opened = match api.store.open_credential(slot).await {
+        Ok(sealed) => {
+            let plain = sealed.ok_or_else(|| unknown(slot.provider))?;
+            ApnsCredential::from_bytes(&plain).ok()
+        }
+        Err(StoreError::Seal(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let checked = match opened {
+        Some(credential) => ask(credential, environment)
+            .await
+            .map_err(|panic| ApiError::internal(panic.into()))?,
+        None => Checked::unusable(words::SEALED.to_owned()),
+    };
     let health = match (checked.result, &checked.reason) {
         (CheckResult::Good, _) => Some(None),
         (CheckResult::Rejected, Some(reason)) => Some(Some(reason.clone())),
         (CheckResult::Rejected | CheckResult::Undecided | CheckResult::Unreachable, _) => None,
     };
-    let mut resumed = false;
+    let mut noted = false;
     if let Some(rejected) = health.filter(|rejected| *rejected != record.rejected) {
-        let is_good = rejected.is_none();
         // Another credential may have been set meanwhile, which this says nothing about.
-        let noted = api
+        noted = api
             .store
-            .note_credential_as_of(slot, rejected, record.updated_at)
+            .note_credential(slot, rejected, record.updated_at)
             .await?;
-        resumed = noted && is_good;
     }
     let check = Check {
         connect_ms: checked
@@ -90,5 +96,5 @@ async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool)
         result: checked.result.name(),
         text: checked.text,
     };
-    Ok((check, resumed))
+    Ok((check, noted))
 }

@@ -33,7 +33,7 @@ fn start() -> (Journey, Device) {
         },
     };
     let journey = Journey {
-        credential_rejected: None,
+        credentials_rejected: Vec::new(),
         events: vec![],
         in_audience: vec![Provider::Apns],
         link: LinkStanding {
@@ -172,12 +172,22 @@ fn what_apple_says_is_passed_on() {
             answer: None,
             provider: Provider::Apns,
         });
-        journey.credential_rejected = Some(Reason::known("InvalidProviderToken"));
+        let reason = Reason::known("InvalidProviderToken");
+        journey.credentials_rejected = vec![(Some(Environment::Production), reason)];
     };
     check(
         with(start(), parked),
         Standing::Sending,
         "It waits: Apple rejects the app's credential (InvalidProviderToken), and goes on when that is replaced.",
+    );
+    let parked_elsewhere = |journey: &mut Journey, device: &mut Device| {
+        parked(journey, device);
+        journey.message.push.options.apns_production = Some(false);
+    };
+    check(
+        with(start(), parked_elsewhere),
+        Standing::Sending,
+        "It is under way: Apple has not answered yet.",
     );
     check(
         answered(Ending::Expired, Some("InternalServerError"), 1),

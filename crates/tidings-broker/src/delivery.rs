@@ -41,8 +41,9 @@ pub struct Delivery<T = ()> {
     pub token: Box<str>,
     /// Goes to the provider with each attempt (`apns-id`).
     pub id: Uuid,
-    /// After this it is not sent any more, and settled as [`Failure::Expired`] within a second or so. None waits for as
-    /// long as it takes. It is not `apns-expiration`, which is the notification's.
+    /// After this it is not handed to the provider's client any more, and settled as [`Failure::Expired`] within a second
+    /// or so. What the client has by then, at most twice its streams, may still leave: `apns-expiration`, which is the
+    /// notification's, makes Apple drop it. None waits for as long as it takes.
     pub expires: Option<UnixMillis>,
     /// The caller's own; comes back in [`Settled`].
     pub tag: T,

@@ -44,7 +44,7 @@ impl fmt::Display for Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Cause {
     /// No connection within `connect_timeout`, by DNS, TCP, the proxy or HTTP/2. An
-    /// [`apns::Client`](crate::apns::Client) has tried three times, with pauses. Always [`Attempt::NotSent`].
+    /// [`apns::Client`](crate::apns::Client) has tried a few times, with pauses. Always [`Attempt::NotSent`].
     #[error("cannot connect: {0}")]
     ConnectFailed(Arc<str>),
     /// The connection ended with the request under way.

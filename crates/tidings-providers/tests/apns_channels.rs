@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tidings_model::{Environment, Outcome, Reason, UnixMillis};
 use tidings_providers::apns::{
     Broadcast, Broadcaster, ChannelError, Channels, Config, Credential, LiveActivity,
-    LiveActivityEvent, Priority, StoragePolicy,
+    LiveActivityEvent, StoragePolicy,
 };
 use tidings_providers::{Attempt, Cause};
 use tidings_sandbox::{DeliveryQuery, Fault, FaultBody, Sandbox, SandboxConfig};
@@ -243,19 +243,4 @@ fn what_a_channel_cannot_carry_is_no_broadcast() {
     assert_eq!(json(5121).expect_err("too large").field(), "payload");
     let array = Broadcast::from_json("[]").expect_err("an array");
     assert_eq!(array.field(), "payload");
-}
-
-#[test]
-fn a_broadcast_has_priority_5_or_10() {
-    let priority = |priority| {
-        let broadcast = Broadcast::new(&activity(json!({}))).expect("a broadcast");
-        broadcast.priority(priority).map(drop)
-    };
-    assert_eq!(priority(Priority::PowerSaving), Ok(()));
-    assert_eq!(priority(Priority::Immediate), Ok(()));
-    let lowest = priority(Priority::Lowest).expect_err("a refusal");
-    assert_eq!(
-        lowest.to_string(),
-        "apns-priority: is 1; push type liveactivity takes 5 or 10"
-    );
 }

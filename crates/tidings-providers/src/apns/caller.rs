@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::SendRequest;
-use h2::{Reason as H2Reason, RecvStream};
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::apns::answer::{self, outcome};
 use crate::apns::config::{Config, ConfigError};
 use crate::apns::connect::{ConnectError, Connector, Service};
-use crate::apns::wire::{Alert, rejection};
+use crate::apns::wire::{Alert, failed_stream, rejection};
 use crate::attempt::{Attempt, Cause};
 
 /// Bytes of an answer's body that are read: 10,000 channel ids take less than half of it.
@@ -88,11 +88,12 @@ impl Caller {
                 return Ok(agreed);
             }
             let outcome = outcome(status.as_u16(), &agreed.body, retry_after.as_deref());
-            if !self.note(&mut kept, outcome.reason()) {
+            let reason = outcome.reason().cloned();
+            let (Some(reason), true) = (&reason, self.note(&mut kept, outcome.reason())) else {
                 return Err(Attempt::Answered(outcome));
-            }
+            };
             if renewed {
-                let reason = answer::EXPIRED_PROVIDER_TOKEN;
+                let reason = reason.clone();
                 return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
             }
             renewed = true;
@@ -176,7 +177,7 @@ impl Caller {
         timeout(within, answered)
             .await
             .map_err(|_| Attempt::Unanswered(Cause::TimedOut))?
-            .map_err(|error| unanswered(&error))
+            .map_err(|error| failed_stream(&error))
     }
 
     async fn open(&self) -> Result<(Kept, SocketAddr), ConnectError> {
@@ -223,18 +224,4 @@ async fn read(mut body: RecvStream) -> Vec<u8> {
         let _ = body.flow_control().release_capacity(data.len());
     }
     read
-}
-
-fn unanswered(error: &h2::Error) -> Attempt {
-    if error.is_go_away() && error.is_remote() {
-        // h2 gives this error to the streams above the last id only.
-        return Attempt::NotSent(Cause::GoAway);
-    }
-    if error.is_reset() && error.is_remote() {
-        return match error.reason() {
-            Some(H2Reason::REFUSED_STREAM) => Attempt::NotSent(Cause::RefusedStream),
-            _ => Attempt::Unanswered(Cause::Reset(error.to_string().into())),
-        };
-    }
-    Attempt::Unanswered(Cause::ConnectionLost(error.to_string().into()))
 }

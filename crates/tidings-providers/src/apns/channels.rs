@@ -239,19 +239,13 @@ impl Broadcast {
         self
     }
 
-    /// `apns-priority`, 5 or 10: [`Priority::Lowest`] is refused, since Apple names no other for Live Activities. 5 does
-    /// not count against the activity's budget.
+    /// `apns-priority`, 10 when it is not set. 5 does not count against the activity's budget; 1, which Apple does not name for
+    /// Live Activities, is what other senders use for broadcasts.
     /// Apple: [Starting and updating Live Activities with ActivityKit push notifications](https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications).
-    pub fn priority(mut self, priority: Priority) -> Result<Self, NotificationError> {
-        let push_type = PushType::LiveActivity;
-        if !push_type.takes_priority(priority) {
-            return Err(NotificationError::Priority {
-                priority,
-                push_type,
-            });
-        }
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
-        Ok(self)
+        self
     }
 }
 

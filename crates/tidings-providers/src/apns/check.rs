@@ -16,7 +16,7 @@ use super::caller::{Call, Caller};
 use super::config::{Config, ConfigError};
 use super::connect::{ConnectError, Service};
 use super::credential::CredentialKind;
-use super::{Expiration, Notification, Priority, PushType};
+use super::{Expiration, Notification, NotificationError, Priority, PushType};
 use crate::attempt::{Attempt, Cause};
 
 pub use super::connect::Obstacle;
@@ -115,8 +115,14 @@ pub async fn check(config: Config) -> Result<Report, ConfigError> {
         }
     }
     report.connecting = Some(start.elapsed());
-    let Some(question) = report.topic.as_deref().map(question) else {
-        return Ok(report);
+    let question = match report.topic.as_deref().map(question) {
+        Some(Ok(question)) => question,
+        // Nothing that is sent can have this topic.
+        Some(Err(_)) => {
+            report.finding = Finding::Rejected(Reason::known(TOPIC_REASONS[0]));
+            return Ok(report);
+        }
+        None => return Ok(report),
     };
     let attempt = match timeout_at(deadline, caller.call(&question)).await {
         Ok(Ok(_)) => Attempt::Answered(Outcome::Accepted { id: None }),
@@ -155,19 +161,18 @@ fn push_type(topic: &str) -> PushType {
         .unwrap_or(PushType::Background)
 }
 
-fn question(topic: &str) -> Call {
+fn question(topic: &str) -> Result<Call, NotificationError> {
     let notification = Notification::builder(topic, PAYLOAD)
         .push_type(push_type(topic))
         .priority(Priority::PowerSaving)
         .expiration(Expiration::Once)
-        .build()
-        .expect("a checked topic with a payload that is right makes a notification");
-    Call {
+        .build()?;
+    Ok(Call {
         method: Method::POST,
         path: PathAndQuery::from_static(PATH),
         headers: notification.headers().collect(),
         body: notification.payload().clone(),
-    }
+    })
 }
 
 fn finding(attempt: Attempt) -> Finding {
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_question_can_deliver_nothing() {
-        let call = question("com.example.app");
+        let call = question("com.example.app").expect("a topic");
         assert_eq!(call.method, Method::POST);
         let token = call.path.path().strip_prefix("/3/device/");
         assert_eq!(token, Some("0".repeat(64).as_str()));
@@ -211,6 +216,13 @@ mod tests {
             assert_eq!(call.headers[name], value);
         }
         assert_eq!(call.body, PAYLOAD);
+    }
+
+    #[test]
+    fn a_topic_that_nothing_can_be_sent_to_makes_no_question() {
+        for topic in [".voip-ptt", "jdoe@corp.example"] {
+            assert!(question(topic).is_err(), "{topic}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
-use h2::{Ping, PingPong, Reason as H2Reason};
+use h2::{Ping, PingPong};
 use http::StatusCode;
 use tidings_model::{Outcome, Reason, UnixMillis};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -24,7 +24,7 @@ use crate::apns::flight::{Flights, Heard};
 use crate::apns::queue::{Closing, Exchange, Job, Queue, Standing, malformed_token};
 use crate::apns::request::Requests;
 use crate::apns::token::TokenSource;
-use crate::apns::wire::{Alert, Wire, rejection};
+use crate::apns::wire::{Alert, Wire, failed_stream, rejection};
 use crate::attempt::{Attempt, Cause};
 
 /// How often a delivery that came back unprocessed is sent again before it is given back to the caller.
@@ -36,10 +36,14 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How often deadlines are looked at, at most; a tenth of the shortest when that is less.
 const TICK_MAX: Duration = Duration::from_millis(500);
 
+/// Refusals in a row for updating the provider token too often, after which a connection is given up: the first may come
+/// from the token before.
+const UPDATES_REFUSED_MAX: u32 = 2;
+
 /// How a connection ended.
 pub(super) struct End {
-    /// Requests that were answered on it.
-    pub(super) answered: u64,
+    /// Requests whose answer was about the delivery, rather than about the connection or its credential.
+    pub(super) served: u64,
     /// The peer refused the client's certificate.
     pub(super) rejected: Option<Reason>,
 }
@@ -66,6 +70,9 @@ pub(super) struct Connection<T> {
     /// The last answer or PONG.
     heard_at: Instant,
     answered: u64,
+    served: u64,
+    /// Refusals in a row for updating the provider token too often.
+    updates_refused: u32,
     /// Takes no more jobs.
     draining: bool,
     /// When it let go of its sender.
@@ -130,6 +137,8 @@ impl<T> Connection<T> {
             answered_at: now,
             heard_at: now,
             answered: 0,
+            served: 0,
+            updates_refused: 0,
             draining: false,
             done_at: None,
         }
@@ -141,7 +150,7 @@ impl<T> Connection<T> {
         let attempt = self.lost(cause.clone());
         let Self { flights, visit, .. } = &mut self;
         flights.give_up_all(|job| visit.answers.push((job.delivery, attempt.clone())));
-        self.queue.deliver(&mut self.visit);
+        self.queue.deliver(&mut self.visit, self.id);
         self.drain("it ended");
         debug!(
             connection = self.id,
@@ -150,7 +159,7 @@ impl<T> Connection<T> {
             self.id
         );
         End {
-            answered: self.answered,
+            served: self.served,
             rejected: self.rejected(),
         }
     }
@@ -186,6 +195,8 @@ impl<T> Connection<T> {
             flights,
             visit,
             answered,
+            served,
+            updates_refused,
             ..
         } = self;
         let before = *answered;
@@ -197,6 +208,8 @@ impl<T> Connection<T> {
                 ..
             } => {
                 *answered += 1;
+                *served += 1;
+                *updates_refused = 0;
                 let accepted = Attempt::Answered(Outcome::Accepted { id });
                 visit.answers.push((job.delivery, accepted));
             }
@@ -245,6 +258,11 @@ impl<T> Connection<T> {
                 if let Some(tokens) = &self.tokens {
                     tokens.too_many_updates(UnixMillis::now());
                 }
+                // Apple counts for each connection: a new one begins with the token as it is.
+                self.updates_refused += 1;
+                if self.updates_refused >= UPDATES_REFUSED_MAX {
+                    self.drain("it refuses its provider token again and again");
+                }
             }
             Some(reason) if *reason == answer::IDLE_TIMEOUT || *reason == answer::SHUTDOWN => {
                 let reason = reason.clone();
@@ -257,27 +275,30 @@ impl<T> Connection<T> {
                     outcome = Outcome::PayloadRejected { reason };
                 }
             }
-            _ => {}
+            _ => self.served += u64::from(!is_rejected(&outcome)),
         }
-        let answer = (job.delivery, Attempt::Answered(outcome));
-        self.visit.answers.push(answer);
+        let rejects_all =
+            is_rejected(&outcome) && outcome.reason() != Some(&answer::TOPIC_DISALLOWED);
+        let attempt = Attempt::Answered(outcome);
+        if rejects_all {
+            // What waits would fare no better, and Apple slows those down who ask all the same.
+            self.queue.bounce(&attempt);
+        }
+        self.visit.answers.push((job.delivery, attempt));
     }
 
     fn failed(&mut self, job: Job<T>, error: &h2::Error) {
-        if error.is_go_away() && error.is_remote() {
-            // h2 gives this error to the streams above the last id only; those below may still be answered.
-            self.drain(&error.to_string());
-            return self.give_back(job, Cause::GoAway);
-        }
-        if error.is_reset() && error.is_remote() {
-            if error.reason() == Some(H2Reason::REFUSED_STREAM) {
-                return self.give_back(job, Cause::RefusedStream);
+        let attempt = match failed_stream(error) {
+            Attempt::NotSent(cause) => {
+                if cause == Cause::GoAway {
+                    // Those below its last id may still be answered.
+                    self.drain(&error.to_string());
+                }
+                return self.give_back(job, cause);
             }
-            let cause = Cause::Reset(error.to_string().into());
-            let answer = (job.delivery, Attempt::Unanswered(cause));
-            return self.visit.answers.push(answer);
-        }
-        let attempt = self.lost(Cause::ConnectionLost(error.to_string().into()));
+            Attempt::Unanswered(cause @ Cause::ConnectionLost(_)) => self.lost(cause),
+            attempt => attempt,
+        };
         self.visit.answers.push((job.delivery, attempt));
     }
 
@@ -332,7 +353,8 @@ impl<T> Connection<T> {
             }
         }
         if let Some(pinged_at) = self.pinged_at {
-            let waited = now.duration_since(pinged_at);
+            // Answers are a sign of life, too, even if they overtake the PONG.
+            let waited = now.duration_since(pinged_at.max(self.heard_at));
             return (waited >= self.limits.pong_timeout).then(|| {
                 warn!(
                     connection = self.id,
@@ -362,13 +384,15 @@ impl<T> Connection<T> {
         let standing = Standing {
             connection: self.id,
             free,
+            takes_jobs: !self.draining,
             // Before the first answer the limit may be that of a connection that is not trusted yet.
             crowded: self.answered > 0 && free.saturating_mul(10) < limit,
             waker: cx.waker(),
         };
         let reply = self.queue.exchange(&mut self.visit, &standing);
         if reply.surplus {
-            self.drain("the scale was reduced");
+            // The queue has counted it out already.
+            self.stop_taking("the scale was reduced");
         }
         if reply.closing > Closing::Open && self.visit.jobs.is_empty() && self.flights.len() == 0 {
             self.drain("the client is closing");
@@ -414,7 +438,11 @@ impl<T> Connection<T> {
             };
             let opened = match &mut self.sender {
                 Some(sender) => sender.send_request(request, false),
-                None => return sent,
+                None => {
+                    self.visit.jobs.push_front(job);
+                    self.visit.give_jobs_back();
+                    return sent;
+                }
             };
             match opened {
                 Ok((response, mut stream)) => {
@@ -445,13 +473,17 @@ impl<T> Connection<T> {
     /// Takes no more jobs.
     fn drain(&mut self, why: &str) {
         if !self.draining {
-            self.draining = true;
             self.queue.leave(self.id);
-            debug!(
-                connection = self.id,
-                "APNs connection {} takes no more: {why}", self.id
-            );
+            self.stop_taking(why);
         }
+    }
+
+    fn stop_taking(&mut self, why: &str) {
+        self.draining = true;
+        debug!(
+            connection = self.id,
+            "APNs connection {} takes no more: {why}", self.id
+        );
     }
 
     /// Lets go of the sender when nothing is left to do. Says whether it did just now.
@@ -463,4 +495,8 @@ impl<T> Connection<T> {
         }
         done
     }
+}
+
+fn is_rejected(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::CredentialRejected { .. })
 }

@@ -421,7 +421,7 @@ fn check(
         }
         Some(topic) => topic,
         None => {
-            let first = topics.first().cloned();
+            let first = topics.iter().find(|topic| is_topic(topic)).cloned();
             first.ok_or(CredentialError::TopicMissing)?
         }
     };

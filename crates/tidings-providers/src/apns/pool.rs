@@ -106,7 +106,8 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
                     pauses.failed();
                     reject(&queue, reason);
                 }
-                Ok(Event::Ended(End { answered: 0, .. })) => pauses.failed(),
+                // Also when all that it brought was refusals of its credential: the next would fare no better at once.
+                Ok(Event::Ended(End { served: 0, .. })) => pauses.failed(),
                 Ok(Event::Ended(_)) => pauses.failures = 0,
                 Err(error) if error.is_cancelled() => opening = None,
                 Err(error) => {

@@ -187,7 +187,7 @@ impl<T> Exchange<T> {
 /// What the queue tells a connection.
 pub(super) struct Reply {
     pub(super) closing: Closing,
-    /// There are more connections than there should be: this one is to go.
+    /// There are more connections than there should be: this one is to go, and is not counted any more.
     pub(super) surplus: bool,
 }
 
@@ -196,6 +196,8 @@ pub(super) struct Standing<'a> {
     pub(super) connection: u64,
     /// Streams it could open now; none when it takes no more jobs.
     pub(super) free: usize,
+    /// Whether it has joined, and not left.
+    pub(super) takes_jobs: bool,
     /// Whether fewer than a tenth of its streams are free.
     pub(super) crowded: bool,
     pub(super) waker: &'a Waker,
@@ -305,9 +307,12 @@ impl<T> Queue<T> {
         });
         state.crowded = !state.jobs.is_empty() && standing.crowded;
         let wanted = state.wants_connection();
+        let surplus = standing.takes_jobs && state.live > state.connections_max;
+        // Counted out here, under the lock: or two would go where one is too many.
+        state.live -= usize::from(surplus);
         let reply = Reply {
             closing: state.closing,
-            surplus: state.live > state.connections_max,
+            surplus,
         };
         drop(state);
         if news {
@@ -320,9 +325,14 @@ impl<T> Queue<T> {
     }
 
     /// A connection's last visit.
-    pub(super) fn deliver(&self, brought: &mut Exchange<T>) {
+    pub(super) fn deliver(&self, brought: &mut Exchange<T>, connection: u64) {
         brought.give_jobs_back();
-        self.lock().take_in(brought);
+        let mut state = self.lock();
+        state.take_in(brought);
+        state
+            .visitors
+            .retain(|visitor| visitor.connection != connection);
+        drop(state);
         self.answered.notify_one();
         self.pool.notify_one();
     }

@@ -6,11 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use h2::Reason as H2Reason;
 use rustls::AlertDescription;
 use tidings_model::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::attempt::{Attempt, Cause};
 
 /// The alert that ended a connection, if one did.
 pub(super) type Alert = Arc<OnceLock<AlertDescription>>;
@@ -112,4 +115,19 @@ pub(super) fn rejection(alert: AlertDescription) -> Option<Reason> {
         _ => return None,
     };
     Some(Reason::known(word))
+}
+
+/// What became of a request whose stream failed (RFC 9113, sections 6.8 and 8.7).
+pub(super) fn failed_stream(error: &h2::Error) -> Attempt {
+    if error.is_go_away() && error.is_remote() {
+        // h2 gives this error to the streams above the last id only.
+        return Attempt::NotSent(Cause::GoAway);
+    }
+    if error.is_reset() && error.is_remote() {
+        return match error.reason() {
+            Some(H2Reason::REFUSED_STREAM) => Attempt::NotSent(Cause::RefusedStream),
+            _ => Attempt::Unanswered(Cause::Reset(error.to_string().into())),
+        };
+    }
+    Attempt::Unanswered(Cause::ConnectionLost(error.to_string().into()))
 }

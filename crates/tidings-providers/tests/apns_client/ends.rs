@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_model::Outcome;
+use tidings_model::{Outcome, Reason};
 use tidings_providers::apns::Credential;
 use tidings_providers::{Attempt, Cause};
 
@@ -272,4 +272,23 @@ async fn a_host_that_says_nothing_gives_deliveries_back_in_time() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_rejected_by_an_answer_is_not_asked_for_again() {
+    let peer = Peer::listen().await;
+    let (_client, mut answers) = submitted(peer.config(), 300).await;
+    let serve = async {
+        let mut wire = peer.http2().await;
+        let stream = wire.request().await.expect("a request");
+        wire.allow_streams(1).await;
+        wire.reject(stream, br#"{"reason":"InvalidProviderToken"}"#)
+            .await;
+        assert!(wire.is_left_in_peace().await, "another request");
+        wire
+    };
+    let (_wire, attempts) = tokio::join!(serve, attempts(&mut answers, 300));
+    let reason = Reason::known("InvalidProviderToken");
+    let rejected = Attempt::Answered(Outcome::CredentialRejected { reason });
+    assert!(attempts.iter().all(|attempt| *attempt == rejected));
 }

@@ -182,6 +182,14 @@ impl Wire {
             .await;
     }
 
+    /// 403 with a body.
+    pub(crate) async fn reject(&mut self, stream: u32, body: &[u8]) {
+        // A literal with the name of the static table's eighth entry, `:status` (RFC 7541, section 6.2.2).
+        let head = [0x08, 0x03, b'4', b'0', b'3'];
+        self.write(HEADERS, END_HEADERS, stream, &head).await;
+        self.write(DATA, END_STREAM, stream, body).await;
+    }
+
     pub(crate) async fn refuse(&mut self, stream: u32) {
         self.write(RST_STREAM, 0, stream, &7u32.to_be_bytes()).await;
     }

@@ -225,6 +225,22 @@ async fn a_connection_that_has_seen_too_many_tokens_is_a_reason_to_wait() {
 }
 
 #[tokio::test]
+async fn a_connection_that_refuses_its_token_again_and_again_is_left() {
+    let stage = Stage::new().await;
+    let mut sender = stage.sender(stage.token_credential());
+    let hello = hello(BUNDLE);
+    stage.refuse(429, "TooManyProviderTokenUpdates", 2);
+    let again = ("retry", "TooManyProviderTokenUpdates");
+    for (expected, connections) in [(again, 1), (again, 1), (("accepted", ""), 2)] {
+        let attempt = sender.send(&token(1), &hello).await;
+        assert_eq!(
+            (said(&attempt), stage.connections()),
+            (expected, connections)
+        );
+    }
+}
+
+#[tokio::test]
 async fn each_reason_for_a_channel_has_its_outcome() {
     let stage = Stage::new().await;
     let config = || stage.config(stage.token_credential());

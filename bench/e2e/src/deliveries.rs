@@ -17,13 +17,18 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// Of the iPhones 0 to `iphones`.
-    pub(crate) fn read(control: &str, iphones: usize, accepted_at: SystemTime) -> Result<Self> {
+    /// Those after the delivery `seq`, to the iPhones 0 to `iphones`.
+    pub(crate) fn read(
+        control: &str,
+        seq: usize,
+        iphones: usize,
+        accepted_at: SystemTime,
+    ) -> Result<Self> {
         let accepted_ms = accepted_at.duration_since(UNIX_EPOCH)?.as_millis() as i64;
         let agent = ureq::Agent::new_with_defaults();
         let mut times = vec![0_u32; iphones];
         let mut millis = Vec::with_capacity(iphones);
-        let mut after = 0;
+        let mut after = seq as u64;
         loop {
             let url = format!("{control}/v1/sandbox/deliveries?after={after}&limit=10000");
             let page = call(&agent, "GET", &url, "", None)?;

@@ -100,7 +100,7 @@ pub(crate) fn measure(stage: Stage, devices: usize) -> Result<Value> {
         Ok(backend.message(&message)?["counts"]["delivered"] == half)
     })?;
 
-    let seen_by_apple = Deliveries::read(&stage.control, half, accepted_at)?;
+    let seen_by_apple = Deliveries::read(&stage.control, 0, half, accepted_at)?;
     let latency_apns = Latencies::of(&seen_by_apple.millis);
     let firsts: Vec<f64> = seen[..online]
         .iter()

@@ -10,7 +10,7 @@ mod tests;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidings_model::{InterruptionLevel, MsgId};
+use tidings_model::InterruptionLevel;
 
 pub use alert::{Alert, AlertParts};
 pub use body::Body;
@@ -104,28 +104,6 @@ impl Payload {
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             alert: Some(Alert::Text(text.into())),
-            ..Self::default()
-        }
-    }
-
-    /// A push's notification as an iPhone gets it, as JPush writes it: the `ios` section, else the text for all; the
-    /// extras beside `aps`, and `_j_msgid`, a number.
-    pub fn from_push(notification: &tidings_model::Notification, msg_id: MsgId) -> Self {
-        let general = notification.alert.as_deref().map(Value::from);
-        let ios = notification.ios.clone().unwrap_or_default();
-        let alert = Some(ios.alert).filter(|alert| !alert.is_null()).or(general);
-        let mut custom = ios.extras;
-        custom.insert("_j_msgid".to_owned(), msg_id.0.into());
-        Self {
-            alert: alert.and_then(Alert::from_json),
-            badge: ios.badge,
-            category: ios.category,
-            content_available: ios.content_available,
-            custom,
-            interruption_level: ios.interruption_level,
-            mutable_content: ios.mutable_content,
-            sound: Sound::from_json(&ios.sound),
-            thread_id: ios.thread_id,
             ..Self::default()
         }
     }

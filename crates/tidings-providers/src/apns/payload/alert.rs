@@ -52,14 +52,3 @@ pub struct AlertParts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title_loc_key: Option<String>,
 }
-
-impl Alert {
-    /// JPush's alert: a text or an object. An empty one shows nothing.
-    pub(super) fn from_json(value: Value) -> Option<Self> {
-        match value {
-            Value::Object(parts) if !parts.is_empty() => Some(Self::Object(parts)),
-            Value::String(text) if !text.is_empty() => Some(Self::Text(text)),
-            _ => None,
-        }
-    }
-}

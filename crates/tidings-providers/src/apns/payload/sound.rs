@@ -2,13 +2,10 @@
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use serde_json::{Map, Value};
 
 use super::{PayloadError, check_unit};
 
 /// The system's own sound.
-const DEFAULT: &str = "default";
-
 /// What is heard. A file is in the app's bundle or in its `Library/Sounds`. Apple, table 3 in [Generating a remote notification](https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sound {
@@ -38,27 +35,6 @@ impl Sound {
             Self::Critical { volume, .. } => check_unit("aps.sound.volume", *volume),
             Self::Named(_) => Ok(()),
         }
-    }
-
-    /// JPush's sound: a name, or Apple's object for a critical one. An empty one is silence.
-    pub(super) fn from_json(value: &Value) -> Option<Self> {
-        match value {
-            Value::Object(parts) => Self::from_parts(parts),
-            Value::String(name) if !name.is_empty() => Some(Self::Named(name.clone())),
-            _ => None,
-        }
-    }
-
-    fn from_parts(parts: &Map<String, Value>) -> Option<Self> {
-        let name = parts.get("name").and_then(Value::as_str).map(str::to_owned);
-        let is_critical = parts.get("critical").and_then(Value::as_u64) == Some(1);
-        if !is_critical {
-            return name.map(Self::Named);
-        }
-        Some(Self::Critical {
-            name: name.unwrap_or_else(|| DEFAULT.to_owned()),
-            volume: parts.get("volume").and_then(Value::as_f64),
-        })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use serde_json::json;
-use tidings_model::{IosNotification, Notification};
 
 fn parsed(payload: &Payload) -> Value {
     let json = payload.encode().expect("a payload");
@@ -63,73 +62,6 @@ fn every_field_has_apples_name() {
 }
 
 #[test]
-fn a_push_is_written_as_jpush_writes_it() {
-    let push = Notification {
-        alert: Some("for all".into()),
-        android: None,
-        ios: Some(IosNotification {
-            alert: json!({"title": "T", "body": "B"}),
-            badge: Some(3),
-            category: Some("c".into()),
-            content_available: true,
-            extras: map(json!({"news_id": 134, "_j_msgid": 1})),
-            interruption_level: Some(InterruptionLevel::Active),
-            mutable_content: true,
-            sound: "default".into(),
-            thread_id: Some("t".into()),
-        }),
-    };
-    let payload = Payload::from_push(&push, MsgId(18_103_083_292_408_631));
-    let expected = json!({
-        "_j_msgid": 18_103_083_292_408_631_i64,
-        "aps": {
-            "alert": {"title": "T", "body": "B"}, "badge": 3, "category": "c", "content-available": 1,
-            "interruption-level": "active", "mutable-content": 1, "sound": "default", "thread-id": "t"
-        },
-        "news_id": 134
-    });
-    assert_eq!(parsed(&payload), expected);
-    assert_eq!(payload.push_type(), PushType::Alert);
-}
-
-#[test]
-fn the_text_for_all_is_used_where_ios_has_none() {
-    let alert = |ios: Option<Value>| {
-        let push = Notification {
-            alert: Some("for all".into()),
-            android: None,
-            ios: ios.map(|alert| IosNotification {
-                alert,
-                ..IosNotification::default()
-            }),
-        };
-        parsed(&Payload::from_push(&push, MsgId(1)))["aps"].clone()
-    };
-    assert_eq!(alert(None), json!({"alert": "for all"}));
-    assert_eq!(alert(Some(Value::Null)), json!({"alert": "for all"}));
-    assert_eq!(alert(Some(json!("own"))), json!({"alert": "own"}));
-    assert_eq!(alert(Some(json!(""))), json!({}));
-}
-
-#[test]
-fn a_push_that_only_wakes_the_app_is_background() {
-    let ios = IosNotification {
-        alert: "".into(),
-        content_available: true,
-        sound: "".into(),
-        ..IosNotification::default()
-    };
-    let push = Notification {
-        ios: Some(ios),
-        ..Notification::default()
-    };
-    let payload = Payload::from_push(&push, MsgId(1));
-    assert_eq!(payload.push_type(), PushType::Background);
-    let aps = json!({"content-available": 1});
-    assert_eq!(parsed(&payload)["aps"], aps);
-}
-
-#[test]
 fn the_keys_of_aps_are_those_that_have_a_field() {
     let full = Payload {
         alert: Some(Alert::Text("B".into())),
@@ -185,40 +117,6 @@ fn a_value_that_apple_does_not_have_names_its_field() {
             ..Payload::default()
         };
         assert_eq!(twice.encode().expect_err(path).field(), path);
-    }
-}
-
-#[test]
-fn a_sound_is_a_name_or_a_critical_one() {
-    let written = |sound: Value| {
-        let push = Notification {
-            ios: Some(IosNotification {
-                sound,
-                ..IosNotification::default()
-            }),
-            ..Notification::default()
-        };
-        parsed(&Payload::from_push(&push, MsgId(1)))["aps"]["sound"].clone()
-    };
-    let whole = json!({"critical": 1, "name": "bell.caf", "volume": 0.5});
-    let cases = [
-        (json!("bell.caf"), json!("bell.caf")),
-        (whole.clone(), whole),
-        (
-            json!({"critical": 1}),
-            json!({"critical": 1, "name": "default"}),
-        ),
-        (
-            json!({"critical": 0, "name": "bell.caf"}),
-            json!("bell.caf"),
-        ),
-        (json!({"name": "bell.caf"}), json!("bell.caf")),
-        (json!({}), Value::Null),
-        (json!(""), Value::Null),
-        (Value::Null, Value::Null),
-    ];
-    for (sound, expected) in cases {
-        assert_eq!(written(sound.clone()), expected, "{sound}");
     }
 }
 

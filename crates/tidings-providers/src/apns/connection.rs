@@ -18,9 +18,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use crate::apns::answer::{self, outcome};
-use crate::apns::config::Config;
 use crate::apns::connect::{Connector, Opened};
 use crate::apns::flight::{Flights, Heard};
+use crate::apns::limits::Limits;
 use crate::apns::queue::{Closing, Exchange, Job, Queue, Standing, malformed_token};
 use crate::apns::request::Requests;
 use crate::apns::token::TokenSource;
@@ -33,8 +33,6 @@ const GIVEN_BACK_MAX: u8 = 8;
 const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long a connection that is done may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
-/// How often deadlines are looked at, at most; a tenth of the shortest when that is less.
-const TICK_MAX: Duration = Duration::from_millis(500);
 
 /// Refusals in a row for updating the provider token too often, after which a connection is given up: the first may come
 /// from the token before.
@@ -77,32 +75,6 @@ pub(super) struct Connection<T> {
     draining: bool,
     /// When it let go of its sender.
     done_at: Option<Instant>,
-}
-
-struct Limits {
-    answer_timeout: Duration,
-    pong_timeout: Duration,
-    silence_max: Duration,
-    streams_max: usize,
-}
-
-impl Limits {
-    fn of(config: &Config) -> Self {
-        Self {
-            answer_timeout: config.answer_timeout,
-            pong_timeout: config.pong_timeout,
-            silence_max: config.silence_max,
-            streams_max: config.streams_max,
-        }
-    }
-
-    fn tick(&self) -> Duration {
-        let shortest = self
-            .answer_timeout
-            .min(self.pong_timeout)
-            .min(self.silence_max);
-        (shortest / 10).clamp(Duration::from_millis(1), TICK_MAX)
-    }
 }
 
 impl<T> Connection<T> {

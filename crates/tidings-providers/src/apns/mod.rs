@@ -128,6 +128,7 @@ mod connection;
 pub mod credential;
 mod der;
 mod flight;
+mod limits;
 mod live_activity;
 mod lock;
 pub mod notification;

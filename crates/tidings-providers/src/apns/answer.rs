@@ -12,7 +12,7 @@ use tidings_model::{Outcome, Reason, UnixMillis};
 /// The provider token is older than an hour, or the clock that made it is wrong. [`outcome`] makes it a
 /// [`Outcome::Retry`]: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it
 /// repeats, the clock is wrong. A [`Client`](super::Client) does that by itself and calls the second one
-/// [`Outcome::CredentialRejected`].
+/// [`Outcome::CredentialRejected`], unless the same token was accepted within the last minute.
 /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const EXPIRED_PROVIDER_TOKEN: Reason = Reason::known("ExpiredProviderToken");
 /// This connection was idle; go on with another, as a [`Client`](super::Client) does. The delivery is

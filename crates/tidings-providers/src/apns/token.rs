@@ -15,6 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde_json::json;
 use tidings_model::UnixMillis;
+use tokio::time::Instant;
 
 /// A token of this age, 45 minutes, is replaced. Apple refuses one of an hour, and one that replaces another within 20
 /// minutes.
@@ -27,6 +28,9 @@ pub const AGE_MIN: Duration = Duration::from_secs(20 * 60);
 /// A token of this age, 58 minutes, is replaced even though Apple has complained of too many.
 /// Apple: [Establishing a token-based connection to APNs](https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
 pub const AGE_MAX: Duration = Duration::from_secs(58 * 60);
+
+/// For so long, an acceptance shows that a token is good.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// Signs provider tokens: a P-256 key, its id, and the team that it belongs to.
 pub(super) struct ProviderKey {
@@ -111,6 +115,8 @@ pub struct TokenSource {
 }
 
 struct Current {
+    /// When APNs last accepted something with it.
+    accepted_at: Option<Instant>,
     /// Not to be replaced before this, unless it gets too old.
     kept_until: Option<UnixMillis>,
     made_at: UnixMillis,
@@ -184,8 +190,24 @@ impl TokenSource {
         }
     }
 
+    /// APNs accepted something with the current token.
+    pub(super) fn accepted(&self, now: Instant) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &mut *current {
+            token.accepted_at = Some(now);
+        }
+    }
+
+    /// Whether the current token has been accepted lately, on any connection: then it is not expired, whatever else is said.
+    pub(super) fn was_accepted_lately(&self, now: Instant) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted_at = current.as_ref().and_then(|token| token.accepted_at);
+        accepted_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY)
+    }
+
     fn mint(&self, now: UnixMillis) -> Current {
         Current {
+            accepted_at: None,
             kept_until: None,
             made_at: now,
             value: self.key.sign(now),

@@ -106,7 +106,7 @@ fn each_device_gets_it_once_or_ends_with_the_right_reason() {
     let certain = Scripted::set(
         &sandbox,
         &[
-            json!({"status": 403, "reason": "ExpiredProviderToken", "percent": 0.004, "count": 3}),
+            json!({"status": 403, "reason": "ExpiredProviderToken", "percent": 0.5, "count": 300}),
             json!({"action": "goaway", "percent": 0.02, "count": 15}),
             json!({"action": "hang", "percent": 0.02, "count": 15}),
             json!({"action": "refuse_stream", "percent": 1, "count": 900}),

@@ -5,7 +5,6 @@
 //! the provider does not want now waits alone; when many in a row fare so, the lane pauses. A credential that is
 //! rejected parks the lane until it is replaced, and what was refused for its sake is ready again.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,10 @@ use tidings_model::{Outcome, ProviderId, Reason};
 use tidings_providers::jitter::Jitter;
 use tidings_providers::{Attempt, Cause};
 
+use crate::park::Park;
 use crate::pause::Pause;
 use crate::retry::{Progress, RetryPolicy};
+use crate::waiting::Waiting;
 
 /// Between two looks for deliveries whose time is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -99,39 +100,6 @@ pub struct Status {
     pub waiting: usize,
 }
 
-struct Waiting<D> {
-    due: Instant,
-    /// Keeps those that are due together in order.
-    order: u64,
-    item: Item<D>,
-}
-
-impl<D> Waiting<D> {
-    fn key(&self) -> Reverse<(Instant, u64)> {
-        Reverse((self.due, self.order))
-    }
-}
-
-impl<D> PartialEq for Waiting<D> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<D> Eq for Waiting<D> {}
-
-impl<D> PartialOrd for Waiting<D> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<D> Ord for Waiting<D> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
 /// The deliveries to one provider, and what becomes of each; see the [module](self).
 pub struct Lane<D> {
     policy: RetryPolicy,
@@ -143,7 +111,7 @@ pub struct Lane<D> {
     waited: u64,
     in_flight: usize,
     settled: VecDeque<Settlement<D>>,
-    parked: Option<Reason>,
+    parked: Option<Park>,
     pause: Pause,
     trouble: Option<Cause>,
     /// When to look for deliveries whose time is over.
@@ -216,7 +184,7 @@ impl<D> Lane<D> {
     pub fn status(&self) -> Status {
         Status {
             in_flight: self.in_flight,
-            parked: self.parked.clone(),
+            parked: self.parked.as_ref().map(|park| park.reason.clone()),
             queued: self.ready.len(),
             settled: self.settled.len(),
             trouble: self.trouble.clone(),
@@ -238,11 +206,16 @@ impl<D> Lane<D> {
 
     /// The next delivery to be sent at `now`, if there is one; it is in flight until [`Lane::apply`].
     pub fn next(&mut self, now: Instant) -> Option<Item<D>> {
-        if self.parked.is_some() || self.pause.is_on(now) {
+        let waits = |park: &Park| park.probe_at().is_none_or(|at| at > now);
+        if self.parked.as_ref().is_some_and(waits) || self.pause.is_on(now) {
             return None;
         }
-        while let Some(item) = self.ready.pop_front() {
+        while let Some(mut item) = self.ready.pop_front() {
             if !item.progress.is_expired(now) {
+                if let Some(park) = &mut self.parked {
+                    park.probe();
+                    item.progress.probe = true;
+                }
                 self.in_flight += 1;
                 return Some(item);
             }
@@ -252,8 +225,17 @@ impl<D> Lane<D> {
     }
 
     /// What came of a delivery that [`Lane::next`] handed out; of each once, or the count of those in flight is wrong.
-    pub fn apply(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
+    pub fn apply(&mut self, now: Instant, mut item: Item<D>, attempt: Attempt) {
         self.in_flight -= 1;
+        if std::mem::take(&mut item.progress.probe)
+            && let Some(park) = &mut self.parked
+        {
+            if shows_good_credential(&attempt) {
+                self.parked = None;
+            } else {
+                park.probed_in_vain(now, &mut self.jitter);
+            }
+        }
         match attempt {
             Attempt::Answered(outcome) => {
                 self.trouble = None;
@@ -295,7 +277,9 @@ impl<D> Lane<D> {
                     return self.settle(item, Err(Failure::Refused(outcome)), 1);
                 }
                 item.progress.last = Some(reason.clone());
-                self.parked.get_or_insert_with(|| reason.clone());
+                if self.parked.is_none() {
+                    self.parked = Some(Park::new(reason.clone(), now, &mut self.jitter));
+                }
                 self.put_back(item);
             }
             Outcome::Retry { .. } | Outcome::Throttled { .. } => {
@@ -352,7 +336,8 @@ impl<D> Lane<D> {
     }
 
     /// Ready again, before the others.
-    fn put_back(&mut self, item: Item<D>) {
+    fn put_back(&mut self, mut item: Item<D>) {
+        item.progress.probe = false;
         item.progress
             .expires
             .into_iter()
@@ -408,7 +393,12 @@ impl<D> Lane<D> {
         let due = self.waiting.peek().map(|waiting| waiting.due);
         // A pause only matters to those who would go.
         let resume = self.pause.until.filter(|_| !self.ready.is_empty());
-        [due, resume, self.sweep_at].into_iter().flatten().min()
+        let probe = self.parked.as_ref().and_then(Park::probe_at);
+        let probe = probe.filter(|_| !self.ready.is_empty());
+        [due, resume, probe, self.sweep_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Makes ready what is due at `now`, and settles what has expired.
@@ -479,5 +469,16 @@ impl<D> Lane<D> {
     pub fn fetch(&mut self, max: usize) -> impl Iterator<Item = Settlement<D>> + '_ {
         let count = self.settled.len().min(max);
         self.settled.drain(..count)
+    }
+}
+
+/// Whether the provider would have said so if it did not take the credential.
+fn shows_good_credential(attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::Answered(outcome) => !matches!(
+            outcome,
+            Outcome::CredentialRejected { .. } | Outcome::Retry { .. }
+        ),
+        Attempt::NotSent(_) | Attempt::Unanswered(_) => false,
     }
 }

@@ -59,18 +59,21 @@
 //!
 //! What was not sent is tried again until it expires. What was sent and not answered may have been taken, so it is
 //! tried again a few times only, with the same id. A provider's "not now" is heeded, with its `Retry-After` or a
-//! jittered exponential wait ([`RetryPolicy`]). A rejected credential parks the broker until it is replaced.
+//! jittered exponential wait ([`RetryPolicy`]). A rejected credential parks the broker until it is replaced, or until a
+//! delivery that is sent after a minute, and then ever more seldom, finds it good.
 
 #![warn(missing_docs)]
 
 mod broker;
 mod delivery;
 pub mod lane;
+mod park;
 mod pause;
 pub mod retry;
 mod service;
 mod shared;
 mod task;
+mod waiting;
 
 pub use broker::{Broker, Events};
 pub use delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};

@@ -46,6 +46,8 @@ pub struct Progress {
     pub expires: Option<Instant>,
     /// The provider's last word.
     pub last: Option<Reason>,
+    /// Whether it is in flight to find out if a rejected credential is good again.
+    pub(crate) probe: bool,
     /// The provider's own id of it, when it was accepted and the provider told one.
     pub provider_id: Option<ProviderId>,
     /// Answers of "not now".

@@ -239,6 +239,47 @@ fn a_parked_lane_sends_nothing_loses_nothing_and_lets_expire() {
 }
 
 #[test]
+fn a_parked_lane_asks_again_now_and_then_and_resumes_when_the_credential_is_good() {
+    let (mut lane, mut now) = (lane(), Instant::now());
+    (0..3).for_each(|number| lane.queue(number, None));
+    let first = lane.next(now).expect("the first");
+    lane.apply(now, first, rejected());
+    let mut waits = Vec::new();
+    for attempt in [
+        rejected(),
+        Attempt::NotSent(Cause::GoAway),
+        Attempt::Unanswered(Cause::TimedOut),
+        rejected(),
+        rejected(),
+        rejected(),
+    ] {
+        assert!(lane.next(now).is_none());
+        // What did not leave waits for its own next try, too, so this may be somebody else's time.
+        let before = now;
+        let probe = loop {
+            now = lane.poll_timeout().expect("a probe");
+            lane.handle_timeout(now);
+            if let Some(probe) = lane.next(now) {
+                break probe;
+            }
+        };
+        waits.push((now - before).as_secs());
+        assert!(lane.next(now).is_none(), "one at a time");
+        lane.apply(now, probe, attempt);
+        assert!(lane.is_parked());
+    }
+    assert!((30..=60).contains(&waits[0]), "{waits:?}");
+    assert!((450..=900).contains(&waits[5]), "{waits:?}");
+    now = lane.poll_timeout().expect("a probe");
+    lane.handle_timeout(now);
+    let probe = lane.next(now).expect("a probe");
+    let accepted = Attempt::Answered(Outcome::Accepted { id: None });
+    lane.apply(now, probe, accepted);
+    assert!(!lane.is_parked());
+    assert_eq!(ready(&mut lane, now).len(), 2);
+}
+
+#[test]
 fn a_closed_lane_tells_what_may_have_been_taken() {
     let (mut lane, now) = (lane(), Instant::now());
     (0..4).for_each(|number| lane.queue(number, None));

@@ -203,7 +203,7 @@ impl Senders {
                         app = app.0,
                         %environment,
                         %reason,
-                        "parked lane apns: credential rejected; it resumes when the credential is replaced"
+                        "parked lane apns: credential rejected; it resumes when the credential is replaced, or found good again"
                     ),
                     None => info!(app = app.0, %environment, "lane apns resumes"),
                 }

@@ -1,73 +1,10 @@
 //! What Apple's answers do to deliveries, devices and credentials.
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
-use crate::support::sandbox::Sandbox;
-use crate::support::server::{App, Server, iphone, token};
+use crate::support::server::{Server, iphone, token};
+use crate::support::stage::Stage;
 use crate::support::wait_for;
-
-/// A sandbox, a server that does not know it by itself, and an app.
-struct Stage {
-    app: App,
-    data: TempDir,
-    sandbox: Sandbox,
-    server: Server,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let data = TempDir::new().expect("a directory");
-        let sandbox = Sandbox::start();
-        let server = Server::start(data.path(), None);
-        let app = server.app();
-        Self {
-            app,
-            data,
-            sandbox,
-            server,
-        }
-    }
-
-    /// Sets the app's credential for the sandbox environment, with what `key` says.
-    fn set_credential(&self, key: &Value) -> Value {
-        let told = self.sandbox.call("GET", "credentials", None);
-        let mut body = json!({
-            "environment": "sandbox",
-            "topic": "com.example.app",
-            "endpoint": self.sandbox.url,
-            "ca": told["ca"],
-        });
-        for (name, value) in key.as_object().expect("an object") {
-            body[name] = value.clone();
-        }
-        let path = format!("/v1/apps/{}/credentials/apns", self.app.key);
-        self.server.admin("PUT", &path, Some(&body)).good()
-    }
-
-    fn sandbox_key(&self) -> Value {
-        let told = self.sandbox.call("GET", "credentials", None);
-        let apns = &told["apns"];
-        json!({"p8": apns["p8"], "key_id": apns["key_id"], "team_id": apns["team_id"]})
-    }
-
-    /// The one credential, as it is listed.
-    fn credential(&self) -> Value {
-        let path = format!("/v1/apps/{}/credentials", self.app.key);
-        self.server.admin("GET", &path, None).good()["credentials"][0].clone()
-    }
-
-    fn counts(&self, message: &str) -> Value {
-        self.server.counts(&self.app, message)
-    }
-
-    fn journey(&self, message: &str, device: &str) -> Value {
-        let path = format!("/v1/messages/{message}/devices/{device}");
-        self.server
-            .call("GET", &path, &self.app.basic(), None)
-            .good()
-    }
-}
 
 #[test]
 fn the_sandboxs_own_certificate_and_key_are_let_in() {

@@ -5,64 +5,35 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::sandbox::Sandbox;
-use crate::support::server::{App, Server, iphone};
+use crate::support::server::iphone;
+use crate::support::stage::Stage;
 use crate::support::wait_for;
 
-struct Stage {
-    app: App,
-    data: TempDir,
-    sandbox: Sandbox,
-    server: Server,
+/// Sets the sandbox's key, with `changed` fields.
+fn set(stage: &Stage, changed: &Value) {
+    let mut key = stage.sandbox_key();
+    for (name, value) in changed.as_object().expect("an object") {
+        key[name] = value.clone();
+    }
+    stage.set_credential(&key);
 }
 
-impl Stage {
-    fn new() -> Self {
-        let data = TempDir::new().expect("a directory");
-        let sandbox = Sandbox::start();
-        let server = Server::start(data.path(), None);
-        let app = server.app();
-        Self {
-            app,
-            data,
-            sandbox,
-            server,
-        }
-    }
+/// The exit code, and the lines.
+fn asked(stage: &Stage, args: &[&str]) -> (Option<i32>, Vec<String>) {
+    let Output { status, stdout, .. } = doctor(&stage.server.api, &stage.data, args);
+    let text = String::from_utf8(stdout).expect("text");
+    (status.code(), text.lines().map(str::to_owned).collect())
+}
 
-    /// Sets the sandbox's key for the sandbox environment, with `changed` fields.
-    fn set(&self, changed: &Value) {
-        let told = self.sandbox.call("GET", "credentials", None);
-        let apns = &told["apns"];
-        let mut body = json!({
-            "environment": "sandbox", "topic": "com.example.app",
-            "p8": apns["p8"], "key_id": apns["key_id"], "team_id": apns["team_id"],
-            "endpoint": self.sandbox.url, "ca": told["ca"],
-        });
-        for (key, value) in changed.as_object().expect("an object") {
-            body[key] = value.clone();
-        }
-        let path = format!("/v1/apps/{}/credentials/apns", self.app.key);
-        self.server.admin("PUT", &path, Some(&body)).good();
-    }
-
-    /// The exit code, and the lines.
-    fn doctor(&self, args: &[&str]) -> (Option<i32>, Vec<String>) {
-        let Output { status, stdout, .. } = doctor(&self.server.api, &self.data, args);
-        let text = String::from_utf8(stdout).expect("text");
-        (status.code(), text.lines().map(str::to_owned).collect())
-    }
-
-    /// What it says of the one credential, which is bad.
-    #[track_caller]
-    fn complaint(&self) -> String {
-        let (code, lines) = self.doctor(&[]);
-        assert_eq!(code, Some(1), "{lines:?}");
-        assert_eq!(lines[2], "1 line needs attention", "{lines:?}");
-        let begin = format!("!!  app {} (test), apns sandbox: ", self.app.key);
-        let complaint = lines[1].strip_prefix(&begin);
-        complaint.unwrap_or_else(|| panic!("{lines:?}")).to_owned()
-    }
+/// What it says of the one credential, which is bad.
+#[track_caller]
+fn complaint_of(stage: &Stage) -> String {
+    let (code, lines) = asked(stage, &[]);
+    assert_eq!(code, Some(1), "{lines:?}");
+    assert_eq!(lines[2], "1 line needs attention", "{lines:?}");
+    let begin = format!("!!  app {} (test), apns sandbox: ", stage.app.key);
+    let complaint = lines[1].strip_prefix(&begin);
+    complaint.unwrap_or_else(|| panic!("{lines:?}")).to_owned()
 }
 
 fn doctor(server: &str, data: &TempDir, args: &[&str]) -> Output {
@@ -78,19 +49,19 @@ fn doctor(server: &str, data: &TempDir, args: &[&str]) -> Output {
 fn a_server_whose_credentials_are_good_is_well() {
     let stage = Stage::new();
     let key = &stage.app.key;
-    let (code, lines) = stage.doctor(&[]);
+    let (code, lines) = asked(&stage, &[]);
     assert_eq!(code, Some(0), "{lines:?}");
     let version = env!("CARGO_PKG_VERSION");
     let there = format!("ok  server {}: Tidings {version}", stage.server.api);
     let none = format!("--  app {key} (test): no credential");
     assert_eq!(lines, [there.as_str(), &none, "all is well"]);
 
-    stage.set(&json!({}));
+    set(&stage, &json!({}));
     let good = format!(
         "ok  app {key} (test), apns sandbox: token for com.example.app, health good, does not expire. Apple takes the credential for com.example.app."
     );
     for args in [&[][..], &["--app", key]] {
-        let (code, lines) = stage.doctor(args);
+        let (code, lines) = asked(&stage, args);
         assert_eq!(code, Some(0), "{lines:?}");
         assert_eq!(lines, [there.as_str(), &good, "all is well"]);
     }
@@ -115,8 +86,8 @@ fn what_is_wrong_is_said_in_plain_words() {
         let begin = format!("token for com.example.app, health {health}, does not expire. {found}");
         assert!(text.starts_with(&begin), "{text}");
     };
-    stage.set(&json!({"team_id": "WRONGTEAM1"}));
-    let complaint = stage.complaint();
+    set(&stage, &json!({"team_id": "WRONGTEAM1"}));
+    let complaint = complaint_of(&stage);
     begins(
         &complaint,
         "rejected",
@@ -127,12 +98,12 @@ fn what_is_wrong_is_said_in_plain_words() {
         "{complaint}"
     );
 
-    stage.set(&json!({}));
+    set(&stage, &json!({}));
     let zeros = "0".repeat(64);
     let fault =
         json!({"provider": "apns", "token": zeros, "reason": "TopicDisallowed", "status": 400});
     stage.sandbox.call("POST", "faults", Some(&fault));
-    let complaint = stage.complaint();
+    let complaint = complaint_of(&stage);
     begins(
         &complaint,
         "rejected",
@@ -140,26 +111,26 @@ fn what_is_wrong_is_said_in_plain_words() {
     );
     stage.sandbox.call("DELETE", "faults", None);
 
-    stage.set(&json!({"endpoint": "https://127.0.0.1:1"}));
+    set(&stage, &json!({"endpoint": "https://127.0.0.1:1"}));
     begins(
-        &stage.complaint(),
+        &complaint_of(&stage),
         "good",
         "Nothing listens at the endpoint; check `endpoint`",
     );
-    stage.set(&json!({"ca": null}));
+    set(&stage, &json!({"ca": null}));
     begins(
-        &stage.complaint(),
+        &complaint_of(&stage),
         "good",
         "The certificate of the endpoint is not trusted; give its authority as `ca`",
     );
-    stage.set(&json!({}));
-    assert_eq!(stage.doctor(&[]).0, Some(0));
+    set(&stage, &json!({}));
+    assert_eq!(asked(&stage, &[]).0, Some(0));
 }
 
 #[test]
 fn a_server_that_is_not_there_or_refuses_is_told_of() {
     let stage = Stage::new();
-    let (code, lines) = stage.doctor(&["--token", "wrong"]);
+    let (code, lines) = asked(&stage, &["--token", "wrong"]);
     assert_eq!(code, Some(1));
     assert!(
         lines[0].ends_with(": The bearer token is not the right one. (auth.rejected)"),
@@ -174,13 +145,13 @@ fn a_server_that_is_not_there_or_refuses_is_told_of() {
         error.starts_with("cannot call 127.0.0.1:1/v1/version"),
         "{error}"
     );
-    assert_eq!(stage.doctor(&["--app", "none"]).0, Some(2));
+    assert_eq!(asked(&stage, &["--app", "none"]).0, Some(2));
 }
 
 #[test]
 fn a_parked_lane_resumes_when_apple_takes_the_credential_again() {
     let stage = Stage::new();
-    stage.set(&json!({}));
+    set(&stage, &json!({}));
     stage.server.register(&iphone(&stage.app, 1));
     let fault = json!({"provider": "apns", "reason": "InvalidProviderToken", "status": 403});
     stage.sandbox.call("POST", "faults", Some(&fault));
@@ -189,9 +160,9 @@ fn a_parked_lane_resumes_when_apple_takes_the_credential_again() {
     let health =
         || stage.server.admin("GET", &path, None).good()["credentials"][0]["health"].clone();
     wait_for("the rejection", || (health() == "rejected").then_some(()));
-    assert_eq!(stage.doctor(&[]).0, Some(1));
+    assert_eq!(asked(&stage, &[]).0, Some(1));
     stage.sandbox.call("DELETE", "faults", None);
-    assert_eq!(stage.doctor(&[]).0, Some(0));
+    assert_eq!(asked(&stage, &[]).0, Some(0));
     wait_for("the acceptance", || {
         let counts = stage.server.counts(&stage.app, &message);
         (counts["accepted"] == 1).then_some(())

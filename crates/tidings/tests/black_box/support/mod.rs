@@ -5,6 +5,7 @@ pub(crate) mod process;
 pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod server;
+pub(crate) mod stage;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

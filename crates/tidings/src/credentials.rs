@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tidings_model::{Environment, Secret};
 use tidings_providers::apns::{Config, Credential, CredentialError};
+use tidings_store::{CredentialSlot, Store, StoreError};
 
 pub(crate) use check::{CheckResult, Checked, check};
 pub(crate) use expiry::{Health, days_left, expires_at, watch};
@@ -83,8 +84,17 @@ impl ApnsCredential {
         serde_json::to_vec(self)
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+    /// The stored one of a slot; none when none is set. The inner error: it does not open with this server's seal key, or
+    /// cannot be read, and has to be set again.
+    pub(crate) async fn stored(
+        store: &Store,
+        slot: CredentialSlot,
+    ) -> Result<Option<anyhow::Result<Self>>, StoreError> {
+        match store.open_credential(slot).await {
+            Ok(plain) => Ok(plain.map(|plain| Ok(serde_json::from_slice(&plain)?))),
+            Err(error @ StoreError::Seal(_)) => Ok(Some(Err(error.into()))),
+            Err(error) => Err(error),
+        }
     }
 
     /// How to send with it.

@@ -88,24 +88,21 @@ impl Caller {
                 return Ok(agreed);
             }
             let outcome = outcome(status.as_u16(), &agreed.body, retry_after.as_deref());
-            let reason = outcome.reason().cloned();
-            let (Some(reason), true) = (&reason, self.note(&mut kept, outcome.reason())) else {
-                return Err(Attempt::Answered(outcome));
-            };
-            if renewed {
-                let reason = reason.clone();
-                return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
+            match outcome.reason().cloned() {
+                Some(reason) if self.note(&mut kept, &reason) => {
+                    if renewed {
+                        return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
+                    }
+                    renewed = true;
+                }
+                _ => return Err(Attempt::Answered(outcome)),
             }
-            renewed = true;
         }
     }
 
     /// Acts on what is about the connection or its token. Says whether another try may fare better.
-    fn note(&self, kept: &mut Option<Kept>, reason: Option<&Reason>) -> bool {
-        let (Some(reason), tokens) = (reason, self.connector.config.credential.token_source())
-        else {
-            return false;
-        };
+    fn note(&self, kept: &mut Option<Kept>, reason: &Reason) -> bool {
+        let tokens = self.connector.config.credential.token_source();
         let now = UnixMillis::now();
         if *reason == answer::EXPIRED_PROVIDER_TOKEN || *reason == answer::UNRELATED_KEY_ID_IN_TOKEN
         {

@@ -151,13 +151,8 @@ fn push_type(topic: &str) -> PushType {
     if topic.starts_with(MDM_TOPIC) {
         return PushType::Mdm;
     }
-    let is_for = |push_type: &PushType| {
-        let suffix = push_type.topic_suffix();
-        !suffix.is_empty() && topic.len() > suffix.len() && topic.ends_with(suffix)
-    };
-    PushType::ALL
-        .into_iter()
-        .find(is_for)
+    PushType::by_suffix(topic)
+        .filter(|push_type| topic.len() > push_type.topic_suffix().len())
         .unwrap_or(PushType::Background)
 }
 

@@ -91,15 +91,18 @@ impl PushType {
         }
     }
 
+    /// The type whose suffix a topic has.
+    pub(super) fn by_suffix(topic: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| {
+            let suffix = known.topic_suffix();
+            !suffix.is_empty() && topic.ends_with(suffix)
+        })
+    }
+
     /// The type that a topic is of without a doubt: one that ends in `.voip` or `.complication` may be the bundle id of
     /// an app of that name.
     pub(super) fn of_topic(topic: &str) -> Option<Self> {
-        let told = |known: &Self| {
-            let is_word = matches!(known, Self::Complication | Self::Voip);
-            let suffix = known.topic_suffix();
-            !suffix.is_empty() && !is_word && topic.ends_with(suffix)
-        };
-        Self::ALL.into_iter().find(told)
+        Self::by_suffix(topic).filter(|known| !matches!(known, Self::Complication | Self::Voip))
     }
 
     /// Bytes of a payload of this type, at most: 5,120 for VoIP, 4,096 for all else.

@@ -10,7 +10,7 @@ use tidings_model::{
     AppId, Environment, Message, MsgId, Provider, Reason, UnixMillis, delivery_id,
 };
 use tidings_providers::apns::Notification;
-use tidings_store::{CredentialRecord, CredentialSlot, StoreError, Target};
+use tidings_store::{CredentialSlot, Target};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
@@ -72,7 +72,7 @@ impl Senders {
         let mut set = HashMap::new();
         for record in &records {
             let (Some(environment), Some(credential)) =
-                (record.slot.environment, open(context, record).await?)
+                (record.slot.environment, open(context, record.slot).await?)
             else {
                 continue;
             };
@@ -259,26 +259,18 @@ fn credential_slot(app: AppId, environment: Environment) -> CredentialSlot {
     }
 }
 
-/// The stored credential; none when it cannot be opened or read, as with another seal key.
-async fn open(context: &Context, record: &CredentialRecord) -> Result<Option<ApnsCredential>> {
-    let opened = match context.store.open_credential(record.slot).await {
-        Ok(Some(bytes)) => ApnsCredential::from_bytes(&bytes).map_err(anyhow::Error::from),
-        Ok(None) => return Ok(None),
-        Err(error @ StoreError::Seal(_)) => Err(error.into()),
-        Err(error) => return Err(error.into()),
-    };
-    let CredentialSlot {
-        app, environment, ..
-    } = record.slot;
-    let environment = environment.map(Environment::name);
-    let opened = opened.inspect_err(|error| {
+/// The stored credential; none when it cannot be used as it is, which is logged.
+async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<ApnsCredential>> {
+    let stored = ApnsCredential::stored(&context.store, slot).await?;
+    let opened = stored.transpose().inspect_err(|error| {
+        let environment = slot.environment.map(Environment::name);
         let error = format!("{error:#}");
         error!(
-            app = app.0,
+            app = slot.app.0,
             environment, error, "a credential cannot be opened: set it again"
         );
     });
-    Ok(opened.ok())
+    Ok(opened.unwrap_or_default())
 }
 
 /// Gives `slot` a broker that uses `credential`, or gives it to the broker that is there.

@@ -65,13 +65,8 @@ impl Shop {
             environment: Some(environment),
             provider: Provider::Apns,
         };
-        let plain = self
-            .api
-            .store
-            .open_credential(slot)
-            .await
-            .expect("a store")?;
-        Some(ApnsCredential::from_bytes(&plain).expect("a credential"))
+        let stored = ApnsCredential::stored(&self.api.store, slot).await;
+        Some(stored.expect("a store")?.expect("a credential"))
     }
 }
 

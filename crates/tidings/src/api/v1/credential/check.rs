@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use tidings_model::{Environment, Reason};
-use tidings_store::{CredentialRecord, StoreError};
+use tidings_store::CredentialRecord;
 
 use super::{EnvironmentQuery, provider_of, unknown};
 use crate::api::error::ApiError;
@@ -59,19 +59,12 @@ pub(crate) async fn check(
 async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool), ApiError> {
     let slot = record.slot;
     let environment = slot.environment.unwrap_or(Environment::Production);
-    let opened = match api.store.open_credential(slot).await {
-        Ok(sealed) => {
-            let plain = sealed.ok_or_else(|| unknown(slot.provider))?;
-            ApnsCredential::from_bytes(&plain).ok()
-        }
-        Err(StoreError::Seal(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let checked = match opened {
-        Some(credential) => ask(credential, environment)
+    let stored = ApnsCredential::stored(&api.store, slot).await?;
+    let checked = match stored.ok_or_else(|| unknown(slot.provider))? {
+        Ok(credential) => ask(credential, environment)
             .await
             .map_err(|panic| ApiError::internal(panic.into()))?,
-        None => Checked::unusable(words::SEALED.to_owned()),
+        Err(_) => Checked::unusable(words::SEALED.to_owned()),
     };
     let health = match (checked.result, &checked.reason) {
         (CheckResult::Good, _) => Some(None),

@@ -134,6 +134,11 @@ impl IdClock {
         Self { last }
     }
 
+    /// The greatest id that it has given out.
+    pub fn last(&self) -> i64 {
+        self.last
+    }
+
     /// The next id at time `now`.
     pub fn next(&mut self, now: UnixMillis) -> i64 {
         self.last = Self::floor(now).max(self.last + 1);

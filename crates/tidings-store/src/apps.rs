@@ -67,7 +67,7 @@ impl Store {
                 .query_map(params![after.0, limit], read)?
                 .collect::<Result<_, _>>()?)
         };
-        self.engine.read(list).await
+        self.engine.scan(list).await
     }
 
     /// False when there is no such app.

@@ -115,7 +115,7 @@ impl Store {
             })?;
             rows.map(|row| row?).collect()
         };
-        self.engine.read(list).await
+        self.engine.scan(list).await
     }
 
     /// Notes that the provider refused a credential, or (`None`) that it is good again, if it is still the one that was set

@@ -43,35 +43,55 @@ pub use retention::Purged;
 pub use seal::{SealError, SealKey};
 pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};
 
-use crate::engine::{Engine, WriteTx, connect};
+use crate::engine::{Engine, Role, WriteTx, connect};
 
-/// Why the store could not do what it was asked.
+/// Why the store could not do what it was asked. The text of each holds its cause, so that whoever prints it prints all of it.
 #[derive(Debug, Error)]
 pub enum StoreError {
+    /// Nothing has been done, and the same may well work a moment later: another program holds the database, say.
+    #[error("the database lets nobody write: {}", said(.0))]
+    Begin(Arc<rusqlite::Error>),
     #[error("the store is shut down")]
     Closed,
-    #[error("the commit that this belonged to failed: {0}")]
-    Commit(Arc<str>),
     #[error("the data directory is in use by another process")]
     InUse,
-    #[error("the data directory cannot be used")]
-    Io(#[source] std::io::Error),
+    #[error("the data directory cannot be used: {0}")]
+    Io(std::io::Error),
     #[error(
         "the database has schema {found}, this program knows up to {known}: start the newer program"
     )]
     NewerSchema { found: usize, known: usize },
-    #[error("a credential cannot be opened")]
-    Seal(#[from] SealError),
-    #[error("the database said no")]
-    Sqlite(#[from] rusqlite::Error),
+    /// A fault of ours in what was asked; it was undone, and the store goes on.
+    #[error("a part of the store panicked: {0}")]
+    Panicked(Box<str>),
+    #[error("a credential cannot be opened: {0}")]
+    Seal(SealError),
+    #[error("the database said no: {}", said(.0))]
+    Sqlite(rusqlite::Error),
     #[error("a stored value cannot be read: {0}")]
     Stored(String),
+    /// It shared a transaction that was not committed: nothing of it is there.
+    #[error("the transaction that this belonged to was undone: {0}")]
+    Undone(Arc<Self>),
 }
 
-impl StoreError {
-    /// The same failure, told to another caller of the same group.
-    fn again(&self) -> Self {
-        Self::Commit(self.to_string().into())
+/// SQLite's words, and its number, which tells a full disk from a broken one.
+fn said(error: &rusqlite::Error) -> String {
+    match error.sqlite_error() {
+        Some(cause) => format!("{error} (SQLite {})", cause.extended_code),
+        None => error.to_string(),
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error)
     }
 }
 
@@ -100,7 +120,7 @@ impl Store {
             Err(TryLockError::Error(error)) => return Err(StoreError::Io(error)),
         }
         let path = dir.join("tidings.db");
-        let mut sql = connect(&path, false)?;
+        let mut sql = connect(&path, Role::Writer)?;
         schema::migrate(&mut sql)?;
         let ids = IdClock::after(greatest_id(&sql)?);
         drop(sql);

@@ -5,13 +5,27 @@ use std::time::Duration;
 /// Closures that wait for the writer. More callers wait outside; a queue longer than a few commits only hides delay.
 pub(crate) const WRITE_QUEUE_MAX: usize = 1024;
 
-/// Closures in one transaction: enough to share one sync among them, few enough that the first does not wait long.
+/// Closures in one transaction: enough to share one sync among them.
 pub(crate) const WRITE_GROUP_MAX: usize = 256;
 
+/// A transaction takes nobody else in after this time of work, so that the first does not wait long for the last.
+pub(crate) const WRITE_GROUP_TIME: Duration = Duration::from_millis(10);
+
+/// Closures that wait for a reader, in each of the two pools.
 pub(crate) const READ_QUEUE_MAX: usize = 1024;
 
-/// Threads that read. Reads are short and mostly hit the page cache; two keep a long audience scan from blocking logins.
-pub(crate) const READERS: usize = 2;
+/// Threads for reads of a few rows by their keys, most of them in the page cache: log-ins and authentication wait for these.
+pub(crate) const POINT_READERS: usize = 2;
+
+/// Threads for reads that walk: pages of an audience, counts, lists.
+pub(crate) const SCAN_READERS: usize = 2;
+
+/// Page cache of the writer and of each point reader, in KiB. What scans read they seldom read again.
+pub(crate) const CACHE_KIB: u32 = 32 * 1024;
+pub(crate) const SCAN_CACHE_KIB: u32 = 8 * 1024;
+
+/// What the write-ahead log keeps of its size once a larger transaction has passed: more than checkpoints let it grow.
+pub(crate) const JOURNAL_KEPT_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Prepared statements kept by each connection; there are fewer than this many texts.
 pub(crate) const STATEMENTS_MAX: usize = 160;

@@ -261,6 +261,13 @@ impl From<StoreError> for ApiError {
                 Fault::Busy,
                 "The server is shutting down: try again in a moment.",
             ),
+            error @ StoreError::Begin(_) => Self {
+                cause: Some(error.into()),
+                ..Self::new(
+                    Fault::Busy,
+                    "The server cannot write at the moment, nothing was done: try again in a moment.",
+                )
+            },
             error => Self::internal(error.into()),
         }
     }
@@ -381,6 +388,20 @@ mod tests {
         assert_eq!(status, 500);
         assert!(
             body.contains(r#""code":10,"#) && !body.contains("fire"),
+            "{body}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_held_by_another_program_is_not_a_server_that_stops() {
+        let error = ApiError::from(StoreError::Begin(Arc::new(
+            rusqlite::Error::SqliteSingleThreadedMode,
+        )));
+        assert!(error.cause().is_some(), "it is logged");
+        let (status, body) = rendered(error, Family::Push).await;
+        assert_eq!(status, 503);
+        assert!(
+            body.contains("try again") && !body.contains("shutting down"),
             "{body}"
         );
     }

@@ -1,0 +1,164 @@
+//! The one thread that writes.
+//!
+//! It runs as many waiting closures as there are, up to a number and a time of work, in one transaction, each in a savepoint
+//! of its own, and answers only after the commit: that is the group commit which makes `synchronous=FULL` affordable.
+//! What each caller is told is true: *failed* means that nothing of its work is in the database, *done* that all of it is
+//! durable.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tidings_model::{IdClock, UnixMillis};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::caught;
+use crate::StoreError;
+use crate::limits::{WRITE_GROUP_MAX, WRITE_GROUP_TIME};
+
+/// What a writing closure works with.
+pub(crate) struct WriteTx<'a> {
+    pub(crate) sql: &'a Connection,
+    /// Ids are drawn inside the writer, so they are committed in their own order: who has seen one has seen all before.
+    pub(crate) ids: &'a mut IdClock,
+    pub(crate) now: UnixMillis,
+    /// When the transaction began.
+    pub(super) begun: Instant,
+    /// Why the whole transaction cannot be committed any more.
+    undone: Option<Arc<StoreError>>,
+}
+
+/// Told what it works with, or why there is nothing to work with.
+pub(super) type WriteJob =
+    Box<dyn FnOnce(Result<&mut WriteTx<'_>, StoreError>) -> Option<Reply> + Send>;
+
+/// Called after the transaction has ended, with whether it was committed.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// `work` as a job that sends what became of it. It has no reply when the answer does not depend on the commit.
+pub(super) fn job<R, W>(work: W, answer: oneshot::Sender<Result<R, StoreError>>) -> WriteJob
+where
+    R: Send + 'static,
+    W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
+{
+    // Wherever an answer is sent, the caller may have gone away; then nobody wants it.
+    Box::new(move |tx| match tx.and_then(|tx| tx.savepoint(work)) {
+        Ok(result) => Some(Box::new(move |end: Result<(), StoreError>| {
+            let _ = answer.send(end.map(|()| result));
+        })),
+        Err(error) => {
+            let _ = answer.send(Err(error));
+            None
+        }
+    })
+}
+
+impl WriteTx<'_> {
+    /// Undoes what `work` did when it fails, so that one caller's error does not touch the others of its group.
+    ///
+    /// Where that is not possible everything is undone: SQLite itself rolls the whole transaction back on a full disk, an
+    /// I/O error or a lack of memory in mid-statement, and what came after would be in no transaction at all.
+    fn savepoint<R>(
+        &mut self,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let step = |sql: &Connection, text| -> Result<(), StoreError> {
+            sql.prepare_cached(text)?.execute([])?;
+            Ok(())
+        };
+        step(self.sql, "SAVEPOINT job").map_err(|error| self.undo(error))?;
+        let result = caught(|| work(self));
+        if self.sql.is_autocommit() {
+            let silent = || StoreError::Stored("a job went on after a rollback".into());
+            return Err(self.undo(result.err().unwrap_or_else(silent)));
+        }
+        if result.is_err() {
+            step(self.sql, "ROLLBACK TO job").map_err(|error| self.undo(error))?;
+        }
+        step(self.sql, "RELEASE job").map_err(|error| self.undo(error))?;
+        result
+    }
+
+    /// Gives the whole transaction up.
+    fn undo(&mut self, cause: StoreError) -> StoreError {
+        let cause = Arc::new(cause);
+        self.undone = Some(Arc::clone(&cause));
+        StoreError::Undone(cause)
+    }
+}
+
+pub(super) struct Writer {
+    ids: IdClock,
+    sql: Connection,
+}
+
+impl Writer {
+    pub(super) fn new(sql: Connection, ids: IdClock) -> Self {
+        Self { ids, sql }
+    }
+
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
+        let mut replies = Vec::with_capacity(WRITE_GROUP_MAX);
+        while let Some(first) = jobs.blocking_recv() {
+            let end = self.group(first, &mut jobs, &mut replies);
+            if let Err(cause) = &end {
+                error!(error = %cause, undone = replies.len(), "the store could not commit");
+            }
+            for reply in replies.drain(..) {
+                reply(end.clone().map_err(StoreError::Undone));
+            }
+        }
+    }
+
+    /// One transaction. The error is what `replies` have to be told: all of them were undone.
+    fn group(
+        &mut self,
+        first: WriteJob,
+        jobs: &mut mpsc::Receiver<WriteJob>,
+        replies: &mut Vec<Reply>,
+    ) -> Result<(), Arc<StoreError>> {
+        let transaction = match Transaction::new(&mut self.sql, TransactionBehavior::Immediate) {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                refuse(error, first, jobs);
+                return Ok(());
+            }
+        };
+        let mut tx = WriteTx {
+            sql: &transaction,
+            ids: &mut self.ids,
+            now: UnixMillis::now(),
+            begun: Instant::now(),
+            undone: None,
+        };
+        let mut run = 0;
+        let mut job = Some(first);
+        while let Some(work) = job {
+            replies.extend(work(Ok(&mut tx)));
+            run += 1;
+            let is_open = tx.undone.is_none()
+                && run < WRITE_GROUP_MAX
+                && tx.begun.elapsed() < WRITE_GROUP_TIME;
+            job = is_open.then(|| jobs.try_recv().ok()).flatten();
+        }
+        if let Some(cause) = tx.undone {
+            return Err(cause);
+        }
+        transaction.commit().map_err(|error| Arc::new(error.into()))
+    }
+}
+
+/// Tells all who wait that no transaction could begin: they have waited together, and would otherwise fail one after
+/// another.
+fn refuse(error: rusqlite::Error, first: WriteJob, jobs: &mut mpsc::Receiver<WriteJob>) {
+    let cause = Arc::new(error);
+    let mut refused = 0;
+    let mut job = Some(first);
+    while let Some(work) = job {
+        work(Err(StoreError::Begin(Arc::clone(&cause))));
+        refused += 1;
+        job = jobs.try_recv().ok();
+    }
+    error!(error = %StoreError::Begin(cause), refused, "the store could not begin to write");
+}

@@ -102,6 +102,8 @@ struct Inner {
     /// Where connections' acknowledgements go; none once drained.
     acks: Mutex<Option<mpsc::Sender<Ack>>>,
     connected: AtomicUsize,
+    /// One of the tasks has ended.
+    ended: Notify,
     /// Devices that are being let in.
     logins: Semaphore,
     /// Apps whose log has grown since the router looked.
@@ -135,6 +137,7 @@ impl Link {
         let inner = Arc::new(Inner {
             acks: Mutex::new(Some(acks)),
             connected: AtomicUsize::new(0),
+            ended: Notify::new(),
             logins: Semaphore::new(LOGINS_MAX),
             news: Mutex::default(),
             news_came: Notify::new(),
@@ -148,10 +151,13 @@ impl Link {
             connections_max = config.connections_max,
             "the link takes connections on {addr}"
         );
+        let accept = accept(Arc::clone(&inner), listener, config.connections_max);
+        let remember = acks::remember(Arc::clone(&store), acked);
+        let route = route(Arc::clone(&inner), store);
         let tasks = Tasks {
-            accept: tokio::spawn(accept(Arc::clone(&inner), listener, config.connections_max)),
-            remember: tokio::spawn(acks::remember(Arc::clone(&store), acked)),
-            route: tokio::spawn(route(Arc::clone(&inner), store)),
+            accept: tokio::spawn(told(&inner, accept)),
+            remember: tokio::spawn(told(&inner, remember)),
+            route: tokio::spawn(told(&inner, route)),
         };
         *lock(&inner.tasks) = Some(tasks);
         Ok(Self { addr, inner })
@@ -164,6 +170,11 @@ impl Link {
     /// Devices that are connected.
     pub fn connected(&self) -> usize {
         self.inner.connected.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the link does not work any more: it was drained, or one of its tasks has ended in a panic.
+    pub async fn ended(&self) {
+        self.inner.ended.notified().await;
     }
 
     /// Tells an app's connected devices that its log has grown. The message must be committed.
@@ -294,6 +305,21 @@ impl Inner {
     }
 }
 
+/// `task`, whose end is told, by a panic too.
+fn told<F: Future>(inner: &Arc<Inner>, task: F) -> impl Future<Output = F::Output> + use<F> {
+    struct End(Arc<Inner>);
+    impl Drop for End {
+        fn drop(&mut self) {
+            self.0.ended.notify_one();
+        }
+    }
+    let end = End(Arc::clone(inner));
+    async move {
+        let _end = end;
+        task.await
+    }
+}
+
 /// Stops a task, and waits until it holds nothing any more.
 async fn end(task: JoinHandle<()>) {
     task.abort();
@@ -368,16 +394,33 @@ mod tests {
     /// no buffer.
     const CONNECTION_BYTES_MAX: usize = 1536;
 
-    #[tokio::test]
-    async fn a_connection_is_small() {
-        let data = tempfile::TempDir::new().expect("a directory");
+    async fn link(data: &tempfile::TempDir) -> Link {
         let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
         let store = Arc::new(Store::open(data.path(), key).expect("opens"));
         let (uplinks, _) = mpsc::channel(1);
         let config = LinkConfig::default();
-        let link = Link::bind(([127, 0, 0, 1], 0).into(), store, config, uplinks)
+        Link::bind(([127, 0, 0, 1], 0).into(), store, config, uplinks)
             .await
-            .expect("a link");
+            .expect("a link")
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_told_of() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let link = link(&data).await;
+        let tasks = lock(&link.inner.tasks).take().expect("it runs");
+        for task in [tasks.remember, tasks.route] {
+            task.abort();
+            link.ended().await;
+        }
+        tasks.accept.abort();
+        link.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_small() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let link = link(&data).await;
         let socket = tokio::net::TcpStream::connect(link.local_addr())
             .await
             .expect("a connection");

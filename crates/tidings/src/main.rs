@@ -6,8 +6,10 @@ mod config;
 mod credentials;
 mod dispatch;
 mod http_client;
+mod retention;
 mod sandbox;
 mod serve;
+mod supervise;
 mod uplinks;
 
 use std::net::SocketAddr;

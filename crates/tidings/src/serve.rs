@@ -7,26 +7,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tidings_link::{Link, LinkConfig};
-use tidings_model::UnixMillis;
 use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
 use tidings_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::api::{self, Api, Change};
 use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
 use crate::dispatch::{self, Dispatch};
-use crate::{credentials, sandbox, uplinks};
-
-/// How often what has expired or is too old is looked for.
-const PURGE_EVERY: Duration = Duration::from_secs(5);
+use crate::supervise::{Vital, restarted};
+use crate::{credentials, retention, sandbox, uplinks};
 
 /// Changes and uplinks that wait to be passed on.
 const CHANGES_MAX: usize = 1024;
@@ -37,14 +34,27 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     init_log(&config.log, config.log_format)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::build(&config).await?;
+    let mut server = Server::build(&config).await?;
     server.announce();
-    tokio::select! {
-        _ = terminate.recv() => info!("told to stop (SIGTERM)"),
-        _ = interrupt.recv() => info!("told to stop (SIGINT)"),
-    }
+    let ended = tokio::select! {
+        _ = terminate.recv() => {
+            info!("told to stop (SIGTERM)");
+            None
+        }
+        _ = interrupt.recv() => {
+            info!("told to stop (SIGINT)");
+            None
+        }
+        ended = server.vital.ended() => {
+            error!(task = ended, "a task has ended without which nothing goes on: the server stops");
+            Some(ended)
+        }
+    };
     server.drain(config.drain).await;
-    Ok(())
+    match ended {
+        None => Ok(()),
+        Some(task) => bail!("the task \"{task}\" ended by itself: see the log"),
+    }
 }
 
 struct Server {
@@ -54,12 +64,13 @@ struct Server {
     dispatch: Dispatch,
     expiry: JoinHandle<()>,
     link: Link,
-    purge: JoinHandle<()>,
+    retention: JoinHandle<()>,
     sandbox: Option<Sandbox>,
     sandbox_url: Option<String>,
     stop: watch::Sender<bool>,
     store: Arc<Store>,
     uplinks: JoinHandle<()>,
+    vital: Vital,
 }
 
 impl Server {
@@ -104,22 +115,35 @@ impl Server {
         );
         let (stop, mut stopped) = watch::channel(false);
         let router = api::router(api.clone(), sandbox.as_ref().map(control_router));
-        let api_task = tokio::spawn(api::serve(listener, router, async move {
+        let mut vital = Vital::new();
+        let stop_serving = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
-        }));
+        };
+        let api_task = vital.spawn("api", api::serve(listener, router, stop_serving));
+        let commands = dispatch.commands();
+        vital.watch("dispatch", async move { commands.closed().await });
+        let ending = link.clone();
+        vital.watch("link", async move { ending.ended().await });
+        let pass_on = pass_on(changed, dispatch.commands(), link.clone());
+        let (expiring, kept, old) = (Arc::clone(&store), config.kept, Arc::clone(&store));
         Ok(Self {
             api: api_addr,
             api_task,
-            changes: tokio::spawn(pass_on(changed, dispatch.commands(), link.clone())),
+            changes: vital.spawn("changes", pass_on),
             dispatch,
-            expiry: tokio::spawn(credentials::watch(Arc::clone(&store))),
-            purge: tokio::spawn(purge(Arc::clone(&store), config.kept)),
+            expiry: tokio::spawn(restarted("expiry", move || {
+                credentials::watch(Arc::clone(&expiring))
+            })),
             link,
+            retention: tokio::spawn(restarted("retention", move || {
+                retention::run(Arc::clone(&old), kept)
+            })),
             sandbox,
             sandbox_url: wiring.map(|wiring| wiring.url),
             stop,
             store,
-            uplinks: tokio::spawn(uplinks::take(api, uplinked)),
+            uplinks: vital.spawn("uplinks", uplinks::take(api, uplinked)),
+            vital,
         })
     }
 
@@ -142,6 +166,8 @@ impl Server {
     async fn drain(self, grace: Duration) {
         let deadline = Instant::now() + grace;
         let left = || deadline.saturating_duration_since(Instant::now());
+        // From here on what ends was told to.
+        drop(self.vital);
         self.stop.send_replace(true);
         match timeout(left(), self.api_task).await {
             Ok(Ok(())) => {}
@@ -153,7 +179,7 @@ impl Server {
         self.uplinks.abort();
         self.dispatch.drain(left()).await;
         self.expiry.abort();
-        self.purge.abort();
+        self.retention.abort();
         if let Some(sandbox) = self.sandbox {
             sandbox.shutdown().await;
         }
@@ -208,25 +234,6 @@ async fn pass_on(
         };
         if dispatch.send(command).await.is_err() {
             return;
-        }
-    }
-}
-
-/// Ends what has expired, and forgets what is too old.
-async fn purge(store: Arc<Store>, kept: Duration) {
-    let mut tick = interval(PURGE_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        loop {
-            match store.purge(UnixMillis::now(), kept).await {
-                Ok(purged) if purged.more => {}
-                Ok(_) => break,
-                Err(error) => {
-                    error!(%error, "cannot clear what is old");
-                    break;
-                }
-            }
         }
     }
 }

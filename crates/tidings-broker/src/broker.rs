@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidings_providers::apns::{self, Client, ConfigError};
 
 use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
-use crate::lane::Status;
+use crate::queue::Status;
 use crate::shared::Shared;
 use crate::task;
 
@@ -47,7 +47,7 @@ impl<T: Send + 'static> Broker<T> {
         if state.room() == 0 {
             return Err(QueueError::Full(delivery));
         }
-        state.queue(std::iter::once(delivery));
+        state.take_in(std::iter::once(delivery));
         drop(state);
         self.shared.work.notify_one();
         Ok(())
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Broker<T> {
                     return Err(Stopped);
                 }
                 let count = state.room().min(deliveries.len());
-                state.queue(deliveries.drain(..count));
+                state.take_in(deliveries.drain(..count));
             }
             self.shared.work.notify_one();
             if !deliveries.is_empty() {
@@ -105,9 +105,20 @@ impl<T: Send + 'static> Broker<T> {
         Ok(())
     }
 
+    /// Takes back those whose tag is `meant` and that have not left: ready, waiting, or not given to a connection yet. They
+    /// come back here as [`Failure::Withdrawn`](crate::Failure::Withdrawn), and not in [`Events`]. Looks at all that it holds.
+    pub fn withdraw(&self, meant: impl FnMut(&T) -> bool) -> Vec<Settled<T>> {
+        let withdrawn = self.shared.lock().withdraw(meant);
+        if !withdrawn.is_empty() {
+            self.shared.work.notify_one();
+            self.shared.room.notify_one();
+        }
+        withdrawn.into_iter().map(Settled::from).collect()
+    }
+
     /// What is where at this moment.
     pub fn status(&self) -> Status {
-        self.shared.lock().lane.status()
+        self.shared.lock().queue.status()
     }
 
     /// Takes no more deliveries and settles those it has, by the deadline: what is not answered `within` that time
@@ -129,7 +140,7 @@ impl<T: Send + 'static> Broker<T> {
                 let state = self.shared.lock();
                 if state.ended {
                     return StopReport {
-                        undelivered: state.lane.cut_short(),
+                        undelivered: state.queue.cut_short(),
                         in_time: state.in_time,
                     };
                 }
@@ -155,7 +166,7 @@ impl<T> Events<T> {
             let (count, ended) = {
                 let mut state = self.shared.lock();
                 let before = into.len();
-                into.extend(state.lane.fetch(max.max(1)).map(Settled::from));
+                into.extend(state.queue.fetch(max.max(1)).map(Settled::from));
                 (into.len() - before, state.ended)
             };
             if count > 0 {

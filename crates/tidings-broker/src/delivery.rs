@@ -1,13 +1,14 @@
 //! What goes into a broker and what comes out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_model::{ProviderId, UnixMillis};
 use tidings_providers::apns::{self, Notification};
 use uuid::Uuid;
 
-use crate::lane::{Failure, Settlement};
-use crate::retry::RetryPolicy;
+use crate::queue::{Failure, Settlement};
+use crate::retry::{Progress, RetryPolicy};
 
 /// How a broker behaves. [`BrokerConfig::default`] gives the values named here.
 #[derive(Clone, Debug)]
@@ -20,6 +21,10 @@ pub struct BrokerConfig {
     pub park: bool,
     /// How often and how soon it tries again.
     pub retry: RetryPolicy,
+    /// What would wait for longer than this comes out as [`Failure::Deferred`], for the caller to put away and bring back:
+    /// what the provider wants later than that, and what stands behind a credential that has been rejected for so long,
+    /// but for one that stays to find out if it still is. None: everything waits here, and takes room.
+    pub defer: Option<Duration>,
 }
 
 impl Default for BrokerConfig {
@@ -28,6 +33,7 @@ impl Default for BrokerConfig {
             queue: 10_000,
             park: true,
             retry: RetryPolicy::default(),
+            defer: None,
         }
     }
 }
@@ -45,6 +51,10 @@ pub struct Delivery<T = ()> {
     /// or so. What the client has by then, at most twice its streams, may still leave: `apns-expiration`, which is the
     /// notification's, makes Apple drop it. None waits for as long as it takes.
     pub expires: Option<UnixMillis>,
+    /// What it has behind it, when it comes back from [`Settled::progress`]; else the default.
+    pub progress: Progress,
+    /// Goes ahead of those that are ready and not urgent; urgent ones keep their order.
+    pub urgent: bool,
     /// The caller's own; comes back in [`Settled`].
     pub tag: T,
 }
@@ -57,6 +67,8 @@ impl Delivery {
             token: token.into(),
             id: Uuid::new_v4(),
             expires: None,
+            progress: Progress::default(),
+            urgent: false,
             tag: (),
         }
     }
@@ -75,8 +87,11 @@ pub struct Settled<T = ()> {
     pub tag: T,
     /// Accepted by the provider, or why not.
     pub result: Result<(), Failure>,
-    /// Attempts that left; those that did not are not counted.
+    /// Attempts that left, those before it was put away included; those that did not are not counted.
     pub attempts: u32,
+    /// What it has behind it: to go on with when it has not ended ([`Failure::Deferred`], [`Failure::Withdrawn`], and what
+    /// a stop cut short).
+    pub progress: Progress,
     /// The provider's own id of it, when it was accepted and the provider told one. Apple tells its `apns-unique-id` in
     /// the sandbox environment only; its Push Notifications Console finds the notification by it.
     pub provider_id: Option<ProviderId>,
@@ -117,6 +132,7 @@ impl<T> From<Settlement<apns::Delivery<T>>> for Settled<T> {
             tag: delivery.tag,
             result: settlement.result,
             attempts: settlement.attempts,
+            progress: settlement.progress,
             provider_id: settlement.provider_id,
         }
     }

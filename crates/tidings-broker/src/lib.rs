@@ -1,4 +1,4 @@
-//! A lane of deliveries to one provider: bounded queue, retry in one place, parking, drain. This is also the crate to
+//! A queue of deliveries to one provider: bounded queue, retry in one place, parking, drain. This is also the crate to
 //! embed when a program wants to push by itself.
 //!
 //! # To push from your own program
@@ -55,20 +55,22 @@
 //!
 //! [`Service`] calls back; [`Broker`] is the same with a stream of [`Events`] in place of callbacks, for whoever
 //! settles by the page. Between the provider's client, which carries deliveries and retries only what never left, and
-//! the [`Lane`](lane::Lane), which decides what becomes of each and knows no clock, stands one thin task.
+//! the [`Queue`](queue::Queue), which decides what becomes of each and knows no clock, stands one thin task.
 //!
 //! What was not sent is tried again until it expires. What was sent and not answered may have been taken, so it is
 //! tried again a few times only, with the same id. A provider's "not now" is heeded, with its `Retry-After` or a
 //! jittered exponential wait ([`RetryPolicy`]). A rejected credential parks the broker until it is replaced, or until a
-//! delivery that is sent after a minute, and then ever more seldom, finds it good.
+//! delivery that is sent after a minute, and then ever more seldom, finds it good. Who keeps the deliveries elsewhere sets
+//! [`BrokerConfig::defer`]: then what has to wait for long comes back, with its [`Progress`], and takes no room here.
 
 #![warn(missing_docs)]
 
 mod broker;
 mod delivery;
-pub mod lane;
 mod park;
 mod pause;
+pub mod queue;
+mod ready;
 pub mod retry;
 mod service;
 mod shared;
@@ -77,6 +79,6 @@ mod waiting;
 
 pub use broker::{Broker, Events};
 pub use delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
-pub use lane::{Failure, Status};
-pub use retry::RetryPolicy;
+pub use queue::{Failure, Status};
+pub use retry::{Progress, RetryPolicy};
 pub use service::{Builder, Service};

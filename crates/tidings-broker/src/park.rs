@@ -1,4 +1,4 @@
-//! A lane whose credential is rejected: nothing is sent, but for one delivery now and then that asks whether it still is.
+//! A queue whose credential is rejected: nothing is sent, but for one delivery now and then that asks whether it still is.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ const PROBE_CAP: Duration = Duration::from_secs(15 * 60);
 
 pub(crate) struct Park {
     pub(crate) reason: Reason,
+    pub(crate) since: Instant,
     probe_at: Instant,
     probes: u32,
     /// A probe is in flight.
@@ -22,6 +23,7 @@ impl Park {
     pub(crate) fn new(reason: Reason, now: Instant, jitter: &mut Jitter) -> Self {
         Self {
             reason,
+            since: now,
             probe_at: now + jitter.upper_half(PROBE_BASE),
             probes: 0,
             probing: false,
@@ -35,6 +37,15 @@ impl Park {
 
     pub(crate) fn probe(&mut self) {
         self.probing = true;
+    }
+
+    pub(crate) fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    /// The probe has not left.
+    pub(crate) fn unprobe(&mut self) {
+        self.probing = false;
     }
 
     /// The probe has not shown that the credential is good.

@@ -1,16 +1,16 @@
-//! The back-off that the deliveries of a lane share.
+//! The back-off that the deliveries of a queue share.
 
 use std::time::{Duration, Instant};
 
 use tidings_providers::jitter::{Jitter, doubled};
 
-/// Failures in a row after which the lane pauses: more than one delivery's bad luck, fewer than one page.
+/// Failures in a row after which the queue pauses: more than one delivery's bad luck, fewer than one page.
 const FAILURES_IN_A_ROW: u32 = 16;
 /// The ceiling of the first pause and the highest one.
 const PAUSE_BASE: Duration = Duration::from_millis(100);
 const PAUSE_CAP: Duration = Duration::from_secs(5);
 
-/// The shared back-off of a lane.
+/// The shared back-off of a queue.
 #[derive(Default)]
 pub(crate) struct Pause {
     failures: u32,

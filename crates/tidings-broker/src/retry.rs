@@ -1,8 +1,8 @@
 //! When to try again, and when to stop: the only retry between a push and its provider.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tidings_model::{Outcome, ProviderId, Reason};
+use tidings_model::{Outcome, Reason};
 use tidings_providers::jitter::{Jitter, doubled};
 
 /// How often and how soon a delivery is tried again. [`RetryPolicy::default`] gives the values named here.
@@ -39,34 +39,21 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What a delivery has behind it.
-#[derive(Clone, Debug, Default)]
+/// What a delivery has behind it: enough to go on with, by whoever has put it away meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// After this nobody wants it any more.
-    pub expires: Option<Instant>,
     /// The provider's last word.
     pub last: Option<Reason>,
-    /// Whether it is in flight to find out if a rejected credential is good again.
-    pub(crate) probe: bool,
-    /// The provider's own id of it, when it was accepted and the provider told one.
-    pub provider_id: Option<ProviderId>,
     /// Answers of "not now".
     pub retries: u32,
     /// Attempts without an answer.
     pub unanswered: u32,
-    /// Attempts that did not leave.
-    pub unsent: u32,
 }
 
 impl Progress {
     /// Attempts that left.
     pub fn attempts(&self) -> u32 {
-        self.retries + self.unanswered
-    }
-
-    /// Whether its time is over at `now`.
-    pub fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
+        self.retries.saturating_add(self.unanswered)
     }
 }
 
@@ -78,7 +65,7 @@ impl RetryPolicy {
         outcome: &Outcome,
         jitter: &mut Jitter,
     ) -> Option<Duration> {
-        progress.retries += 1;
+        progress.retries = progress.retries.saturating_add(1);
         progress.last = outcome.reason().cloned();
         if progress.retries > self.retries_max {
             return None;
@@ -97,19 +84,15 @@ impl RetryPolicy {
 
     /// Counts an attempt without an answer. Says how long to wait, or that it was one too many.
     pub fn after_silence(&self, progress: &mut Progress, jitter: &mut Jitter) -> Option<Duration> {
-        progress.unanswered += 1;
+        progress.unanswered = progress.unanswered.saturating_add(1);
         (progress.unanswered < self.unanswered_max)
             .then(|| jitter.up_to(doubled(self.base, progress.unanswered - 1, self.cap)))
     }
 
     /// Counts an attempt that was not sent. Says how long to wait.
-    pub fn after_unsent(&self, progress: &mut Progress, jitter: &mut Jitter) -> Duration {
-        progress.unsent = progress.unsent.saturating_add(1);
-        jitter.up_to(doubled(
-            self.unsent_base,
-            progress.unsent - 1,
-            self.unsent_cap,
-        ))
+    pub fn after_unsent(&self, unsent: &mut u32, jitter: &mut Jitter) -> Duration {
+        *unsent = unsent.saturating_add(1);
+        jitter.up_to(doubled(self.unsent_base, *unsent - 1, self.unsent_cap))
     }
 }
 
@@ -166,8 +149,9 @@ mod tests {
             assert!(policy.after_silence(&mut progress, &mut jitter).is_some());
         }
         assert!(policy.after_silence(&mut progress, &mut jitter).is_none());
+        let mut unsent = 0;
         for _ in 0..10_000 {
-            assert!(policy.after_unsent(&mut progress, &mut jitter) <= policy.unsent_cap);
+            assert!(policy.after_unsent(&mut unsent, &mut jitter) <= policy.unsent_cap);
         }
         assert_eq!(progress.attempts(), policy.unanswered_max);
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Events};
 use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
-use crate::lane::{Failure, Status};
+use crate::queue::{Failure, Status};
 
 /// Settlements handed to the callbacks at one time.
 const EVENTS_AT_ONCE: usize = 256;

@@ -1,22 +1,21 @@
-//! What the broker's handles and its task share: the lane under a lock, and who is to be woken.
+//! What the broker's handles and its task share: the queue under a lock, and who is to be woken.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tidings_model::UnixMillis;
 use tidings_providers::Attempt;
-use tidings_providers::apns::{self, Answers, Client};
+use tidings_providers::apns::{self, Answers, Client, Route};
 use tidings_providers::jitter::Jitter;
 use tokio::sync::Notify;
 
 use crate::delivery::{BrokerConfig, Delivery};
-use crate::lane::{Item, Lane};
-use crate::retry::Progress;
+use crate::queue::{Item, ItemState, Queue, Settlement};
 
 /// What travels through the client with a delivery.
 pub(crate) struct Carried<T> {
     tag: T,
-    progress: Progress,
+    state: ItemState,
 }
 
 pub(crate) type Carrier<T> = apns::Delivery<Carried<T>>;
@@ -35,7 +34,9 @@ pub(crate) struct Shared<T> {
 }
 
 pub(crate) struct State<T> {
-    pub(crate) lane: Lane<apns::Delivery<T>>,
+    pub(crate) queue: Queue<apns::Delivery<T>>,
+    /// The task's; gone when it has ended.
+    pub(crate) client: Weak<Client<Carried<T>>>,
     pub(crate) capacity: usize,
     pub(crate) connections_max: Option<usize>,
     pub(crate) replacement: Option<Started<T>>,
@@ -49,10 +50,12 @@ pub(crate) struct State<T> {
 
 impl<T> Shared<T> {
     pub(crate) fn new(config: &BrokerConfig) -> Self {
-        let lane = Lane::new(config.retry.clone(), config.park, Jitter::from_system());
+        let mut queue = Queue::new(config.retry.clone(), config.park, Jitter::from_system());
+        queue.defer(config.defer);
         Self {
             state: Mutex::new(State {
-                lane,
+                queue,
+                client: Weak::new(),
                 capacity: config.queue.max(1),
                 connections_max: None,
                 replacement: None,
@@ -74,7 +77,7 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the lane what came of these. `outdated` ones come from a client that has been replaced.
+    /// Tells the queue what came of these. `outdated` ones come from a client that has been replaced.
     pub(crate) fn apply(&self, answers: &mut Vec<(Carrier<T>, Attempt)>, outdated: bool) {
         if answers.is_empty() {
             return;
@@ -84,9 +87,9 @@ impl<T> Shared<T> {
         for (carrier, attempt) in answers.drain(..) {
             let item = unload(carrier);
             if outdated {
-                state.lane.apply_outdated(now, item, attempt);
+                state.queue.apply_outdated(now, item, attempt);
             } else {
-                state.lane.apply(now, item, attempt);
+                state.queue.apply(now, item, attempt);
             }
         }
         self.tell(state);
@@ -94,7 +97,7 @@ impl<T> Shared<T> {
 
     /// Wakes whoever waits for settlements, or lets them go when nobody does.
     pub(crate) fn tell(&self, mut state: MutexGuard<'_, State<T>>) {
-        if !state.lane.has_settled() && !state.ended {
+        if !state.queue.has_settled() && !state.ended {
             return;
         }
         let deaf = state.deaf;
@@ -109,27 +112,47 @@ impl<T> Shared<T> {
 
 impl<T> State<T> {
     pub(crate) fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.lane.len())
+        self.capacity.saturating_sub(self.queue.len())
     }
 
     pub(crate) fn discard_unheard(&mut self) {
         if self.deaf {
-            self.lane.fetch(usize::MAX).for_each(drop);
+            self.queue.fetch(usize::MAX).for_each(drop);
         }
     }
 
-    pub(crate) fn queue(&mut self, deliveries: impl Iterator<Item = Delivery<T>>) {
+    pub(crate) fn take_in(&mut self, deliveries: impl Iterator<Item = Delivery<T>>) {
         let (now, wall) = (Instant::now(), UnixMillis::now());
         for delivery in deliveries {
             let expires = delivery.expires.map(|at| now + at.since(wall));
-            let delivery = apns::Delivery {
+            let mut route = Route::default();
+            route.urgent = delivery.urgent;
+            let taken = apns::Delivery {
                 token: delivery.token,
                 id: delivery.id,
                 notification: delivery.notification,
+                route,
                 tag: delivery.tag,
             };
-            self.lane.queue(delivery, expires);
+            let item = Item::new(taken, expires, delivery.progress, delivery.urgent);
+            self.queue.push(item);
         }
+    }
+}
+
+impl<T: Send + 'static> State<T> {
+    /// Takes back what has not left: from the queue, and what the client has not given to a connection.
+    pub(crate) fn withdraw(
+        &mut self,
+        mut meant: impl FnMut(&T) -> bool,
+    ) -> Vec<Settlement<apns::Delivery<T>>> {
+        let mut taken = self.queue.withdraw(|delivery| meant(&delivery.tag));
+        if let Some(client) = self.client.upgrade() {
+            let unsent = client.withdraw(|carrier| meant(&carrier.tag.tag));
+            let unsent = unsent.into_iter().map(unload);
+            taken.extend(unsent.map(|item| self.queue.withdraw_handed_out(item)));
+        }
+        taken
     }
 }
 
@@ -138,9 +161,10 @@ pub(crate) fn load<T>(item: Item<apns::Delivery<T>>) -> Carrier<T> {
         token: item.delivery.token,
         id: item.delivery.id,
         notification: item.delivery.notification,
+        route: item.delivery.route,
         tag: Carried {
             tag: item.delivery.tag,
-            progress: item.progress,
+            state: item.state,
         },
     }
 }
@@ -151,8 +175,9 @@ pub(crate) fn unload<T>(carrier: Carrier<T>) -> Item<apns::Delivery<T>> {
             token: carrier.token,
             id: carrier.id,
             notification: carrier.notification,
+            route: carrier.route,
             tag: carrier.tag.tag,
         },
-        progress: carrier.tag.progress,
+        state: carrier.tag.state,
     }
 }

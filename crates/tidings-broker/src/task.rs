@@ -1,4 +1,4 @@
-//! The broker's task: from the lane to the client and back.
+//! The broker's task: from the queue to the client and back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,15 +21,16 @@ const GATHERED: usize = 128;
 const GATHERING: Duration = Duration::from_millis(1);
 
 /// A client whose credential was replaced, and the task that takes in what still comes back from it.
-type Retired<T> = (Client<Carried<T>>, JoinHandle<()>);
+type Retired<T> = (Arc<Client<Carried<T>>>, JoinHandle<()>);
 
 struct Task<T> {
     shared: Arc<Shared<T>>,
-    client: Client<Carried<T>>,
+    client: Arc<Client<Carried<T>>>,
     answers: Answers<Carried<T>>,
     retired: Vec<Retired<T>>,
+    /// Empty but for what the client has not taken.
     outgoing: VecDeque<Carrier<T>>,
-    /// Why the lane is parked, as far as it has been told.
+    /// Why the queue is parked, as far as it has been told.
     parked: Option<Reason>,
 }
 
@@ -46,6 +47,8 @@ pub(crate) async fn run<T: Send + 'static>(
     client: Client<Carried<T>>,
     answers: Answers<Carried<T>>,
 ) {
+    let client = Arc::new(client);
+    shared.lock().client = Arc::downgrade(&client);
     let mut task = Task {
         shared,
         client,
@@ -62,7 +65,6 @@ pub(crate) async fn run<T: Send + 'static>(
         if outlook.ended {
             break;
         }
-        task.client.try_submit_many(&mut task.outgoing);
         let until = outlook.timeout.unwrap_or(now).into();
         // Each arm is cancel safe: answers that were not fetched stay where they are.
         tokio::select! {
@@ -84,54 +86,57 @@ pub(crate) async fn run<T: Send + 'static>(
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// Does whatever is to be done at `now`, and fills `outgoing` for the client.
+    /// Does whatever is to be done at `now`, and gives the client what it has room for.
     fn turn(&mut self, now: Instant) -> Outlook {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         if let Some(replacement) = state.replacement.take() {
             self.replace(replacement);
-            state.lane.unpark();
+            state.client = Arc::downgrade(&self.client);
+            state.queue.unpark();
         }
         if let Some(connections_max) = state.connections_max.take() {
             self.client.set_connections_max(connections_max);
         }
-        state.lane.handle_timeout(now);
+        state.queue.handle_timeout(now);
         if state.stopping {
             let late = state.stop_by.is_some_and(|by| by <= now);
-            if late && state.in_time && state.lane.unsettled() > 0 {
+            if late && state.in_time && state.queue.unsettled() > 0 {
                 state.in_time = false;
                 self.client.abandon();
                 self.retired.iter().for_each(|(old, _)| old.abandon());
             }
             // What is parked would wait in vain.
-            if late || state.lane.is_parked() {
-                state.lane.close();
+            if late || state.queue.is_parked() {
+                state.queue.close();
                 for carrier in self.outgoing.drain(..) {
                     let unsent = Attempt::NotSent(Cause::Shutdown);
-                    state.lane.apply(now, unload(carrier), unsent);
+                    state.queue.apply(now, unload(carrier), unsent);
                 }
             }
         }
         let room = self.client.room();
         while self.outgoing.len() < room
-            && let Some(item) = state.lane.next(now)
+            && let Some(item) = state.queue.next(now)
         {
             self.outgoing.push_back(load(item));
         }
-        let status = state.lane.status();
+        // Under the lock, so that whoever withdraws finds each delivery either here or there.
+        self.client.try_submit_many(&mut self.outgoing);
+        let status = state.queue.status();
         if self.parked != status.parked {
             if let Some(reason) = &status.parked {
                 warn!(
                     reason = reason.as_str(),
-                    "parked the APNs lane: the credential is rejected with {reason}"
+                    "parked the APNs queue: the credential is rejected with {reason}"
                 );
             }
             self.parked = status.parked;
         }
-        state.ended = state.stopping && state.lane.unsettled() == 0;
+        state.ended = state.stopping && state.queue.unsettled() == 0;
         let stop_by = state.stop_by.filter(|_| state.in_time);
         let outlook = Outlook {
-            timeout: [state.lane.poll_timeout(), stop_by]
+            timeout: [state.queue.poll_timeout(), stop_by]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -144,7 +149,7 @@ impl<T: Send + 'static> Task<T> {
 
     /// Goes on with another client; what has left the old one is awaited.
     fn replace(&mut self, (client, answers): Started<T>) {
-        let old_client = std::mem::replace(&mut self.client, client);
+        let old_client = std::mem::replace(&mut self.client, Arc::new(client));
         let old_answers = std::mem::replace(&mut self.answers, answers);
         old_client.retire();
         let settling = settle_outdated(Arc::clone(&self.shared), old_answers);
@@ -159,11 +164,12 @@ impl<T: Send + 'static> Task<T> {
             let mut state = self.shared.lock();
             state.stopping = true;
             state.ended = true;
-            state.lane.close();
+            state.queue.close();
             self.shared.tell(state);
         }
         self.shared.room.notify_waiters();
         self.shared.ended.notify_waiters();
+        // Whoever withdraws holds it for a moment, too.
         drop(self.client);
         let mut none = Vec::new();
         while self.answers.recv_many(&mut none, ANSWERS_AT_ONCE).await > 0 {

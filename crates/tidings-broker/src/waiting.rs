@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use crate::lane::Item;
+use crate::queue::Item;
 
 pub(crate) struct Waiting<D> {
     pub(crate) due: Instant,

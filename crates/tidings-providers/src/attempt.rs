@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidings_model::Outcome;
+use tidings_model::{Outcome, Reason};
 
 /// One try of one delivery at a provider. What never left may be tried again freely; what left without an answer may
 /// have been taken, so whoever tries again must keep the delivery's id and bound the number of times. APNs does not
@@ -54,6 +54,10 @@ pub enum Cause {
     /// times. Always [`Attempt::NotSent`].
     #[error("the provider is closing its connections (GOAWAY)")]
     GoAway,
+    /// This was the provider's word, and whoever sends was stopped before another try. A client does not say this of its
+    /// own: it gives the answer.
+    #[error("the provider said {0}, and there was no other try")]
+    NotNow(Reason),
     /// REFUSED_STREAM (RFC 9113, section 8.7). A client has sent it again 8 times. Always [`Attempt::NotSent`].
     #[error("the provider refused the stream")]
     RefusedStream,

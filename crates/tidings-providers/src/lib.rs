@@ -7,7 +7,7 @@
 //!
 //! use tidings_model::{Environment, Outcome};
 //! use tidings_providers::Attempt;
-//! use tidings_providers::apns::{Client, Config, Credential, Delivery, Notification};
+//! use tidings_providers::apns::{Client, Config, Credential, Delivery, Notification, Route};
 //! use uuid::Uuid;
 //!
 //! #[tokio::main(flavor = "current_thread")]
@@ -34,6 +34,7 @@
 //!         token: token.into(),
 //!         id: Uuid::new_v4(),
 //!         notification: Arc::new(hello),
+//!         route: Route::default(),
 //!         tag: (),
 //!     };
 //!     client.submit(delivery).await.map_err(|_| "it was closed")?;

@@ -65,6 +65,41 @@ async fn a_stop_with_a_deadline_tells_what_it_cut_short() {
 }
 
 #[tokio::test]
+async fn what_has_not_left_can_be_taken_back() {
+    let sandbox = sandbox().await;
+    let body = FaultBody {
+        action: Some(Action::Hang),
+        ..FaultBody::default()
+    };
+    fault(&sandbox, body);
+    let config = apns_config(&sandbox, sandbox.addr());
+    let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
+    let mut all = deliveries(9000);
+    broker.queue_many(&mut all).await.expect("a running broker");
+    // The client has what it can hold, and the queue the rest; no connection has more than a few as long as none answers.
+    while broker.status().in_flight < 8000 {
+        tokio::task::yield_now().await;
+    }
+    let is_odd = |number: &usize| number % 2 == 1;
+    let withdrawn = broker.withdraw(is_odd);
+    assert!((4000..=4500).contains(&withdrawn.len()));
+    for settled in &withdrawn {
+        assert!(is_odd(&settled.tag));
+        assert_eq!(
+            (&settled.result, settled.attempts),
+            (&Err(Failure::Withdrawn), 0)
+        );
+    }
+    let left = 9000 - withdrawn.len();
+    let status = broker.status();
+    assert_eq!(status.in_flight + status.queued, left);
+    broker.stop(Duration::ZERO).await;
+    let settled = collect(&mut events, left).await;
+    assert_eq!(settled.len(), left);
+    assert!(withdrawn.iter().all(|one| !settled.contains_key(&one.tag)));
+}
+
+#[tokio::test]
 async fn a_broker_that_is_dropped_finishes_what_it_has() {
     let sandbox = sandbox().await;
     let config = apns_config(&sandbox, sandbox.addr());

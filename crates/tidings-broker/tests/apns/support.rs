@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_broker::{Broker, BrokerConfig, Delivery, Events, RetryPolicy, Settled};
+use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, RetryPolicy, Settled};
 use tidings_model::Environment;
 use tidings_providers::apns::{self, Credential, Notification};
 use tidings_sandbox::{DeliveryQuery, Fault, FaultBody, Sandbox, SandboxConfig};
@@ -66,6 +66,8 @@ pub(crate) fn deliveries(count: usize) -> Vec<Delivery<usize>> {
         token: token(number).into(),
         id: uuid::Uuid::new_v4(),
         expires: None,
+        progress: Progress::default(),
+        urgent: false,
         tag: number,
     };
     (0..count).map(delivery).collect()

@@ -28,7 +28,7 @@ use crate::attempt::Attempt;
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use tidings_providers::apns::{Answers, Client, Delivery, Notification};
+/// use tidings_providers::apns::{Answers, Client, Delivery, Notification, Route};
 /// use uuid::Uuid;
 ///
 /// async fn push(
@@ -43,6 +43,7 @@ use crate::attempt::Attempt;
 ///                 token,
 ///                 id: Uuid::new_v4(),
 ///                 notification: Arc::clone(&notification),
+///                 route: Route::default(),
 ///                 tag: (),
 ///             };
 ///             if client.submit(delivery).await.is_err() {
@@ -147,6 +148,11 @@ impl<T: Send + 'static> Client<T> {
             one.push_back(back);
             room.await;
         }
+    }
+
+    /// Takes back what no connection has taken yet and is `meant`: it counts as never submitted.
+    pub fn withdraw(&self, meant: impl FnMut(&Delivery<T>) -> bool) -> Vec<Delivery<T>> {
+        self.queue.withdraw(meant)
     }
 
     /// Connections from now on, 1 to [`Config::CONNECTIONS_MAX`] (what is outside is taken as the nearest). Those

@@ -15,7 +15,7 @@ use http::{HeaderName, Response, StatusCode};
 use tidings_model::ProviderId;
 use tokio::time::Instant;
 
-use crate::apns::queue::Job;
+use crate::apns::jobs::Job;
 
 /// Bytes of an answer's body that are read; Apple's are below 100.
 const BODY_LEN_MAX: usize = 4096;

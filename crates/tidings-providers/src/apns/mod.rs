@@ -128,6 +128,7 @@ mod connection;
 pub mod credential;
 mod der;
 mod flight;
+mod jobs;
 mod limits;
 mod live_activity;
 mod lock;
@@ -147,6 +148,7 @@ pub use check::check;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};
+pub use jobs::Route;
 pub use live_activity::{
     LiveActivity, LiveActivityAlert, LiveActivityEvent, LiveActivityInput, LiveActivityText,
 };

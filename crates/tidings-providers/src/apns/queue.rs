@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::apns::credential::CredentialKind;
+use crate::apns::jobs::{Job, Jobs, Route};
 use crate::apns::notification::Notification;
 use crate::attempt::{Attempt, Cause};
 
@@ -28,17 +29,11 @@ pub struct Delivery<T> {
     pub id: Uuid,
     /// Shared by all deliveries of a broadcast, with what is encoded of it.
     pub notification: Arc<Notification>,
+    /// How it goes through the client; it comes back with the answer, for the next attempt to go by another connection
+    /// than one that could not.
+    pub route: Route,
     /// The caller's own; comes back with the answer.
     pub tag: T,
-}
-
-/// A delivery on its way, with what has been tried inside the client.
-pub(super) struct Job<T> {
-    pub(super) delivery: Delivery<T>,
-    /// How often the provider gave it back unprocessed.
-    pub(super) given_back: u8,
-    /// Whether it was refused once for the sake of its provider token and sent again with a new one.
-    pub(super) renewed: bool,
 }
 
 /// How far the client is in going down; it only goes forward.
@@ -66,7 +61,7 @@ pub(super) struct Queue<T> {
 }
 
 pub(super) struct State<T> {
-    pub(super) jobs: VecDeque<Job<T>>,
+    pub(super) jobs: Jobs<T>,
     pub(super) answers: VecDeque<(Delivery<T>, Attempt)>,
     /// Taken in and not yet fetched.
     held: usize,
@@ -215,7 +210,7 @@ impl<T> Queue<T> {
         Self {
             credential,
             state: Mutex::new(State {
-                jobs: VecDeque::new(),
+                jobs: Jobs::default(),
                 answers: VecDeque::new(),
                 held: 0,
                 streams_max,
@@ -270,6 +265,20 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes back what no connection has taken and is `meant`.
+    pub(super) fn withdraw(&self, meant: impl FnMut(&Delivery<T>) -> bool) -> Vec<Delivery<T>> {
+        let mut state = self.lock();
+        let taken = state.jobs.take_if(meant);
+        state.held -= taken.len();
+        drop(state);
+        if !taken.is_empty() {
+            self.room.notify_one();
+            // A pool that closes waits for the last job.
+            self.pool.notify_one();
+        }
+        taken
+    }
+
     /// Fetches up to `max` answers into `into`; says how many, and whether more can come.
     pub(super) fn fetch(
         &self,
@@ -295,7 +304,7 @@ impl<T> Queue<T> {
         let news = !brought.answers.is_empty();
         state.take_in(brought);
         let taken = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
-        brought.jobs.extend(state.jobs.drain(..taken));
+        state.jobs.take(taken, 0, &mut brought.jobs);
         state
             .visitors
             .retain(|visitor| visitor.connection != standing.connection);

@@ -126,12 +126,14 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apns::jobs::Route;
 
     fn delivery(token: &str) -> Delivery<()> {
         Delivery {
             token: token.into(),
             id: Uuid::from_u128(0x123e_4567_e89b_42d3_a456_4266_1417_4000),
             notification: Arc::new(Notification::alert("com.example.app", "Hello").expect("valid")),
+            route: Route::default(),
             tag: (),
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tidings_model::Outcome;
 use tidings_providers::Attempt;
-use tidings_providers::apns::{Client, Config, Credential, Delivery, Notification, PushType};
+use tidings_providers::apns::{
+    Client, Config, Credential, Delivery, Notification, PushType, Route,
+};
 use uuid::Uuid;
 
 use crate::peer::{HEADERS, Peer, attempts, submitted};
@@ -110,6 +112,7 @@ async fn a_location_query_with_a_certificate_is_refused_without_asking_apple() {
         token: "ab".repeat(32).into(),
         id: Uuid::new_v4(),
         notification: Arc::new(query.expect("a notification")),
+        route: Route::default(),
         tag: 0,
     };
     client.submit(delivery).await.expect("an open client");

@@ -10,7 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tidings_model::Environment;
 use tidings_providers::Attempt;
-use tidings_providers::apns::{Answers, Client, Config, Credential, Delivery, Notification};
+use tidings_providers::apns::{Answers, Client, Config, Credential, Delivery, Notification, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -256,6 +256,7 @@ pub(crate) async fn submitted(config: Config, count: usize) -> (Client<usize>, A
             token: format!("{tag:064x}").into(),
             id: Uuid::new_v4(),
             notification: Arc::clone(&notification),
+            route: Route::default(),
             tag,
         };
         client.submit(delivery).await.expect("an open client");

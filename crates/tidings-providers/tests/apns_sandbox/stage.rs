@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidings_model::{Environment, Outcome, Reason};
 use tidings_providers::Attempt;
-use tidings_providers::apns::{Answers, Client, Config, Credential, Delivery, Notification};
+use tidings_providers::apns::{Answers, Client, Config, Credential, Delivery, Notification, Route};
 use tidings_sandbox::{Fault, FaultBody, Sandbox, SandboxConfig};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -103,6 +103,7 @@ impl Sender {
             token: token.into(),
             id: Uuid::new_v4(),
             notification: Arc::clone(notification),
+            route: Route::default(),
             tag: (),
         };
         self.client.submit(delivery).await.expect("an open client");

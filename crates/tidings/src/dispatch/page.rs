@@ -174,7 +174,10 @@ impl From<Result<(), Failure>> for End {
             Ok(()) => Self::Accepted,
             Err(Failure::Expired { last }) => Self::Expired { last },
             Err(Failure::GivenUp(outcome)) => Self::GivenUp(outcome),
-            Err(Failure::NotSent(_)) => Self::NotSent,
+            // The brokers are not told to put anything away, and nothing is withdrawn.
+            Err(Failure::Deferred { .. } | Failure::NotSent(_) | Failure::Withdrawn) => {
+                Self::NotSent
+            }
             Err(Failure::Refused(outcome)) => Self::Refused(outcome),
             Err(Failure::Unanswered(_)) => Self::Unanswered,
         }

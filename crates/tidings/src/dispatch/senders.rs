@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Settled};
+use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled};
 use tidings_model::{
     AppId, Environment, Message, MsgId, Provider, Reason, UnixMillis, delivery_id,
 };
@@ -156,6 +156,8 @@ impl Senders {
                     token: token.clone(),
                     id: delivery_id(message.id, target.device),
                     expires: Some(message.expires_at),
+                    progress: Progress::default(),
+                    urgent: false,
                     tag: Tag { index, page },
                 });
         }

@@ -94,6 +94,32 @@ fn a_rejected_credential_parks_the_lane_and_the_next_one_resumes_it() {
     assert_eq!(stage.sandbox.deliveries_after(0).len(), 50);
 }
 
+/// The first refusal parks the lane; those that are in flight come back while it stops.
+#[test]
+fn a_stop_while_the_credential_is_being_rejected_fails_nothing() {
+    let mut stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    stage.server.register_iphones(&stage.app, 41);
+    let refusing = json!({
+        "provider": "apns", "status": 403, "reason": "InvalidProviderToken", "delay_ms": 2000, "count": 40,
+    });
+    stage.sandbox.call("POST", "faults", Some(&refusing));
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    // The one that is not refused arrives when the forty are with Apple.
+    wait_for("the forty-first", || stage.sandbox.has(1).then_some(()));
+    assert!(stage.server.process.terminate().success());
+
+    stage.server = Server::start(stage.data.path(), None);
+    let counts = wait_for("the rest", || {
+        Some(stage.counts(&message)).filter(|counts| counts["accepted"] == 41)
+    });
+    assert_eq!(
+        (&counts["targeted"], &counts["failed"]),
+        (&json!(41), &json!(0))
+    );
+    assert_eq!(stage.sandbox.deliveries_after(0).len(), 41);
+}
+
 #[test]
 fn a_lane_that_parks_again_for_the_same_reason_is_resumed_by_a_good_check() {
     let stage = Stage::new();

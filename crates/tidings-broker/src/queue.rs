@@ -1,9 +1,10 @@
-//! A lane: what becomes of each delivery to one provider, without a clock, a socket or a task.
+//! The queue: what becomes of each delivery to one provider, without a clock, a socket or a task.
 //!
-//! A delivery is ready, waiting for its next try, in flight, or settled. The lane hands out ready ones
-//! ([`Lane::next`]), is told what came of each ([`Lane::apply`]), and settles every one of them once. A delivery that
-//! the provider does not want now waits alone; when many in a row fare so, the lane pauses. A credential that is
-//! rejected parks the lane until it is replaced, and what was refused for its sake is ready again.
+//! A delivery is ready, waiting for its next try, in flight, or settled. The queue hands out ready ones
+//! ([`Queue::next`]), is told what came of each ([`Queue::apply`]), and settles every one of them once. A delivery that
+//! the provider does not want now waits alone; when many in a row fare so, the queue pauses. A credential that is
+//! rejected parks the queue until it is replaced, and what was refused for its sake is ready again. Who does not want to
+//! hold what waits for long sets [`Queue::defer`]: then it comes back to be put away.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,35 +16,76 @@ use tidings_providers::{Attempt, Cause};
 
 use crate::park::Park;
 use crate::pause::Pause;
+use crate::ready::Ready;
 use crate::retry::{Progress, RetryPolicy};
 use crate::waiting::Waiting;
 
 /// Between two looks for deliveries whose time is over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// A delivery and what it has behind it.
+/// A delivery in the queue, or on its way to the provider and back.
 #[derive(Debug)]
 pub struct Item<D> {
     /// What was queued.
     pub delivery: D,
-    /// Attempts so far, and when it expires.
-    pub progress: Progress,
+    pub(crate) state: ItemState,
+}
+
+/// What the queue knows of a delivery.
+#[derive(Debug, Default)]
+pub(crate) struct ItemState {
+    /// After this nobody wants it any more.
+    pub(crate) expires: Option<Instant>,
+    /// Whether it is in flight to find out if a rejected credential is good again.
+    probe: bool,
+    progress: Progress,
+    /// Attempts that did not leave.
+    unsent: u32,
+    pub(crate) urgent: bool,
+}
+
+impl ItemState {
+    fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+impl<D> Item<D> {
+    /// A delivery that goes on where `progress` stands, and that nobody wants any more after `expires`. An urgent one goes
+    /// ahead of those that are not.
+    pub fn new(delivery: D, expires: Option<Instant>, progress: Progress, urgent: bool) -> Self {
+        let state = ItemState {
+            expires,
+            progress,
+            urgent,
+            ..ItemState::default()
+        };
+        Self { delivery, state }
+    }
 }
 
 /// Why a delivery was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
+    /// It has not ended, but would wait for longer than [`BrokerConfig::defer`](crate::BrokerConfig::defer): put it away,
+    /// and bring it back with its progress.
+    #[error("put off: the provider wants it later, or rejects the credential")]
+    Deferred {
+        /// When the provider wants it. None: it stands behind a rejected credential, so when
+        /// [`Status::parked`] has come to an end.
+        until: Option<Instant>,
+    },
     /// Its time was over before the provider took it.
     #[error("it expired{}", last.as_ref().map(|word| format!("; the last answer was {word}")).unwrap_or_default())]
     Expired {
         /// The provider's last word on it.
         last: Option<Reason>,
     },
-    /// The provider wanted it later, [`RetryPolicy::retries_max`] times and once more or until the broker was stopped: its
-    /// last answer.
+    /// The provider wanted it later, [`RetryPolicy::retries_max`] times and once more: its last answer.
     #[error("given up after too many answers of {}", word(.0))]
     GivenUp(Outcome),
-    /// It never left: the broker was stopped first. Trying again doubles nothing.
+    /// It did not leave, or the provider did not take it, and the broker was stopped before another try. Trying again
+    /// doubles nothing.
     #[error("not sent: {0}")]
     NotSent(Cause),
     /// The provider refused it, or its address, or the credential: its answer.
@@ -53,6 +95,9 @@ pub enum Failure {
     /// is not known.
     #[error("sent, but not answered: {0}")]
     Unanswered(Cause),
+    /// [`Broker::withdraw`](crate::Broker::withdraw) has taken it back before this attempt left.
+    #[error("withdrawn")]
+    Withdrawn,
 }
 
 fn word(outcome: &Outcome) -> &str {
@@ -65,7 +110,12 @@ impl Failure {
         match self {
             Self::Expired { last } => last.as_ref(),
             Self::GivenUp(outcome) | Self::Refused(outcome) => outcome.reason(),
-            Self::NotSent(_) | Self::Unanswered(_) => None,
+            Self::NotSent(Cause::NotNow(word)) | Self::Unanswered(Cause::NotNow(word)) => {
+                Some(word)
+            }
+            Self::Deferred { .. } | Self::NotSent(_) | Self::Unanswered(_) | Self::Withdrawn => {
+                None
+            }
         }
     }
 }
@@ -79,11 +129,13 @@ pub struct Settlement<D> {
     pub result: Result<(), Failure>,
     /// Attempts that left.
     pub attempts: u32,
+    /// What it has behind it, if it is to go on.
+    pub progress: Progress,
     /// The provider's own id of it, when it was accepted and the provider told one.
     pub provider_id: Option<ProviderId>,
 }
 
-/// What is where in a lane.
+/// What is where in a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Handed out, and not yet answered.
@@ -100,13 +152,23 @@ pub struct Status {
     pub waiting: usize,
 }
 
+impl Status {
+    /// Whether a rejected credential keeps everything back while something is there to ask with whether it still does:
+    /// whatever is queued now would have to wait, or be put away again.
+    pub fn is_held_up(&self) -> bool {
+        self.parked.is_some() && self.in_flight + self.queued + self.waiting > 0
+    }
+}
+
 /// The deliveries to one provider, and what becomes of each; see the [module](self).
-pub struct Lane<D> {
+pub struct Queue<D> {
     policy: RetryPolicy,
-    /// Whether a rejected credential parks the lane; else it fails the delivery.
+    /// Whether a rejected credential parks the queue; else it fails the delivery.
     parks: bool,
+    /// What would wait for longer than this is put away.
+    defer: Option<Duration>,
     jitter: Jitter,
-    ready: VecDeque<Item<D>>,
+    ready: Ready<D>,
     waiting: BinaryHeap<Waiting<D>>,
     waited: u64,
     in_flight: usize,
@@ -123,14 +185,15 @@ pub struct Lane<D> {
     cut_short: usize,
 }
 
-impl<D> Lane<D> {
-    /// An empty lane. `parks` says whether a rejected credential parks it or fails the delivery.
+impl<D> Queue<D> {
+    /// An empty queue. `parks` says whether a rejected credential parks it or fails the delivery.
     pub fn new(policy: RetryPolicy, parks: bool, jitter: Jitter) -> Self {
         Self {
             policy,
             parks,
+            defer: None,
             jitter,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             waiting: BinaryHeap::new(),
             waited: 0,
             in_flight: 0,
@@ -145,7 +208,14 @@ impl<D> Lane<D> {
         }
     }
 
-    /// All that the lane holds, settled and not yet fetched included.
+    /// Puts away what would wait for longer than `wait`, as [`Failure::Deferred`]: a delivery that the provider wants later
+    /// than that, and all but one of those that stand behind a credential that has been rejected for so long. What was not
+    /// sent is not put away: its waits are short, and an outage is everybody's. None, as at first, puts nothing away.
+    pub fn defer(&mut self, wait: Option<Duration>) {
+        self.defer = wait;
+    }
+
+    /// All that the queue holds, settled and not yet fetched included.
     pub fn len(&self) -> usize {
         self.unsettled() + self.settled.len()
     }
@@ -160,7 +230,7 @@ impl<D> Lane<D> {
         self.ready.len() + self.waiting.len() + self.in_flight
     }
 
-    /// Handed out by [`Lane::next`], and not yet back.
+    /// Handed out by [`Queue::next`], and not yet back.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -175,7 +245,7 @@ impl<D> Lane<D> {
         !self.settled.is_empty()
     }
 
-    /// Deliveries that found their end because the lane was closed.
+    /// Deliveries that were cut short because the queue was closed.
     pub fn cut_short(&self) -> usize {
         self.cut_short
     }
@@ -192,29 +262,26 @@ impl<D> Lane<D> {
         }
     }
 
-    /// Takes a delivery that nobody wants any more after `expires`.
-    pub fn queue(&mut self, delivery: D, expires: Option<Instant>) {
-        if let Some(expires) = expires {
-            self.sweep_by(expires);
-        }
-        let progress = Progress {
-            expires,
-            ..Progress::default()
-        };
-        self.ready.push_back(Item { delivery, progress });
+    /// Takes a delivery.
+    pub fn push(&mut self, item: Item<D>) {
+        item.state
+            .expires
+            .into_iter()
+            .for_each(|at| self.sweep_by(at));
+        self.ready.push_back(item);
     }
 
-    /// The next delivery to be sent at `now`, if there is one; it is in flight until [`Lane::apply`].
+    /// The next delivery to be sent at `now`, if there is one; it is in flight until [`Queue::apply`].
     pub fn next(&mut self, now: Instant) -> Option<Item<D>> {
         let waits = |park: &Park| park.probe_at().is_none_or(|at| at > now);
         if self.parked.as_ref().is_some_and(waits) || self.pause.is_on(now) {
             return None;
         }
         while let Some(mut item) = self.ready.pop_front() {
-            if !item.progress.is_expired(now) {
+            if !item.state.is_expired(now) {
                 if let Some(park) = &mut self.parked {
                     park.probe();
-                    item.progress.probe = true;
+                    item.state.probe = true;
                 }
                 self.in_flight += 1;
                 return Some(item);
@@ -224,10 +291,10 @@ impl<D> Lane<D> {
         None
     }
 
-    /// What came of a delivery that [`Lane::next`] handed out; of each once, or the count of those in flight is wrong.
+    /// What came of a delivery that [`Queue::next`] handed out; of each once, or the count of those in flight is wrong.
     pub fn apply(&mut self, now: Instant, mut item: Item<D>, attempt: Attempt) {
         self.in_flight -= 1;
-        if std::mem::take(&mut item.progress.probe)
+        if std::mem::take(&mut item.state.probe)
             && let Some(park) = &mut self.parked
         {
             if shows_good_credential(&attempt) {
@@ -246,7 +313,7 @@ impl<D> Lane<D> {
         }
     }
 
-    /// As [`Lane::apply`], for an attempt with a credential that has been replaced meanwhile: that this one is rejected
+    /// As [`Queue::apply`], for an attempt with a credential that has been replaced meanwhile: that this one is rejected
     /// says nothing about the new one.
     pub fn apply_outdated(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
         match attempt {
@@ -262,37 +329,43 @@ impl<D> Lane<D> {
     }
 
     fn answered(&mut self, now: Instant, mut item: Item<D>, outcome: Outcome) {
-        match &outcome {
+        match outcome {
             Outcome::Accepted { id } => {
                 self.pause.succeeded();
-                item.progress.provider_id.clone_from(id);
-                self.settle(item, Ok(()), 1);
+                self.settle(item, Ok(id), 1);
             }
             Outcome::PayloadRejected { .. } | Outcome::Unregistered { .. } => {
                 self.pause.succeeded();
                 self.settle(item, Err(Failure::Refused(outcome)), 1);
             }
+            Outcome::CredentialRejected { .. } if !self.parks => {
+                self.settle(item, Err(Failure::Refused(outcome)), 1);
+            }
             Outcome::CredentialRejected { reason } => {
-                if !self.parks || self.closed {
-                    return self.settle(item, Err(Failure::Refused(outcome)), 1);
+                item.state.progress.last = Some(reason.clone());
+                if self.closed {
+                    return self.stop(item, Cause::NotNow(reason));
                 }
-                item.progress.last = Some(reason.clone());
                 if self.parked.is_none() {
-                    self.parked = Some(Park::new(reason.clone(), now, &mut self.jitter));
+                    self.parked = Some(Park::new(reason, now, &mut self.jitter));
                 }
                 self.put_back(item);
             }
-            Outcome::Retry { .. } | Outcome::Throttled { .. } => {
+            Outcome::Retry { ref reason, .. } | Outcome::Throttled { ref reason, .. } => {
                 if matches!(outcome, Outcome::Retry { .. }) {
                     self.pause.failed(now, &mut self.jitter);
                 }
-                let progress = &mut item.progress;
+                let progress = &mut item.state.progress;
                 let wait = self
                     .policy
                     .after_answer(progress, &outcome, &mut self.jitter);
                 match wait {
-                    Some(wait) if !self.closed => self.wait(now, wait, item),
-                    _ => self.settle(item, Err(Failure::GivenUp(outcome)), 0),
+                    Some(_) if self.closed => {
+                        let cause = Cause::NotNow(reason.clone());
+                        self.stop(item, cause);
+                    }
+                    Some(wait) => self.wait(now, wait, item),
+                    None => self.settle(item, Err(Failure::GivenUp(outcome)), 0),
                 }
             }
         }
@@ -304,10 +377,12 @@ impl<D> Lane<D> {
         }
         self.pause.failed(now, &mut self.jitter);
         self.trouble = Some(cause);
-        let progress = &mut item.progress;
-        let wait = self.policy.after_unsent(progress, &mut self.jitter);
+        let state = &mut item.state;
+        let wait = self
+            .policy
+            .after_unsent(&mut state.unsent, &mut self.jitter);
         // It costs nobody anything to wait until the very end.
-        let wait = match progress.expires {
+        let wait = match state.expires {
             Some(expires) => wait.min(expires.saturating_duration_since(now)),
             None => wait,
         };
@@ -317,7 +392,7 @@ impl<D> Lane<D> {
     fn unanswered(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
         self.pause.failed(now, &mut self.jitter);
         self.trouble = Some(cause.clone());
-        let progress = &mut item.progress;
+        let progress = &mut item.state.progress;
         let wait = self.policy.after_silence(progress, &mut self.jitter);
         match wait {
             Some(wait) if !self.closed => self.wait(now, wait, item),
@@ -328,8 +403,10 @@ impl<D> Lane<D> {
     /// Tries again after `wait`, if the delivery is still wanted then.
     fn wait(&mut self, now: Instant, wait: Duration, item: Item<D>) {
         let due = now + wait;
-        if item.progress.is_expired(due) {
+        if item.state.is_expired(due) {
             self.expire(item);
+        } else if self.defer.is_some_and(|longest| wait > longest) {
+            self.settle(item, Err(Failure::Deferred { until: Some(due) }), 0);
         } else {
             self.put_off(due, item);
         }
@@ -337,8 +414,8 @@ impl<D> Lane<D> {
 
     /// Ready again, before the others.
     fn put_back(&mut self, mut item: Item<D>) {
-        item.progress.probe = false;
-        item.progress
+        item.state.probe = false;
+        item.state
             .expires
             .into_iter()
             .for_each(|at| self.sweep_by(at));
@@ -346,7 +423,7 @@ impl<D> Lane<D> {
     }
 
     fn put_off(&mut self, due: Instant, item: Item<D>) {
-        item.progress
+        item.state
             .expires
             .into_iter()
             .for_each(|at| self.sweep_by(at));
@@ -359,13 +436,13 @@ impl<D> Lane<D> {
     }
 
     fn expire(&mut self, item: Item<D>) {
-        let last = item.progress.last.clone();
+        let last = item.state.progress.last.clone();
         self.settle(item, Err(Failure::Expired { last }), 0);
     }
 
-    /// Settles what will not be tried again because the lane was closed.
+    /// Settles what will not be tried again because the queue was closed.
     fn stop(&mut self, item: Item<D>, cause: Cause) {
-        let failure = if item.progress.unanswered > 0 {
+        let failure = if item.state.progress.unanswered > 0 {
             Failure::Unanswered(cause)
         } else {
             Failure::NotSent(cause)
@@ -374,28 +451,30 @@ impl<D> Lane<D> {
     }
 
     /// `uncounted` are attempts that are not yet in the item's progress.
-    fn settle(&mut self, item: Item<D>, result: Result<(), Failure>, uncounted: u32) {
-        let unfinished = matches!(
-            result,
-            Err(Failure::NotSent(_) | Failure::Unanswered(_) | Failure::GivenUp(_))
-        );
+    fn settle(
+        &mut self,
+        item: Item<D>,
+        result: Result<Option<ProviderId>, Failure>,
+        uncounted: u32,
+    ) {
+        let unfinished = matches!(result, Err(Failure::NotSent(_) | Failure::Unanswered(_)));
         self.cut_short += usize::from(self.closed && unfinished);
-        self.settled.push_back(Settlement {
-            attempts: item.progress.attempts() + uncounted,
-            delivery: item.delivery,
-            provider_id: item.progress.provider_id,
-            result,
-        });
+        let (result, provider_id) = match result {
+            Ok(provider_id) => (Ok(()), provider_id),
+            Err(failure) => (Err(failure), None),
+        };
+        self.settled
+            .push_back(settlement(item, result, provider_id, uncounted));
     }
 
-    /// When [`Lane::handle_timeout`] has something to do next; [`Lane::next`] may have more to give then.
+    /// When [`Queue::handle_timeout`] has something to do next; [`Queue::next`] may have more to give then.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.waiting.peek().map(|waiting| waiting.due);
         // A pause only matters to those who would go.
         let resume = self.pause.until.filter(|_| !self.ready.is_empty());
         let probe = self.parked.as_ref().and_then(Park::probe_at);
         let probe = probe.filter(|_| !self.ready.is_empty());
-        [due, resume, probe, self.sweep_at]
+        [due, resume, probe, self.put_away_at(), self.sweep_at]
             .into_iter()
             .flatten()
             .min()
@@ -414,6 +493,51 @@ impl<D> Lane<D> {
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep(now);
         }
+        if self.put_away_at().is_some_and(|at| at <= now) {
+            self.put_away();
+        }
+    }
+
+    /// When there is something to put away that stands behind a rejected credential.
+    fn put_away_at(&self) -> Option<Instant> {
+        let (park, longest) = self.parked.as_ref().zip(self.defer)?;
+        (self.ready.len() > self.kept_ready(park)).then_some(park.since + longest)
+    }
+
+    /// One stays, to ask with whether the credential is still rejected; that which asks just now will do.
+    fn kept_ready(&self, park: &Park) -> usize {
+        usize::from(!park.is_probing())
+    }
+
+    fn put_away(&mut self) {
+        let Some(park) = &self.parked else { return };
+        let kept = self.kept_ready(park);
+        for item in self.ready.split_off(kept) {
+            self.settle(item, Err(Failure::Deferred { until: None }), 0);
+        }
+    }
+
+    /// Takes back what is ready or waiting and `meant`.
+    pub fn withdraw(&mut self, mut meant: impl FnMut(&D) -> bool) -> Vec<Settlement<D>> {
+        let mut taken = self.ready.take_if(|item| meant(&item.delivery));
+        let waiting = std::mem::take(&mut self.waiting).into_vec();
+        let (of_these, others) = waiting
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiting| meant(&waiting.item.delivery));
+        self.waiting = others.into();
+        taken.extend(of_these.into_iter().map(|waiting| waiting.item));
+        taken.into_iter().map(withdrawn).collect()
+    }
+
+    /// Takes back one that [`Queue::next`] handed out and that has not left.
+    pub fn withdraw_handed_out(&mut self, item: Item<D>) -> Settlement<D> {
+        self.in_flight -= 1;
+        if item.state.probe
+            && let Some(park) = &mut self.parked
+        {
+            park.unprobe();
+        }
+        withdrawn(item)
     }
 
     fn sweep_by(&mut self, expires: Instant) {
@@ -425,17 +549,13 @@ impl<D> Lane<D> {
     fn sweep(&mut self, now: Instant) {
         self.sweep_at = None;
         self.swept_at = Some(now);
-        for item in std::mem::take(&mut self.ready) {
-            match item.progress.expires {
-                Some(expires) if expires <= now => self.expire(item),
-                expires => {
-                    expires.into_iter().for_each(|at| self.sweep_by(at));
-                    self.ready.push_back(item);
-                }
-            }
+        let expired = self.ready.take_if(|item| item.state.is_expired(now));
+        expired.into_iter().for_each(|item| self.expire(item));
+        if let Some(soonest) = self.ready.expires_first() {
+            self.sweep_by(soonest);
         }
         for waiting in std::mem::take(&mut self.waiting).into_vec() {
-            match waiting.item.progress.expires {
+            match waiting.item.state.expires {
                 Some(expires) if expires <= now => self.expire(waiting.item),
                 expires => {
                     expires.into_iter().for_each(|at| self.sweep_by(at));
@@ -445,7 +565,7 @@ impl<D> Lane<D> {
         }
     }
 
-    /// The credential was replaced: a parked lane goes on.
+    /// The credential was replaced: a parked queue goes on.
     pub fn unpark(&mut self) {
         self.parked = None;
         self.pause = Pause::default();
@@ -455,12 +575,19 @@ impl<D> Lane<D> {
     pub fn close(&mut self) {
         self.closed = true;
         self.sweep_at = None;
-        let ready = std::mem::take(&mut self.ready).into_iter();
+        let ready = self.ready.split_off(0);
         let waiting = std::mem::take(&mut self.waiting).into_vec();
-        for item in ready.chain(waiting.into_iter().map(|waiting| waiting.item)) {
-            let tried = item.progress.unsent + item.progress.unanswered > 0;
-            let trouble = self.trouble.as_ref().filter(|_| tried);
-            let cause = trouble.cloned().unwrap_or(Cause::Shutdown);
+        let waiting = waiting.into_iter().map(|waiting| waiting.item);
+        for item in ready.into_iter().chain(waiting) {
+            let ItemState {
+                progress, unsent, ..
+            } = &item.state;
+            let trouble = (self.trouble.as_ref()).filter(|_| unsent + progress.unanswered > 0);
+            let cause = match (trouble, &progress.last) {
+                (Some(trouble), _) => trouble.clone(),
+                (None, Some(word)) => Cause::NotNow(word.clone()),
+                (None, None) => Cause::Shutdown,
+            };
             self.stop(item, cause);
         }
     }
@@ -470,6 +597,26 @@ impl<D> Lane<D> {
         let count = self.settled.len().min(max);
         self.settled.drain(..count)
     }
+}
+
+fn settlement<D>(
+    item: Item<D>,
+    result: Result<(), Failure>,
+    provider_id: Option<ProviderId>,
+    uncounted: u32,
+) -> Settlement<D> {
+    let progress = item.state.progress;
+    Settlement {
+        attempts: progress.attempts() + uncounted,
+        delivery: item.delivery,
+        progress,
+        provider_id,
+        result,
+    }
+}
+
+fn withdrawn<D>(item: Item<D>) -> Settlement<D> {
+    settlement(item, Err(Failure::Withdrawn), None, 0)
 }
 
 /// Whether the provider would have said so if it did not take the credential.

@@ -5,7 +5,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tidings_model::{AppId, AppKey, DeviceId, MsgId, Platform, Provider, Secret, UnixMillis};
+use tidings_model::{
+    AppId, AppKey, DeviceId, MsgId, Platform, Provider, Secret, SecretHash, UnixMillis,
+};
 use tidings_mqtt::server::{
     ConnectAccepted, ConnectRefusal, ConnectRequest, DisconnectReason, Event, PublishReason,
     PublishResult, ServerSession,
@@ -38,7 +40,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: Tc
     let end = connection.exchange(&mut device).await;
     // In this order, whatever the end was: nobody is routed here any more, then the last words are written.
     if let Some(device) = &device {
-        let id = device.feed.device().id;
+        let id = device.feed.device();
         connection.inner.leave(&device.room, id, &device.handle);
     }
     if let Err(error) = &end {
@@ -65,6 +67,8 @@ struct Present {
     handle: Arc<Handle>,
     platform: Platform,
     room: Arc<Room>,
+    /// That by which it proved itself: a connection ends when the device gets another.
+    secret: SecretHash,
     window: Window,
 }
 
@@ -171,10 +175,11 @@ impl Connection {
             let login = self
                 .inner
                 .store()?
-                .login(device.app, device.feed.device().id)
+                .login(device.app, device.feed.device())
                 .await?;
-            match login.filter(is_on_link) {
-                Some(login) => device.feed.set_device(login.device),
+            let is_it = |login: &Login| is_on_link(login) && login.device.secret == device.secret;
+            match login.filter(is_it) {
+                Some(login) => device.feed.set_device(login.history),
                 None => {
                     self.session.disconnect(DisconnectReason::NotAuthorized);
                     return Ok(Step::Ended);
@@ -248,14 +253,14 @@ impl Connection {
             .await
             .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
         let store = inner.store()?;
-        let (app, id) = self.identify(request).await?;
+        let (app, id, secret) = self.identify(request).await?;
         let handle = Arc::new(Handle::default());
         let room = inner.room(app);
         if room.open_tail(&store).await? {
             inner.announce(app);
         }
         inner.join(&room, id, &handle);
-        let (login, joined) = match self.look(app, id).await {
+        let (login, joined) = match self.look(app, id, &secret).await {
             Ok(looked) => looked,
             Err(refused) => {
                 inner.leave(&room, id, &handle);
@@ -273,19 +278,28 @@ impl Connection {
             handle,
             platform,
             room,
+            secret,
             window: Window::default(),
         })
     }
 
     /// What a device that has joined is now, and the newest message. Since it proved who it is, it may have been changed or
     /// forgotten, or the server told to stop, and whoever did that could not signal a device that had not joined.
-    async fn look(&self, app: AppId, id: DeviceId) -> Result<(Login, MsgId), Refused> {
+    async fn look(
+        &self,
+        app: AppId,
+        id: DeviceId,
+        secret: &SecretHash,
+    ) -> Result<(Login, MsgId), Refused> {
         if *self.inner.stop.borrow() {
             return Err(Refused::Told(ConnectRefusal::ServerUnavailable));
         }
         let store = self.inner.store()?;
         let joined = store.newest_message().await?;
         match store.login(app, id).await? {
+            Some(login) if login.device.secret != *secret => {
+                Err(Refused::Told(ConnectRefusal::BadCredentials))
+            }
             Some(login) if is_on_link(&login) => Ok((login, joined)),
             Some(_) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             None => Err(Refused::Told(ConnectRefusal::BadCredentials)),
@@ -293,7 +307,10 @@ impl Connection {
     }
 
     /// The device that a CONNECT names, if it proves to be that and may use the link.
-    async fn identify(&self, request: &ConnectRequest) -> Result<(AppId, DeviceId), Refused> {
+    async fn identify(
+        &self,
+        request: &ConnectRequest,
+    ) -> Result<(AppId, DeviceId, SecretHash), Refused> {
         let password = request
             .password
             .as_ref()
@@ -319,7 +336,9 @@ impl Connection {
             .map_or(&nobody, |login| &login.device.secret)
             .matches(password);
         match (app, login, is_it) {
-            (Some(app), Some(login), true) if is_on_link(&login) => Ok((app.id, login.device.id)),
+            (Some(app), Some(login), true) if is_on_link(&login) => {
+                Ok((app.id, login.device.id, login.device.secret))
+            }
             (Some(_), Some(_), true) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             _ => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
@@ -366,7 +385,7 @@ impl Connection {
             }
             let ack = Ack {
                 app: device.app,
-                device: device.feed.device().id,
+                device: device.feed.device(),
                 dropped: end == End::Dropped,
                 kind,
                 message,
@@ -388,7 +407,7 @@ impl Connection {
         let (done, end) = oneshot::channel();
         let uplink = Uplink {
             app: device.app,
-            device: device.feed.device().id,
+            device: device.feed.device(),
             done,
             payload,
             platform: device.platform,
@@ -404,7 +423,7 @@ impl Connection {
         let reason = match timeout(UPLINK_MAX, passed).await {
             Ok(Some(UplinkEnd::Done)) => PublishReason::Success,
             Ok(Some(UplinkEnd::Invalid(why))) => {
-                debug!(device = %device.feed.device().id, why, "a device said what cannot be understood");
+                debug!(device = %device.feed.device(), why, "a device said what cannot be understood");
                 PublishReason::Invalid
             }
             Ok(Some(UplinkEnd::Later) | None) | Err(_) => {

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_model::{AppId, DeviceId, MsgId, Parts, Provider, UnixMillis};
-use tidings_store::{AckKind, Device, Login, Store, StoreError};
+use tidings_model::{AppId, DeviceHistory, DeviceId, MsgId, Parts, Provider, UnixMillis};
+use tidings_store::{AckKind, Login, Store, StoreError};
 
 use crate::limits::AHEAD_MAX;
 use crate::room::{Entry, Handle, Room, Signals, TailRead};
 
 pub(crate) struct Feed {
     app: AppId,
-    device: Device,
+    device: DeviceHistory,
     inbox: VecDeque<Arc<Entry>>,
     inbox_after: MsgId,
     inbox_news: bool,
@@ -50,17 +50,17 @@ impl Feed {
             log: VecDeque::new(),
             log_after: login.cursor,
             log_news: true,
-            device: login.device,
+            device: login.history,
             room,
             store,
         }
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device.id
     }
 
-    pub(crate) fn set_device(&mut self, device: Device) {
+    pub(crate) fn set_device(&mut self, device: DeviceHistory) {
         self.device = device;
     }
 
@@ -98,7 +98,7 @@ impl Feed {
                 (None, None) => return Ok(None),
             };
             if let Some(entry) = entry
-                && let Some(parts) = self.parts(&entry, kind, UnixMillis::now())
+                && let Some(parts) = self.parts(&entry, UnixMillis::now())
             {
                 return Ok(Some(Next { entry, kind, parts }));
             }
@@ -153,37 +153,22 @@ impl Feed {
     }
 
     /// What of a message is for the device; none when nothing is, or no longer.
-    fn parts(&self, entry: &Entry, kind: AckKind, now: UnixMillis) -> Option<Parts> {
+    fn parts(&self, entry: &Entry, now: UnixMillis) -> Option<Parts> {
         let message = &entry.message;
-        let Device {
-            alias,
-            id,
-            platform,
-            tags,
-            ..
-        } = &self.device;
-        let DeviceId(registered) = *id;
-        let meant = match kind {
-            // Whoever has a row was chosen when it was made.
-            AckKind::Inbox => true,
-            AckKind::Logged => {
-                message.id.0 > registered
-                    && message.push.audience.contains(*id, alias.as_ref(), tags)
-            }
-        };
         let in_time =
             message.expires_at > now && (!message.is_online_only() || message.id > self.joined);
-        let parts = message
-            .push
-            .parts(*platform, self.device.providers(), Provider::Link);
-        (meant && in_time && !parts.is_empty()).then_some(parts)
+        let push = &message.push;
+        let parts = self
+            .device
+            .parts(message.id, &push.audience, push.aim(), Provider::Link);
+        (in_time && !parts.is_empty()).then_some(parts)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_model::{
-        Audience, Notification, Platform, PlatformSet, Push, PushOptions, Selection, Tag,
+        Audience, Life, Notification, Platform, PlatformSet, Push, PushOptions, Selection, Tag,
     };
     use tidings_store::{ChannelChange, NewDevice, SealKey};
 
@@ -207,14 +192,15 @@ mod tests {
             channels: vec![channel],
             locale: None,
             platform: Platform::Android,
+            proof: None,
             tags: vec![],
             time_zone: None,
         };
         let id = store.register(new).await.expect("registered").id;
         let login = store.login(app, id).await.expect("read").expect("known");
         let tag: Tag = "new".parse().expect("a tag");
-        let mut changed = login.device.clone();
-        changed.tags = vec![tag.clone()];
+        let mut changed = login.history.clone();
+        changed.tags = vec![(tag.clone(), Life::since(id.0))];
         let push = Push {
             audience: Audience::Selection(Selection {
                 tags: vec![tag],

@@ -45,37 +45,4 @@ impl Audience {
             }
         }
     }
-
-    /// Whether a device is in it.
-    pub fn contains(&self, device: DeviceId, alias: Option<&Alias>, tags: &[Tag]) -> bool {
-        let Self::Selection(selection) = self else {
-            return true;
-        };
-        let by_device = selection.devices.is_empty() || selection.devices.contains(&device);
-        let by_alias = selection.aliases.is_empty()
-            || alias.is_some_and(|alias| selection.aliases.contains(alias));
-        let by_tag =
-            selection.tags.is_empty() || selection.tags.iter().any(|tag| tags.contains(tag));
-        by_device && by_alias && by_tag
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_are_alternatives_inside_and_conditions_between() {
-        let tag = |text: &str| text.parse::<Tag>().expect("a tag");
-        let alias: Alias = "ann".parse().expect("an alias");
-        let audience = Audience::Selection(Selection {
-            aliases: vec![alias.clone()],
-            devices: vec![],
-            tags: vec![tag("a"), tag("b")],
-        });
-        assert!(audience.contains(DeviceId(1), Some(&alias), &[tag("b"), tag("c")]));
-        assert!(!audience.contains(DeviceId(1), Some(&alias), &[tag("c")]));
-        assert!(!audience.contains(DeviceId(1), None, &[tag("a")]));
-        assert!(Audience::All.contains(DeviceId(1), None, &[]));
-    }
 }

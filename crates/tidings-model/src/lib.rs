@@ -11,6 +11,7 @@ pub mod provider;
 pub mod push;
 pub mod secret;
 pub mod time;
+pub mod way;
 
 pub use audience::{Audience, Selection};
 pub use device::{Alias, Tag};
@@ -18,8 +19,8 @@ pub use id::{AppId, AppKey, DeviceId, IdClock, MsgId, delivery_id};
 pub use outcome::{Outcome, ProviderId, Reason};
 pub use provider::{Environment, Platform, PlatformSet, Provider, ProviderSet};
 pub use push::{
-    CustomMessage, InterruptionLevel, IosNotification, Message, Notification, Parts, Push,
-    PushOptions, Reach,
+    CustomMessage, InterruptionLevel, IosNotification, Message, Notification, Push, PushOptions,
 };
 pub use secret::{Secret, SecretHash};
 pub use time::UnixMillis;
+pub use way::{Aim, DeviceHistory, Life, Part, Parts, Reach};

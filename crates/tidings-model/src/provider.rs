@@ -6,6 +6,43 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// A name that is none of those that are known; the text says which are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("must be one of: {0}")]
+pub struct UnknownName(&'static str);
+
+/// All variants of an enum and their names, said once.
+macro_rules! named {
+    ($type:ident { $first:ident = $first_name:literal $(, $variant:ident = $name:literal)* $(,)? }) => {
+        impl $type {
+            /// All of them, in the order of their names.
+            pub const ALL: [Self; [$first_name $(, $name)*].len()] = [Self::$first $(, Self::$variant)*];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    Self::$first => $first_name,
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                let known = Self::ALL.into_iter().find(|known| known.name() == text);
+                known.ok_or(UnknownName(concat!($first_name $(, ", ", $name)*)))
+            }
+        }
+    };
+}
+
 /// A service that carries pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -14,16 +51,10 @@ pub enum Provider {
     Link,
 }
 
-impl Provider {
-    pub const ALL: [Self; 2] = [Self::Apns, Self::Link];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Apns => "apns",
-            Self::Link => "link",
-        }
-    }
-}
+named!(Provider {
+    Apns = "apns",
+    Link = "link",
+});
 
 /// Which of a provider's worlds an address or a credential belongs to; only APNs has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,16 +64,10 @@ pub enum Environment {
     Sandbox,
 }
 
-impl Environment {
-    pub const ALL: [Self; 2] = [Self::Production, Self::Sandbox];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Sandbox => "sandbox",
-        }
-    }
-}
+named!(Environment {
+    Production = "production",
+    Sandbox = "sandbox",
+});
 
 /// What kind of device an app is installed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,69 +80,16 @@ pub enum Platform {
     Windows,
 }
 
-impl Platform {
-    pub const ALL: [Self; 5] = [
-        Self::Android,
-        Self::Hmos,
-        Self::Ios,
-        Self::Web,
-        Self::Windows,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Android => "android",
-            Self::Hmos => "hmos",
-            Self::Ios => "ios",
-            Self::Web => "web",
-            Self::Windows => "windows",
-        }
-    }
-}
-
-/// A name that is none of those that are known; the text says which are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("must be one of: {0}")]
-pub struct UnknownName(&'static str);
-
-macro_rules! named {
-    ($type:ty, [$($variant:path),+], $names:literal) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                [$($variant),+].into_iter().find(|known| known.name() == text).ok_or(UnknownName($names))
-            }
-        }
-    };
-}
-
-named!(Provider, [Self::Apns, Self::Link], "apns, link");
-named!(
-    Environment,
-    [Self::Production, Self::Sandbox],
-    "production, sandbox"
-);
-named!(
-    Platform,
-    [
-        Self::Android,
-        Self::Hmos,
-        Self::Ios,
-        Self::Web,
-        Self::Windows
-    ],
-    "android, hmos, ios, web, windows"
-);
+named!(Platform {
+    Android = "android",
+    Hmos = "hmos",
+    Ios = "ios",
+    Web = "web",
+    Windows = "windows",
+});
 
 /// A set of platforms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PlatformSet(u8);
 
@@ -137,6 +109,21 @@ impl PlatformSet {
             .into_iter()
             .filter(move |platform| self.contains(*platform))
     }
+
+    /// Those that are in either.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The set as a number, for the store; a platform's bit never changes.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set of that number; bits of no platform are left out.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::ALL.0)
+    }
 }
 
 impl FromIterator<Platform> for PlatformSet {
@@ -151,11 +138,29 @@ impl FromIterator<Platform> for PlatformSet {
 
 /// A set of providers: those by which a device can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProviderSet(u8);
+pub struct ProviderSet(u16);
+
+// Each provider has a bit.
+const _: () = assert!(Provider::ALL.len() <= u16::BITS as usize);
 
 impl ProviderSet {
     pub fn contains(self, provider: Provider) -> bool {
-        self.0 & (1 << provider as u8) != 0
+        self.0 & (1 << provider as u16) != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Provider> {
+        Provider::ALL
+            .into_iter()
+            .filter(move |provider| self.contains(*provider))
+    }
+
+    /// Those that are in both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 }
 
@@ -164,7 +169,7 @@ impl FromIterator<Provider> for ProviderSet {
         Self(
             providers
                 .into_iter()
-                .fold(0, |bits, provider| bits | 1 << provider as u8),
+                .fold(0, |bits, provider| bits | 1 << provider as u16),
         )
     }
 }

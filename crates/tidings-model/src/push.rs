@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AppId, Audience, MsgId, Platform, PlatformSet, Provider, ProviderSet, UnixMillis};
+use crate::{Aim, AppId, Audience, MsgId, Platform, PlatformSet, UnixMillis};
 
 /// One request by a back end, validated in every respect that does not need the registry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,78 +148,21 @@ impl Default for PushOptions {
     }
 }
 
-/// Which parts of a push one channel carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parts {
-    pub message: bool,
-    pub notification: bool,
-}
-
-impl Parts {
-    pub fn is_empty(self) -> bool {
-        !self.message && !self.notification
-    }
-}
-
 impl Push {
-    /// Which parts go by `provider` to a device of `platform` that can be reached by `providers`.
-    ///
-    /// This is the choice of the channel: of one device, each part has exactly one provider, so no device gets a part
-    /// twice. A notification takes APNs where there is a token for it, else the link; a custom message takes the link
-    /// only (JPush hands them over its own connection too, and Apple's is for what is shown).
-    pub fn parts(&self, platform: Platform, providers: ProviderSet, provider: Provider) -> Parts {
-        if !self.platforms.contains(platform) || !providers.contains(provider) {
-            return Parts::default();
-        }
-        let shown = self
-            .notification
-            .as_ref()
-            .is_some_and(|notification| notification.is_for(platform));
-        match provider {
-            Provider::Apns => Parts {
-                message: false,
-                notification: shown,
-            },
-            Provider::Link => Parts {
-                message: self.message.is_some(),
-                notification: shown && !providers.contains(Provider::Apns),
-            },
-        }
-    }
-}
-
-/// The devices for which [`Push::parts`] is not empty, said in a way that a registry can search by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
-    pub platforms: PlatformSet,
-    /// Not those that also have a channel of this provider.
-    pub without: Option<Provider>,
-}
-
-impl Push {
-    /// Whom anything of this push reaches by `provider`; none when nobody.
-    pub fn reach(&self, provider: Provider) -> Option<Reach> {
+    /// Which of its parts are for which platforms.
+    pub fn aim(&self) -> Aim {
         let shown = |platform: &Platform| {
             self.notification
                 .as_ref()
                 .is_some_and(|notification| notification.is_for(*platform))
         };
-        let shown: PlatformSet = self.platforms.iter().filter(shown).collect();
-        let reach = match provider {
-            Provider::Apns => Reach {
-                platforms: shown,
-                without: None,
+        Aim {
+            message: match self.message {
+                Some(_) => self.platforms,
+                None => PlatformSet::default(),
             },
-            Provider::Link if self.message.is_some() => Reach {
-                platforms: self.platforms,
-                without: None,
-            },
-            Provider::Link => Reach {
-                platforms: shown,
-                without: Some(Provider::Apns),
-            },
-        };
-        (!reach.platforms.is_empty()).then_some(reach)
+            notification: self.platforms.iter().filter(shown).collect(),
+        }
     }
 }
 
@@ -277,132 +220,20 @@ mod tests {
         assert_eq!(InterruptionLevel::named("timeSensitive"), None);
     }
 
-    fn push(notification: Option<Notification>, message: Option<CustomMessage>) -> Push {
-        Push {
-            audience: Audience::All,
-            message,
-            notification,
-            options: PushOptions::default(),
-            platforms: PlatformSet::ALL,
-        }
-    }
-
-    #[test]
-    fn each_part_has_exactly_one_channel() {
-        let alert = Notification {
-            alert: Some("hi".into()),
-            ..Notification::default()
-        };
-        let message = CustomMessage {
-            content_type: None,
-            extras: Map::new(),
-            msg_content: "x".into(),
-            title: None,
-        };
-        let both = push(Some(alert), Some(message));
-        let apns_and_link: ProviderSet = [Provider::Apns, Provider::Link].into_iter().collect();
-        let by_apns = both.parts(Platform::Ios, apns_and_link, Provider::Apns);
-        let by_link = both.parts(Platform::Ios, apns_and_link, Provider::Link);
-        assert_eq!(
-            by_apns,
-            Parts {
-                message: false,
-                notification: true
-            }
-        );
-        assert_eq!(
-            by_link,
-            Parts {
-                message: true,
-                notification: false
-            }
-        );
-
-        let link: ProviderSet = [Provider::Link].into_iter().collect();
-        assert_eq!(
-            both.parts(Platform::Android, link, Provider::Link),
-            Parts {
-                message: true,
-                notification: true
-            }
-        );
-        assert!(
-            both.parts(Platform::Android, link, Provider::Apns)
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn reach_says_the_same_as_parts() {
-        let text = Notification {
-            alert: Some("hi".into()),
-            ..Notification::default()
-        };
-        let ios = Notification {
-            ios: Some(IosNotification::default()),
-            ..Notification::default()
-        };
-        let message = CustomMessage {
-            content_type: None,
-            extras: Map::new(),
-            msg_content: "x".into(),
-            title: None,
-        };
-        let sets = [
-            vec![],
-            vec![Provider::Apns],
-            vec![Provider::Link],
-            vec![Provider::Apns, Provider::Link],
-        ];
-        for notification in [None, Some(text), Some(ios)] {
-            for message in [None, Some(message.clone())] {
-                for platforms in [
-                    PlatformSet::ALL,
-                    [Platform::Android, Platform::Ios].into_iter().collect(),
-                ] {
-                    let push = Push {
-                        platforms,
-                        ..push(notification.clone(), message.clone())
-                    };
-                    for provider in Provider::ALL {
-                        let reach = push.reach(provider);
-                        for (platform, set) in Platform::ALL
-                            .iter()
-                            .flat_map(|p| sets.iter().map(move |s| (*p, s)))
-                        {
-                            let set: ProviderSet = set.iter().copied().collect();
-                            let reached = set.contains(provider)
-                                && reach.is_some_and(|reach| {
-                                    reach.platforms.contains(platform)
-                                        && !reach
-                                            .without
-                                            .is_some_and(|without| set.contains(without))
-                                });
-                            let parts = push.parts(platform, set, provider);
-                            assert_eq!(
-                                reached,
-                                !parts.is_empty(),
-                                "{push:?} {platform} {set:?} {provider}"
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     #[test]
     fn a_platform_without_section_or_text_gets_nothing() {
-        let ios_only = Notification {
-            ios: Some(IosNotification::default()),
-            ..Notification::default()
+        let push = Push {
+            audience: Audience::All,
+            message: None,
+            notification: Some(Notification {
+                ios: Some(IosNotification::default()),
+                ..Notification::default()
+            }),
+            options: PushOptions::default(),
+            platforms: PlatformSet::ALL,
         };
-        let push = push(Some(ios_only), None);
-        let link: ProviderSet = [Provider::Link].into_iter().collect();
-        assert!(
-            push.parts(Platform::Android, link, Provider::Link)
-                .is_empty()
-        );
-        assert!(!push.parts(Platform::Ios, link, Provider::Link).is_empty());
+        let ios: PlatformSet = [Platform::Ios].into_iter().collect();
+        assert_eq!(push.aim().notification, ios);
+        assert!(push.aim().message.is_empty());
     }
 }

@@ -18,6 +18,22 @@ pub struct App {
 
 const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at";
 
+/// What hangs on a message.
+pub(crate) const BY_MESSAGE: [&str; 6] = ["counts", "events", "inbox", "pages", "reasons", "tasks"];
+
+/// What hangs on an app.
+const BY_APP: [&str; 9] = [
+    "app_providers",
+    "channels",
+    "cids",
+    "credentials",
+    "cursors",
+    "devices",
+    "labels",
+    "messages",
+    "tombstones",
+];
+
 impl Store {
     /// Makes an app. Its master secret is told here and never again.
     pub async fn create_app(&self, name: String) -> Result<(App, Secret), StoreError> {
@@ -97,6 +113,16 @@ impl Store {
     /// Forgets an app and everything that belongs to it; false when there is no such app.
     pub async fn delete_app(&self, id: AppId) -> Result<bool, StoreError> {
         let delete = move |tx: &mut WriteTx<'_>| {
+            for table in BY_MESSAGE {
+                let delete = format!(
+                    "DELETE FROM {table} WHERE message IN (SELECT id FROM messages WHERE app = ?1)"
+                );
+                tx.sql.prepare_cached(&delete)?.execute(params![id.0])?;
+            }
+            for table in BY_APP {
+                let delete = format!("DELETE FROM {table} WHERE app = ?1");
+                tx.sql.prepare_cached(&delete)?.execute(params![id.0])?;
+            }
             Ok(tx
                 .sql
                 .prepare_cached("DELETE FROM apps WHERE id = ?1")?

@@ -1,36 +1,48 @@
-//! An audience as pages of devices, in the order of their ids, from one provider's channels.
+//! An audience as pages of devices, in the order of their ids, as it was at a message's id.
+//!
+//! Everyone is a walk over one provider's channels. A selection begins with its narrowest list: devices as they are named,
+//! else aliases or tags as one merge of their lists, each in device order; the candidates that come out are looked up among
+//! the channels, some at a time. So a page costs what it holds, whatever is left, and how many share a tag or an alias.
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, params};
 use tidings_model::{
-    AppId, Audience, DeviceId, Environment, Message, MsgId, Platform, PlatformSet, Provider,
-    UnixMillis,
+    AppId, Audience, DeviceId, Environment, Life, Message, MsgId, Platform, PlatformSet, Provider,
+    ProviderSet, Push, Reason, UnixMillis,
 };
 
+use crate::candidates::Candidates;
 use crate::codes::{AsCode, Code};
+use crate::labels::Kind;
+use crate::limits::CANDIDATES_MAX;
 use crate::{Store, StoreError};
 
-/// Those devices of an app that one message can reach by one provider.
+/// Those devices of an app that one message reaches by one provider.
 #[derive(Clone, Debug)]
 pub struct Scope {
     pub app: AppId,
+    /// The message: everything is judged as it was then.
+    pub at: MsgId,
     pub audience: Audience,
-    /// Devices that registered later than the message are not its targets.
-    pub before: MsgId,
     pub platforms: PlatformSet,
     pub provider: Provider,
-    /// Devices that are reached by this provider instead.
-    pub without: Option<Provider>,
+    /// Not those that could be reached by one of these, which are taken before.
+    pub without: ProviderSet,
 }
 
 impl Scope {
     /// None when nothing of the message goes by `provider`.
     pub fn of(message: &Message, provider: Provider) -> Option<Self> {
-        let reach = message.push.reach(provider)?;
+        Self::at(message.app, &message.push, message.id, provider)
+    }
+
+    /// Those that a push would reach as a message with the id `at`.
+    fn at(app: AppId, push: &Push, at: MsgId, provider: Provider) -> Option<Self> {
+        let reach = push.aim().reach(provider)?;
         Some(Self {
-            app: message.app,
-            audience: message.push.audience.clone(),
-            before: message.id,
+            app,
+            at,
+            audience: push.audience.clone(),
             platforms: reach.platforms,
             provider,
             without: reach.without,
@@ -38,15 +50,29 @@ impl Scope {
     }
 }
 
+/// Later than every id of today: as it is now.
+const NOW: MsgId = MsgId(Life::ON - 1);
+
 /// One device of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub device: DeviceId,
+    /// Why the device no longer holds the channel by which it is a target; none while it holds it, and then the rest is the
+    /// address of now.
+    pub ended: Option<Reason>,
     pub environment: Option<Environment>,
     pub platform: Platform,
     pub registered_at: UnixMillis,
     /// None on the link.
     pub token: Option<Box<str>>,
+}
+
+/// A part of a scope.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found<T> {
+    pub(crate) found: Vec<T>,
+    /// Go on after this device; none when the scope has no more.
+    pub(crate) more_after: Option<DeviceId>,
 }
 
 impl Store {
@@ -57,180 +83,289 @@ impl Store {
         after: DeviceId,
         limit: usize,
     ) -> Result<Vec<Target>, StoreError> {
-        let scope = scope.clone();
-        let last = DeviceId(scope.before.0);
-        self.engine
-            .read(move |sql| select(sql, &scope, after, last, limit))
-            .await
+        let last = DeviceId(scope.at.0);
+        self.targets_until(scope, after, last, limit).await
     }
 
-    /// The devices of a scope from `first` to `last`: a page once more.
+    /// The devices of a scope from `first` to `last`, up to `limit`: a page once more.
     pub async fn targets_between(
         &self,
         scope: &Scope,
         first: DeviceId,
         last: DeviceId,
+        limit: usize,
     ) -> Result<Vec<Target>, StoreError> {
-        let scope = scope.clone();
-        self.engine
-            .read(move |sql| select(sql, &scope, DeviceId(first.0 - 1), last, usize::MAX))
-            .await
+        let after = DeviceId(first.0.saturating_sub(1));
+        self.targets_until(scope, after, last, limit).await
     }
 
-    /// Whether a scope has any device.
-    pub async fn reaches_any(&self, scope: &Scope) -> Result<bool, StoreError> {
-        Ok(!self.targets(scope, DeviceId(0), 1).await?.is_empty())
+    async fn targets_until(
+        &self,
+        scope: &Scope,
+        after: DeviceId,
+        last: DeviceId,
+        limit: usize,
+    ) -> Result<Vec<Target>, StoreError> {
+        let mut targets = Vec::new();
+        let mut after = Some(after);
+        // Each part is a read of its own, so that a scope in which few are found holds up no other reader.
+        while let Some(from) = after.filter(|_| targets.len() < limit) {
+            let (scope, limit) = (scope.clone(), limit - targets.len());
+            let part = self
+                .engine
+                .scan(move |sql| select(sql, &scope, from, last, limit))
+                .await?;
+            targets.extend(part.found);
+            after = part.more_after;
+        }
+        Ok(targets)
+    }
+
+    /// Whether a push would reach anybody now.
+    pub async fn reaches_any(&self, app: AppId, push: &Push) -> Result<bool, StoreError> {
+        let aim = push.aim();
+        for provider in aim.carriers().iter() {
+            let Some(scope) = Scope::at(app, push, NOW, provider) else {
+                continue;
+            };
+            let used = self
+                .engine
+                .read(move |sql| used(sql, app, provider))
+                .await?;
+            let platforms: PlatformSet = scope
+                .platforms
+                .iter()
+                .filter(|platform| used.contains(*platform))
+                .collect();
+            // Whoever has the channel is reached, if not by this provider then by one that is taken before it.
+            let scope = Scope {
+                platforms,
+                without: ProviderSet::default(),
+                ..scope
+            };
+            if !platforms.is_empty() && !self.targets(&scope, DeviceId(0), 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// How many devices of each platform a scope has.
     pub async fn count_targets(&self, scope: &Scope) -> Result<Vec<(Platform, u64)>, StoreError> {
-        let scope = scope.clone();
-        let count = move |sql: &Connection| {
-            let mut query = Query::of(&scope, DeviceId(0), DeviceId(scope.before.0));
-            query.text.push_str(" GROUP BY c.platform");
-            let text = format!("SELECT c.platform, count(*) {}", query.text);
-            let mut select = sql.prepare_cached(&text)?;
-            let rows = select.query_map(params_from_iter(query.values.iter()), |row| {
-                Ok((
-                    row.get::<_, AsCode<Platform>>(0)?.0,
-                    row.get::<_, i64>(1)?.unsigned_abs(),
-                ))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        };
-        self.engine.read(count).await
+        let mut counts = Vec::new();
+        let mut after = Some(DeviceId(0));
+        while let Some(from) = after {
+            let (scope, last) = (scope.clone(), DeviceId(scope.at.0));
+            let platforms = move |sql: &Connection| {
+                walk(sql, &scope, from, last, usize::MAX, |row| {
+                    Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0)
+                })
+            };
+            let part = self.engine.scan(platforms).await?;
+            for platform in part.found {
+                match counts.iter_mut().find(|(known, _)| *known == platform) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((platform, 1)),
+                }
+            }
+            after = part.more_after;
+        }
+        Ok(counts)
     }
 }
 
-/// The devices of a scope with `after` < id <= `last`, in order.
+/// The platforms of an app's devices that a provider has ever reached.
+pub(crate) fn used(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+) -> Result<PlatformSet, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT platform FROM app_providers WHERE app = ?1 AND provider = ?2")?;
+    let rows = select.query_map(params![app.0, AsCode(provider)], |row| {
+        Ok(row.get::<_, AsCode<Platform>>(0)?.0)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at.
 pub(crate) fn select(
     sql: &Connection,
     scope: &Scope,
     after: DeviceId,
     last: DeviceId,
     limit: usize,
-) -> Result<Vec<Target>, StoreError> {
-    let mut query = Query::of(scope, after, last);
-    let limit = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let device = &query.device;
-    let text = format!(
-        "SELECT c.device, c.environment, c.platform, c.registered_at, c.token {} ORDER BY {device} LIMIT {limit}",
-        query.text
-    );
-    let mut select = sql.prepare_cached(&text)?;
-    let rows = select.query_map(params_from_iter(query.values.iter()), |row| {
+) -> Result<Found<Target>, StoreError> {
+    let mut found = walk(sql, scope, after, last, limit, |row| {
         Ok(Target {
-            device: DeviceId(row.get(0)?),
-            environment: row.get::<_, AsCode<Option<Environment>>>(1)?.0,
-            platform: row.get::<_, AsCode<Platform>>(2)?.0,
-            registered_at: UnixMillis(row.get(3)?),
-            token: row.get::<_, Option<String>>(4)?.map(String::into_boxed_str),
+            device: DeviceId(row.get(DEVICE)?),
+            ended: row
+                .get::<_, Option<String>>(ENDED)?
+                .map(|reason| Reason::heard(&reason)),
+            environment: row.get::<_, AsCode<Option<Environment>>>(ENVIRONMENT)?.0,
+            platform: row.get::<_, AsCode<Platform>>(PLATFORM)?.0,
+            registered_at: UnixMillis(row.get(REGISTERED_AT)?),
+            token: row.get::<_, Option<String>>(TOKEN)?.map(String::into),
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    for target in &mut found.found {
+        if target.ended.is_some() {
+            find_again(sql, scope, target)?;
+        }
+    }
+    Ok(found)
 }
 
-/// A `FROM … WHERE …` and what is bound in it.
-struct Query {
-    /// The column that has the device's id and the scan's order.
-    device: String,
-    text: String,
-    values: Vec<Box<dyn ToSql>>,
+/// A channel that has ended and that the device has again: what it holds now is the address.
+fn find_again(sql: &Connection, scope: &Scope, target: &mut Target) -> Result<(), StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT environment, registered_at, token FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
+    )?;
+    let place = params![
+        scope.app.0,
+        target.device.0,
+        Life::ON,
+        AsCode(scope.provider)
+    ];
+    let mut rows = select.query(place)?;
+    if let Some(row) = rows.next()? {
+        target.ended = None;
+        target.environment = row.get::<_, AsCode<Option<Environment>>>(0)?.0;
+        target.registered_at = UnixMillis(row.get(1)?);
+        target.token = row.get::<_, Option<String>>(2)?.map(String::into);
+    }
+    Ok(())
 }
 
-impl Query {
-    /// What drives the scan is the narrowest of what is asked: devices, then aliases, then a single tag, then all
-    /// channels. Each but the short lists comes in device order, so a page costs what it holds and not what is left; of
-    /// several tags each would be in order but their union not, so there the channels are scanned and probed. The order
-    /// of the tables is fixed by CROSS JOIN, since the planner knows nothing of the sizes.
-    fn of(scope: &Scope, after: DeviceId, last: DeviceId) -> Self {
-        let mut query = Self {
-            device: String::new(),
-            text: String::new(),
-            values: Vec::new(),
-        };
-        let app = query.bind(scope.app.0);
-        let provider = query.bind(AsCode(scope.provider));
-        let (after, last) = (query.bind(after.0), query.bind(last.0));
-        let in_page = |column: &str| format!("{column} > {after} AND {column} <= {last}");
+const COLUMNS: &str = "c.device, c.platform, c.environment, c.registered_at, c.token, c.ended";
+const DEVICE: usize = 0;
+const PLATFORM: usize = 1;
+const ENVIRONMENT: usize = 2;
+const REGISTERED_AT: usize = 3;
+const TOKEN: usize = 4;
+const ENDED: usize = 5;
+/// Whether the device could be reached by a provider that is taken before.
+const OTHERWISE: usize = 6;
 
-        let mut from = Vec::new();
-        let mut conditions = Vec::new();
-        let mut device = "c.device".to_owned();
-        if let Audience::Selection(selection) = &scope.audience {
-            if !selection.devices.is_empty() {
-                let listed = query.list(selection.devices.iter().map(|device| device.0));
-                device = "w.value".into();
-                from.push(format!(
-                    "(SELECT DISTINCT value FROM json_each({listed})) AS w"
-                ));
-            }
-            if !selection.aliases.is_empty() {
-                let listed = query.list(selection.aliases.iter().map(|alias| alias.as_str()));
-                from.push("devices AS d".into());
-                conditions.push(format!(
-                    "d.app = {app} AND d.alias IN (SELECT value FROM json_each({listed}))"
-                ));
-                if selection.devices.is_empty() {
-                    device = "d.id".into();
-                } else {
-                    conditions.push(format!("d.id = {device}"));
-                }
-            }
-            match selection.tags.as_slice() {
-                [] => {}
-                [tag] if device == "c.device" => {
-                    let tag = query.bind(tag.as_str().to_owned());
-                    from.push("device_tags AS t".into());
-                    conditions.push(format!("t.app = {app} AND t.tag = {tag}"));
-                    device = "t.device".into();
-                }
-                tags => {
-                    let listed = query.list(tags.iter().map(|tag| tag.as_str()));
-                    conditions.push(format!(
-                        "EXISTS (SELECT 1 FROM json_each({listed}) AS g CROSS JOIN device_tags AS t
-                                 WHERE t.app = {app} AND t.tag = g.value AND t.device = c.device)"
-                    ));
+/// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until [`CANDIDATES_MAX`] have been
+/// looked at.
+fn walk<T>(
+    sql: &Connection,
+    scope: &Scope,
+    after: DeviceId,
+    last: DeviceId,
+    limit: usize,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Found<T>, StoreError> {
+    let last = last.min(DeviceId(scope.at.0));
+    let otherwise = otherwise(scope);
+    let mut found = Vec::new();
+    let mut visit = |row: &Row<'_>| -> rusqlite::Result<bool> {
+        let AsCode(platform) = row.get(PLATFORM)?;
+        let belongs = scope.platforms.contains(platform) && !row.get::<_, bool>(OTHERWISE)?;
+        if belongs {
+            found.push(take(row)?);
+        }
+        Ok(found.len() < limit)
+    };
+    let place = (scope.app.0, AsCode(scope.provider), scope.at.0);
+    let more_after = match &scope.audience {
+        Audience::All => {
+            let text = format!(
+                "SELECT {COLUMNS}, {otherwise} FROM channels AS c
+                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device > ?4 AND c.device <= ?5 AND c.since < ?3 AND c.until > ?3
+                 ORDER BY c.device"
+            );
+            let mut select = sql.prepare_cached(&text)?;
+            let mut rows = select.query(params![place.0, place.1, place.2, after.0, last.0])?;
+            let mut looked_at = 0;
+            loop {
+                let Some(row) = rows.next()? else {
+                    break None;
+                };
+                looked_at += 1;
+                if !visit(row)? || looked_at == CANDIDATES_MAX {
+                    break Some(DeviceId(row.get(DEVICE)?));
                 }
             }
         }
-        from.push("channels AS c".into());
-        conditions.push(format!("c.app = {app} AND c.provider = {provider}"));
-        conditions.push(in_page(&device));
-        if device != "c.device" {
-            conditions.push(format!("c.device = {device}"));
+        Audience::Selection(selection) => {
+            let mut candidates = Candidates::of(scope.app, scope.at, selection, after, last);
+            let aliases = narrowing(&selection.aliases, candidates.drives_aliases());
+            let tags = narrowing(&selection.tags, candidates.drives_tags());
+            let text = format!(
+                "SELECT {COLUMNS}, {otherwise} FROM json_each(?4) AS w CROSS JOIN channels AS c
+                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value AND c.since < ?3 AND c.until > ?3{}{}",
+                labelled(Kind::Alias, aliases.as_ref().map(|_| 5)),
+                labelled(Kind::Tag, tags.as_ref().map(|_| 5 + usize::from(aliases.is_some()))),
+            );
+            let mut select = sql.prepare_cached(&text)?;
+            let mut looked_at = 0;
+            loop {
+                let devices = candidates.next(sql, limit)?;
+                let Some(reached) = devices.last().copied() else {
+                    break None;
+                };
+                looked_at += devices.len();
+                let devices = serde_json::Value::from(devices).to_string();
+                let mut values: Vec<&dyn ToSql> = vec![&place.0, &place.1, &place.2, &devices];
+                for list in [&aliases, &tags].into_iter().flatten() {
+                    values.push(list);
+                }
+                let mut rows = select.query(values.as_slice())?;
+                let mut reached = DeviceId(reached);
+                let mut full = false;
+                while let Some(row) = rows.next()? {
+                    full = !visit(row)?;
+                    if full {
+                        reached = DeviceId(row.get(DEVICE)?);
+                        break;
+                    }
+                }
+                if full || looked_at >= CANDIDATES_MAX {
+                    break Some(reached);
+                }
+            }
         }
-        if scope.platforms != PlatformSet::ALL {
-            let listed = scope
-                .platforms
-                .iter()
-                .map(|platform| platform.code().to_string())
-                .collect::<Vec<_>>();
-            conditions.push(format!("c.platform IN ({})", listed.join(", ")));
-        }
-        if let Some(other) = scope.without {
-            let other = query.bind(AsCode(other));
-            conditions.push(format!(
-                "NOT EXISTS (SELECT 1 FROM channels AS o WHERE o.app = {app} AND o.provider = {other} AND o.device = c.device)"
-            ));
-        }
-        query.device = device;
-        query.text = format!(
-            "FROM {} WHERE {}",
-            from.join(" CROSS JOIN "),
-            conditions.join(" AND ")
-        );
-        query
-    }
+    };
+    Ok(Found { found, more_after })
+}
 
-    /// Binds a value and gives its placeholder.
-    fn bind(&mut self, value: impl ToSql + 'static) -> String {
-        self.values.push(Box::new(value));
-        format!("?{}", self.values.len())
+/// An SQL expression: whether the device could be reached by a provider that is taken before the scope's.
+fn otherwise(scope: &Scope) -> String {
+    let others: Vec<String> = scope
+        .without
+        .iter()
+        .map(|provider| {
+            format!(
+                "EXISTS (SELECT 1 FROM channels AS o WHERE o.app = ?1 AND o.provider = {} AND o.device = c.device
+                     AND o.since < ?3 AND o.until > ?3)",
+                provider.code()
+            )
+        })
+        .collect();
+    match others.is_empty() {
+        true => "0".into(),
+        false => others.join(" OR "),
     }
+}
 
-    /// Binds a list as JSON text, for `json_each`.
-    fn list<V: Into<serde_json::Value>>(&mut self, values: impl Iterator<Item = V>) -> String {
-        self.bind(serde_json::Value::from_iter(values.map(Into::into)).to_string())
-    }
+/// A list that narrows what another list gives, as JSON for the statement; none when it asks for nothing, or is that list.
+fn narrowing<T: ToString>(labels: &[T], drives: bool) -> Option<String> {
+    let wanted = !labels.is_empty() && !drives;
+    wanted.then(|| serde_json::Value::from_iter(labels.iter().map(ToString::to_string)).to_string())
+}
+
+/// An SQL condition: that the device had one of the labels in the list that is bound as `list`; nothing when there is none.
+fn labelled(kind: Kind, list: Option<usize>) -> String {
+    let Some(list) = list else {
+        return String::new();
+    };
+    let kind = kind.code();
+    format!(
+        " AND EXISTS (SELECT 1 FROM json_each(?{list}) AS g CROSS JOIN labels AS t
+              WHERE t.app = ?1 AND t.kind = {kind} AND t.label = g.value AND t.device = c.device
+                  AND t.since < ?3 AND t.until > ?3)"
+    )
 }

@@ -54,7 +54,7 @@ impl Store {
             let mut put = tx.sql.prepare_cached(
                 "INSERT INTO credentials (app, provider, environment, summary, sealed, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET summary = ?4, sealed = ?5, updated_at = ?6, rejected = NULL",
+                 ON CONFLICT (app, provider, environment) DO UPDATE SET summary = ?4, sealed = ?5, updated_at = ?6, rejected = NULL",
             )?;
             let (provider, environment) = (AsCode(slot.provider), AsCode(slot.environment));
             put.execute(params![

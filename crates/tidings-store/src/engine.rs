@@ -185,7 +185,7 @@ pub(crate) fn connect(path: &Path, role: Role) -> Result<Connection, StoreError>
     sql.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // 5 s for a writer from outside (a backup, say) to finish.
     sql.execute_batch(
-        "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;",
+        "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY;",
     )?;
     let cache = match role {
         Role::Point | Role::Writer => CACHE_KIB,

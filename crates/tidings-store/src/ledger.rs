@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, DeviceId, Message, MsgId, Platform, Provider, Reason, UnixMillis};
+use rusqlite::{Connection, params};
+use tidings_model::{
+    AppId, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason, UnixMillis,
+};
 
 use crate::codes::{AsCode, codes};
 use crate::detail::{Answer, Ending};
-use crate::{Scope, Store, StoreError, WriteTx, messages};
+use crate::{Store, StoreError, WriteTx, devices, messages};
 
 /// How many deliveries of a message by one provider to one platform came how far.
 ///
@@ -141,7 +143,7 @@ impl Store {
         let note = move |tx: &mut WriteTx<'_>| {
             let mut new = 0;
             for event in events {
-                let Some(provider) = carrier(tx.sql, app, device, platform, event.message)? else {
+                let Some(provider) = carrier(tx.sql, app, device, event.message)? else {
                     continue;
                 };
                 let mut insert = tx.sql.prepare_cached(
@@ -200,7 +202,7 @@ pub(crate) fn add(
     let mut upsert = sql.prepare_cached(
         "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT DO UPDATE SET targeted = targeted + ?4, sent = sent + ?5, accepted = accepted + ?6,
+         ON CONFLICT (message, provider, platform) DO UPDATE SET targeted = targeted + ?4, sent = sent + ?5, accepted = accepted + ?6,
              delivered = delivered + ?7, opened = opened + ?8, dropped = dropped + ?9, expired = expired + ?10,
              failed = failed + ?11",
     )?;
@@ -234,7 +236,7 @@ pub(crate) fn add_reasons(
     }
     let mut upsert = sql.prepare_cached(
         "INSERT INTO reasons (message, provider, ending, reason, count) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO UPDATE SET count = count + ?5",
+         ON CONFLICT (message, provider, ending, reason) DO UPDATE SET count = count + ?5",
     )?;
     for ((ending, reason), count) in counted {
         upsert.execute(params![
@@ -299,33 +301,26 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
     }))
 }
 
-/// By which provider a message of this app goes to a device, so that what the device says is counted there; none when it
-/// is not for the device.
+/// By which provider a message of this app went to a device, so that what the device says is counted there: that of what is
+/// shown, before that of what is handed over. None when it was not for the device.
 fn carrier(
     sql: &Connection,
     app: AppId,
     device: DeviceId,
-    platform: Platform,
     message: MsgId,
 ) -> Result<Option<Provider>, StoreError> {
     let Some(message) = messages::find(sql, message)?.filter(|message| message.app == app) else {
         return Ok(None);
     };
-    if message.id.0 <= device.0 || !message.push.platforms.contains(platform) {
+    let Some(history) = devices::history(sql, app, device)? else {
         return Ok(None);
-    }
-    let mut select = sql.prepare_cached(
-        "SELECT provider FROM channels INDEXED BY channels_by_device
-         WHERE app = ?1 AND device = ?2 ORDER BY provider LIMIT 1",
-    )?;
-    let first = select
-        .query_row(params![app.0, device.0], |row| {
-            row.get::<_, AsCode<Provider>>(0)
-        })
-        .optional()?;
-    Ok(first
-        .map(|provider| provider.0)
-        .filter(|provider| Scope::of(&message, *provider).is_some()))
+    };
+    let Push { audience, .. } = &message.push;
+    let way = |part| {
+        let mut ways = history.ways(message.id, audience, message.push.aim(), part);
+        ways.next()
+    };
+    Ok(way(Part::Notification).or_else(|| way(Part::Message)))
 }
 
 /// Ends every message whose time is over at `now` and of which no page is out and no task is open: what the link did not
@@ -346,7 +341,7 @@ pub(crate) fn finish(
         .collect::<Result<_, _>>()?;
     for message in &over {
         let expire =
-            "UPDATE counts SET expired = targeted - accepted - delivered - dropped - failed
+            "UPDATE counts SET expired = max(0, targeted - accepted - delivered - dropped - failed)
                       WHERE message = ?1 AND provider = ?2";
         tx.sql
             .prepare_cached(expire)?

@@ -5,12 +5,15 @@
 
 mod apps;
 mod audience;
+mod candidates;
+mod channels;
 mod codes;
 mod credentials;
 mod detail;
 mod devices;
 mod engine;
 mod inbox;
+mod labels;
 mod ledger;
 pub mod limits;
 mod messages;
@@ -33,7 +36,8 @@ pub use audience::{Scope, Target};
 pub use credentials::{CredentialRecord, CredentialSlot};
 pub use detail::{Answer, Ending};
 pub use devices::{
-    ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered, TagChange,
+    Changed, ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered,
+    TagChange,
 };
 pub use inbox::{Ack, AckKind};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};

@@ -38,3 +38,7 @@ pub const CID_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Tombstones kept for a device, newest first.
 pub(crate) const TOMBSTONES_MAX: usize = 20;
+
+/// Devices that one read of an audience looks at: a page takes a twentieth of it, and one in which hardly anybody is found
+/// gives the reader free after some 10 ms.
+pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;

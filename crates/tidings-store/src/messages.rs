@@ -5,7 +5,7 @@ use tidings_model::{AppId, DeviceId, Message, MsgId, Provider, Push, UnixMillis}
 
 use crate::codes::AsCode;
 use crate::limits::CID_KEPT;
-use crate::{Scope, Store, StoreError, WriteTx, from_json, to_json};
+use crate::{Scope, Store, StoreError, WriteTx, audience, from_json, to_json};
 
 /// What accepting a push gave.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct OpenTask {
 const COLUMNS: &str = "id, app, accepted_at, expires_at, push";
 
 impl Store {
-    /// Makes a push a message, with a task for each provider that it can go by. Durable on return.
+    /// Makes a push a message, with a task for each provider that it can go by and that the app's devices have. Durable on return.
     pub async fn accept(
         &self,
         app: AppId,
@@ -168,8 +168,13 @@ fn accept(
         message.push.audience.is_logged(),
         to_json(&message.push)?,
     ])?;
-    for provider in Provider::ALL {
-        if Scope::of(&message, provider).is_some() {
+    for provider in message.push.aim().carriers().iter() {
+        let used = audience::used(tx.sql, app, provider)?;
+        let reached = Scope::of(&message, provider).is_some_and(|scope| {
+            used.iter()
+                .any(|platform| scope.platforms.contains(platform))
+        });
+        if reached {
             let mut insert = tx
                 .sql
                 .prepare_cached("INSERT INTO tasks (app, provider, message) VALUES (?1, ?2, ?3)")?;
@@ -179,7 +184,7 @@ fn accept(
     if let Some(cid) = cid {
         let mut insert = tx.sql.prepare_cached(
             "INSERT INTO cids (app, cid, message, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET message = ?3, at = ?4",
+             ON CONFLICT (app, cid) DO UPDATE SET message = ?3, at = ?4",
         )?;
         insert.execute(params![app.0, cid, message.id.0, tx.now.0])?;
     }

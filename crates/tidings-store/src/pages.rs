@@ -1,11 +1,12 @@
 //! Pages: leased, sent, and settled in one transaction.
 
 use rusqlite::{Connection, params};
-use tidings_model::{AppId, DeviceId, MsgId, Platform, Provider, Reason, UnixMillis};
+use tidings_model::{AppId, DeviceId, Life, MsgId, Platform, Provider, Reason, UnixMillis};
 
+use crate::channels::{self, token_hash};
 use crate::codes::AsCode;
 use crate::detail::{Answer, pack, pack_settled, unpack};
-use crate::devices::remove_channel;
+use crate::devices::Place;
 use crate::ledger::{self, Counts};
 use crate::{Store, StoreError, WriteTx, messages};
 
@@ -45,6 +46,8 @@ pub struct Removal {
     pub reason: Reason,
     /// Only if it was registered before this: one that was registered again since stays.
     pub registered_before: UnixMillis,
+    /// The token that was tried; the device may have another by now.
+    pub token: Box<str>,
 }
 
 impl Store {
@@ -123,14 +126,14 @@ impl Store {
     }
 
     /// Remembers what has been answered of pages that are out (all of it, each time), prolongs their leases, and
-    /// removes the tokens that were called dead.
+    /// removes the tokens that were called dead. Returns the devices that lost a channel by it.
     pub async fn flush_pages(
         &self,
         owner: u64,
         until: UnixMillis,
         pages: Vec<(PageKey, Vec<Answer>)>,
         removals: Vec<Removal>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<DeviceId>, StoreError> {
         let flush = move |tx: &mut WriteTx<'_>| {
             for (key, mut answered) in pages {
                 let mut update = tx.sql.prepare_cached(
@@ -153,8 +156,8 @@ impl Store {
         self.engine.write(flush).await
     }
 
-    /// Ends a page: its answers, the message's counts and the removals, all or nothing. False when the page is no
-    /// longer this owner's; then nothing is changed.
+    /// Ends a page: its answers, the message's counts and the removals, all or nothing. Returns the devices that lost a
+    /// channel by it; none when the page is no longer this owner's, and then nothing is changed.
     pub async fn settle_page(
         &self,
         owner: u64,
@@ -162,7 +165,7 @@ impl Store {
         platform: Platform,
         answers: Vec<Answer>,
         removals: Vec<Removal>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
         let settle = move |tx: &mut WriteTx<'_>| {
             let mut answers = answers;
             let mut update = tx.sql.prepare_cached(
@@ -183,13 +186,12 @@ impl Store {
                 count
             ])? == 0
             {
-                return Ok(false);
+                return Ok(None);
             }
             let counts = Counts::of(&answers);
             ledger::add(tx.sql, key.message, key.provider, platform, &counts)?;
             ledger::add_reasons(tx.sql, key.message, key.provider, &answers)?;
-            remove(tx, &removals)?;
-            Ok(true)
+            Ok(Some(remove(tx, &removals)?))
         };
         self.engine.write(settle).await
     }
@@ -245,25 +247,34 @@ fn renew(sql: &Connection, key: PageKey, owner: u64, until: UnixMillis) -> Resul
     Ok(())
 }
 
-fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<(), StoreError> {
+/// Ends the channels whose tokens were called dead, unless the device has another token now or has said since that it is
+/// this. Returns the devices that lost theirs.
+fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<Vec<DeviceId>, StoreError> {
+    let mut lost = Vec::new();
     for removal in removals {
         let mut select = tx.sql.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM channels
-             WHERE app = ?1 AND provider = ?2 AND device = ?3 AND registered_at < ?4)",
+            "SELECT EXISTS (SELECT 1 FROM channels WHERE app = ?1 AND provider = ?2 AND device = ?3 AND until = ?4
+                 AND token_hash = ?5 AND registered_at < ?6)",
         )?;
-        let (app, provider) = (removal.app.0, AsCode(removal.provider));
-        let before = removal.registered_before.0;
-        if select.query_row(params![app, provider, removal.device.0, before], |row| {
-            row.get(0)
-        })? {
-            remove_channel(
-                tx,
-                removal.app,
-                removal.device,
-                removal.provider,
-                &removal.reason,
-            )?;
+        let is_dead = select.query_row(
+            params![
+                removal.app.0,
+                AsCode(removal.provider),
+                removal.device.0,
+                Life::ON,
+                token_hash(&removal.token),
+                removal.registered_before.0
+            ],
+            |row| row.get(0),
+        )?;
+        let place = Place {
+            app: removal.app,
+            at: tx.ids.next(tx.now),
+            device: removal.device,
+        };
+        if is_dead && channels::end(tx, place, removal.provider, &removal.reason)? {
+            lost.push(removal.device);
         }
     }
-    Ok(())
+    Ok(lost)
 }

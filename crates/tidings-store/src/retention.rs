@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 use tidings_model::{IdClock, UnixMillis};
 
+use crate::apps::BY_MESSAGE;
 use crate::limits::CID_KEPT;
 use crate::{Store, StoreError, WriteTx, ledger};
 
@@ -27,11 +28,16 @@ impl Store {
             let finished = ledger::finish(tx, now, PURGE_MAX)?;
             // Ids are ordered by time, so what is old lies together at the start.
             let before = IdClock::floor(now.minus(kept));
-            let forget = "DELETE FROM messages WHERE id IN (SELECT id FROM messages
-                          WHERE id < ?1 AND finished = 1 ORDER BY id LIMIT ?2)";
+            let old = "SELECT id FROM messages WHERE id < ?1 AND finished = 1 ORDER BY id LIMIT ?2";
+            for table in BY_MESSAGE {
+                let forget = format!("DELETE FROM {table} WHERE message IN ({old})");
+                tx.sql
+                    .prepare_cached(&forget)?
+                    .execute(params![before, PURGE_MAX])?;
+            }
             let forgotten = tx
                 .sql
-                .prepare_cached(forget)?
+                .prepare_cached(&format!("DELETE FROM messages WHERE id IN ({old})"))?
                 .execute(params![before, PURGE_MAX])?;
             let cids = "DELETE FROM cids WHERE at < ?1";
             tx.sql

@@ -5,7 +5,10 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0002_lives.sql"),
+];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.
 pub(crate) fn migrate(sql: &mut Connection) -> Result<(), StoreError> {

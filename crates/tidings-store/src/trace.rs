@@ -1,12 +1,14 @@
 //! Why a message did or did not reach a device: what the database knows of the two.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, DeviceId, Environment, Message, MsgId, Provider, Reason, UnixMillis};
+use tidings_model::{
+    AppId, DeviceHistory, DeviceId, Environment, Message, MsgId, Provider, Reason, UnixMillis,
+};
 
 use crate::codes::AsCode;
 use crate::detail::{find_settled, unpack};
 use crate::ledger::EventKind;
-use crate::{Answer, Scope, Store, StoreError, audience, messages};
+use crate::{Answer, Store, StoreError, devices, messages};
 
 /// What is known of one message and one device.
 #[derive(Clone, Debug)]
@@ -15,7 +17,7 @@ pub struct Journey {
     pub credentials_rejected: Vec<(Option<Environment>, Reason)>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
-    /// By which providers the audience takes the device in, as it is registered now.
+    /// By which providers it goes to the device, as the device was at the message.
     pub in_audience: Vec<Provider>,
     pub link: LinkStanding,
     pub message: Message,
@@ -76,15 +78,13 @@ fn journey(
     let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
         return Ok(None);
     };
-    let mut in_audience = Vec::new();
-    for provider in Provider::ALL {
-        if let Some(scope) = Scope::of(&message, provider) {
-            let last = DeviceId(device.0.min(scope.before.0));
-            if !audience::select(sql, &scope, DeviceId(device.0 - 1), last, 1)?.is_empty() {
-                in_audience.push(provider);
-            }
-        }
-    }
+    let history = devices::history(sql, app, device)?;
+    let goes_by = |provider: &Provider| {
+        let (audience, aim) = (&message.push.audience, message.push.aim());
+        let parts = |history: &DeviceHistory| history.parts(id, audience, aim, *provider);
+        !history.as_ref().map(parts).unwrap_or_default().is_empty()
+    };
+    let in_audience = Provider::ALL.into_iter().filter(goes_by).collect();
     Ok(Some(Journey {
         credentials_rejected: rejected(sql, app)?,
         events: events(sql, id, device)?,
@@ -121,24 +121,19 @@ fn page(
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut select = sql.prepare_cached(
         "SELECT provider, settled_at, detail FROM pages AS p
-         WHERE message = ?1 AND first <= ?2 AND last >= ?2 AND (
-             EXISTS (SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = p.provider AND c.device = ?2
-                         AND (settled_at IS NULL OR c.added_at <= settled_at))
-             OR EXISTS (SELECT 1 FROM tombstones AS t WHERE t.app = ?3 AND t.provider = p.provider AND t.device = ?2
-                         AND (settled_at IS NULL OR t.added_at <= settled_at) AND t.removed_at >= ?4))
+         WHERE message = ?1 AND first <= ?2 AND last >= ?2 AND EXISTS (
+             SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = p.provider AND c.device = ?2
+                 AND c.since < ?1 AND c.until > ?1)
          LIMIT 1",
     )?;
-    let found = select.query_row(
-        params![message.id.0, device.0, message.app.0, message.accepted_at.0],
-        |row| {
-            let settled_at: Option<i64> = row.get(1)?;
-            Ok((
-                row.get::<_, AsCode<Provider>>(0)?.0,
-                settled_at.map(UnixMillis),
-                row.get::<_, Vec<u8>>(2)?,
-            ))
-        },
-    );
+    let found = select.query_row(params![message.id.0, device.0, message.app.0], |row| {
+        let settled_at: Option<i64> = row.get(1)?;
+        Ok((
+            row.get::<_, AsCode<Provider>>(0)?.0,
+            settled_at.map(UnixMillis),
+            row.get::<_, Vec<u8>>(2)?,
+        ))
+    });
     let Some((provider, settled_at, detail)) = found.optional()? else {
         return Ok(None);
     };

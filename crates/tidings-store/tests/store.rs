@@ -7,13 +7,13 @@ use serde_json::json;
 use tempfile::TempDir;
 use tidings_model::{
     AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Notification, Platform,
-    PlatformSet, Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+    PlatformSet, Provider, Push, PushOptions, Reason, Secret, Selection, UnixMillis,
 };
 use tidings_store::limits::PAGE_MAX;
 use tidings_store::{
-    Accepted, Ack, AckKind, Answer, ChannelChange, CredentialSlot, DeviceChange, DeviceEvent,
-    Ending, EventKind, NewDevice, NewPage, PageKey, Registered, Removal, Scope, SealKey, Store,
-    StoreError, TagChange,
+    Accepted, Ack, AckKind, Answer, ChannelChange, CredentialSlot, Device, DeviceChange,
+    DeviceEvent, Ending, EventKind, NewDevice, NewPage, PageKey, Registered, Removal, Scope,
+    SealKey, Store, StoreError, TagChange, Target,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -40,6 +40,7 @@ fn iphone(app: AppId, token: &str) -> NewDevice {
         channels: vec![channel],
         locale: None,
         platform: Platform::Ios,
+        proof: None,
         tags: vec![],
         time_zone: None,
     }
@@ -127,62 +128,160 @@ fn ack(app: AppId, device: DeviceId, message: MsgId, kind: AckKind) -> Ack {
     }
 }
 
+async fn known(store: &Store, app: AppId, device: DeviceId) -> Device {
+    let device = store.device(app, device).await.expect("read");
+    device.expect("known")
+}
+
 #[tokio::test]
-async fn a_known_token_is_the_same_device_with_a_new_secret() {
+async fn a_known_token_with_the_old_secret_is_the_same_device_with_a_new_secret() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
     let app = app(&store).await;
-    let first = store.register(iphone(app, "aa")).await.expect("registered");
-    let again = store.register(iphone(app, "aa")).await.expect("registered");
-    assert!(first.created && !again.created);
+    let tagged = NewDevice {
+        alias: Some("ann".parse().expect("an alias")),
+        tags: vec!["a".parse().expect("a tag")],
+        ..iphone(app, "aa")
+    };
+    let first = store.register(tagged).await.expect("registered");
+    let proven = NewDevice {
+        proof: Some(first.secret.clone()),
+        ..iphone(app, "aa")
+    };
+    let again = store.register(proven).await.expect("registered");
+    assert!(first.created && !again.created && again.former.is_empty());
     assert_eq!(first.id, again.id);
-    let device = store
-        .device(app, first.id)
-        .await
-        .expect("read")
-        .expect("known");
+    let found = store.device_by_id(first.id).await.expect("read");
+    let (owner, device) = found.expect("known");
+    assert_eq!(owner, app);
     assert!(
         device.secret.matches(again.secret.expose())
             && !device.secret.matches(first.secret.expose())
     );
-    assert_eq!(
-        store.app_of_device(first.id).await.expect("read"),
-        Some(app)
-    );
+    assert_eq!((device.alias.is_some(), device.tags.len()), (true, 1));
 }
 
 #[tokio::test]
-async fn a_token_that_moves_leaves_a_tombstone() {
+async fn whoever_only_knows_a_token_is_a_new_device_and_inherits_nothing() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
     let app = app(&store).await;
-    let old = store
-        .register(iphone(app, "aa"))
-        .await
-        .expect("registered")
-        .id;
+    let tagged = NewDevice {
+        alias: Some("ann".parse().expect("an alias")),
+        tags: vec!["a".parse().expect("a tag")],
+        ..iphone(app, "aa")
+    };
+    let first = store.register(tagged).await.expect("registered");
+    let wrong = NewDevice {
+        proof: Some(Secret::new("guessed")),
+        ..iphone(app, "aa")
+    };
+    let second = store.register(wrong).await.expect("registered");
+    assert!(second.created && second.id != first.id);
+    assert_eq!(second.former, [first.id]);
+    let former = known(&store, app, first.id).await;
+    assert!(former.channels.is_empty() && former.secret.matches(first.secret.expose()));
+    let newer = known(&store, app, second.id).await;
+    assert!(newer.alias.is_none() && newer.tags.is_empty());
+    let to_ann = accept(&store, app, push(to_tags(&["a"]))).await;
+    assert_eq!(reached(&store, &to_ann, Provider::Apns).await, []);
+}
+
+#[tokio::test]
+async fn a_token_that_moves_leaves_a_tombstone_and_is_not_written_to_for_its_former_device() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let registered = store.register(iphone(app, "aa")).await;
+    let old = registered.expect("registered").id;
     let new = store.register(on_link(app)).await.expect("registered").id;
-    let channels = iphone(app, "aa").channels;
+    let before = accept(&store, app, push(Audience::All)).await;
     let change = DeviceChange {
+        channels: Some(iphone(app, "aa").channels),
+        ..DeviceChange::default()
+    };
+    let changed = store.change_device(app, new, change).await;
+    assert_eq!(changed.expect("changed").expect("known").former, [old]);
+    assert!(known(&store, app, old).await.channels.is_empty());
+    let message = accept(&store, app, push(Audience::All)).await;
+    let journey = store.journey(app, message.id, old).await.expect("read");
+    let journey = journey.expect("known");
+    assert_eq!(journey.tombstones[0].reason.as_str(), "moved");
+    assert!(journey.in_audience.is_empty());
+
+    // The message of before was for the old device by Apple: its way has ended, and the token is another's.
+    let scope = Scope::of(&before, Provider::Apns).expect("goes by Apple");
+    let targets = store.targets(&scope, DeviceId(0), PAGE_MAX).await;
+    let targets = targets.expect("targets");
+    assert_eq!(targets.len(), 1);
+    let Target {
+        device,
+        ended,
+        token,
+        ..
+    } = &targets[0];
+    assert_eq!((*device, token), (old, &None));
+    assert_eq!(ended.as_ref().map(Reason::as_str), Some("moved"));
+}
+
+#[tokio::test]
+async fn the_way_of_a_message_is_that_of_its_id() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let device = store.register(on_link(app)).await.expect("registered").id;
+    let with = |channels| DeviceChange {
         channels: Some(channels),
         ..DeviceChange::default()
     };
-    assert!(
-        store
-            .change_device(app, new, change)
-            .await
-            .expect("changed")
-    );
-    let old_device = store.device(app, old).await.expect("read").expect("known");
-    assert!(old_device.channels.is_empty());
-    let message = accept(&store, app, push(Audience::All)).await;
-    let journey = store
-        .journey(app, message.id, old)
-        .await
-        .expect("read")
-        .expect("known");
-    assert_eq!(journey.tombstones[0].reason.as_str(), "moved");
-    assert!(journey.in_audience.is_empty());
+    let both: Vec<ChannelChange> = [iphone(app, "aa").channels, on_link(app).channels].concat();
+    let ways = async |message: &Message| {
+        (
+            reached(&store, message, Provider::Apns).await.len(),
+            reached(&store, message, Provider::Link).await.len(),
+        )
+    };
+    let by_link = accept(&store, app, push(Audience::All)).await;
+    let changed = store.change_device(app, device, with(both)).await;
+    changed.expect("changed").expect("known");
+    let by_apple = accept(&store, app, push(Audience::All)).await;
+    let changed = store.change_device(app, device, with(on_link(app).channels));
+    changed.await.expect("changed").expect("known");
+    let again_by_link = accept(&store, app, push(Audience::All)).await;
+    for (message, expected) in [
+        (&by_link, (0, 1)),
+        (&by_apple, (1, 0)),
+        (&again_by_link, (0, 1)),
+    ] {
+        assert_eq!(ways(message).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_for_those_who_had_the_tag_when_it_was_accepted() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let device = store.register(on_link(app)).await.expect("registered").id;
+    let tags = |tags: &[&str]| DeviceChange {
+        tags: Some(TagChange::Replace(
+            tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+        )),
+        ..DeviceChange::default()
+    };
+    let mut messages = Vec::new();
+    for (has, expected) in [(&["a"][..], 1), (&["b"], 0), (&["a", "b"], 1)] {
+        let changed = store.change_device(app, device, tags(has)).await;
+        changed.expect("changed").expect("known");
+        messages.push((
+            accept(&store, app, push(to_tags(&["a", "x"]))).await,
+            expected,
+        ));
+    }
+    for (message, expected) in messages {
+        let reached = reached(&store, &message, Provider::Link).await;
+        assert_eq!(reached.len(), expected, "{:?}", message.id);
+    }
 }
 
 #[tokio::test]
@@ -310,6 +409,9 @@ async fn a_repeated_cid_is_the_first_message() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
     let app = app(&store).await;
+    for device in [iphone(app, "aa"), on_link(app)] {
+        store.register(device).await.expect("registered");
+    }
     let first = store
         .accept(app, push(Audience::All), Some("c1".into()))
         .await
@@ -400,10 +502,11 @@ async fn a_killed_owners_page_is_taken_over_with_what_it_flushed() {
         .map(|id| answer(*id, Ending::Accepted, None))
         .collect();
     assert!(
-        !store
+        store
             .settle_page(OWNER, key, Platform::Ios, all.clone(), vec![])
             .await
-            .expect("asked"),
+            .expect("asked")
+            .is_none(),
         "no longer ours"
     );
     assert!(
@@ -411,6 +514,7 @@ async fn a_killed_owners_page_is_taken_over_with_what_it_flushed() {
             .settle_page(other, key, Platform::Ios, all, vec![])
             .await
             .expect("settled")
+            .is_some()
     );
     let total = store
         .ledger(app, message.id)
@@ -452,20 +556,23 @@ async fn a_settled_page_answers_for_each_device_and_its_dead_tokens_are_gone() {
         answer(ids[2], Ending::Dropped, Some("Unregistered")),
         answer(ids[3], Ending::Dropped, Some("Unregistered")),
     ];
-    let removal = |device, before| Removal {
+    let removal = |device, before, token: &str| Removal {
         app,
         device,
         provider: Provider::Apns,
         reason: Reason::known("Unregistered"),
         registered_before: UnixMillis(before),
+        token: token.into(),
     };
-    let removals = vec![removal(ids[2], i64::MAX), removal(ids[3], 1)];
-    assert!(
-        store
-            .settle_page(OWNER, key, Platform::Ios, answers, removals)
-            .await
-            .expect("settled")
-    );
+    let removals = vec![
+        removal(ids[2], i64::MAX, "02"),
+        removal(ids[3], 1, "03"),
+        // What was tried has been replaced since: the device's token of now is another.
+        removal(ids[1], i64::MAX, "former"),
+    ];
+    let settled = store.settle_page(OWNER, key, Platform::Ios, answers, removals);
+    assert_eq!(settled.await.expect("settled"), Some(vec![ids[2]]));
+    assert_eq!(known(&store, app, ids[1]).await.channels.len(), 1);
 
     let journey = |device| store.journey(app, message.id, device);
     let taken = journey(ids[0])
@@ -794,7 +901,8 @@ async fn tags_are_added_removed_and_replaced() {
             tags: Some(change),
             ..DeviceChange::default()
         };
-        assert!(store.change_device(app, id, change).await.expect("changed"));
+        let changed = store.change_device(app, id, change).await;
+        changed.expect("changed").expect("known");
         assert_eq!(
             store
                 .device(app, id)

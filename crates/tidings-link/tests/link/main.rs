@@ -73,6 +73,7 @@ impl Stage {
             channels,
             locale: None,
             platform: Platform::Android,
+            proof: None,
             tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
             time_zone: None,
         };
@@ -416,13 +417,8 @@ async fn a_changed_device_is_served_as_it_is_now_and_a_forgotten_one_not_at_all(
         tags: Some(TagChange::Replace(tags.clone())),
         ..DeviceChange::default()
     };
-    assert!(
-        stage
-            .store
-            .change_device(stage.app.id, device.id, change)
-            .await
-            .expect("changed")
-    );
+    let changed = stage.store.change_device(stage.app.id, device.id, change);
+    changed.await.expect("changed").expect("known");
     stage.link.refresh(stage.app.id, device.id);
     let audience = Audience::Selection(Selection {
         tags,

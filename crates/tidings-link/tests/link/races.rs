@@ -27,7 +27,7 @@ impl Stage {
             ..DeviceChange::default()
         };
         let changed = self.store.change_device(self.app.id, device.id, change);
-        assert!(changed.await.expect("changed"));
+        changed.await.expect("changed").expect("known");
         self.link.refresh(self.app.id, device.id);
         let selection = Selection {
             tags: vec![tag],

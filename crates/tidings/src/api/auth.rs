@@ -83,10 +83,9 @@ impl FromRequestParts<Api> for AuthedDevice {
         let secret = bearer(&parts.headers)?;
         let id = id_in_path(parts, api).await.and_then(|id| id.parse().ok());
         let id = id.ok_or_else(wrong_token)?;
-        let app = api.store.app_of_device(id).await?.ok_or_else(wrong_token)?;
-        let device = api.store.device(app, id).await?;
-        let device = device.filter(|device| device.secret.matches(secret.expose()));
-        let device = device.ok_or_else(wrong_token)?;
+        let found = api.store.device_by_id(id).await?;
+        let found = found.filter(|(_, device)| device.secret.matches(secret.expose()));
+        let (app, device) = found.ok_or_else(wrong_token)?;
         Ok(Self { app, device })
     }
 }

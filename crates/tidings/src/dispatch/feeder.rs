@@ -215,16 +215,12 @@ impl Feeder {
         let page = self.pages.entry(number).or_insert(page);
         let without = self.senders.queue(&message, number, &page.targets).await;
         let now = UnixMillis::now();
-        for index in without {
-            self.answer(
-                Tag {
-                    index,
-                    page: number,
-                },
-                End::NoCredential,
-                0,
-                now,
-            );
+        for (index, end) in without {
+            let tag = Tag {
+                index,
+                page: number,
+            };
+            self.answer(tag, end, 0, now);
         }
         self.settle(number);
     }
@@ -277,13 +273,16 @@ impl Feeder {
         };
         let key = page.key;
         let (answers, removals) = page.settle();
-        let context = Arc::clone(&self.context);
+        let (app, context) = (self.app, Arc::clone(&self.context));
         self.jobs.spawn(async move {
             // APNs is Apple's: whatever the device, its platform is.
             let settled = context.store.settle_page(context.owner, key, Platform::Ios, answers, removals).await;
             match settled {
-                Ok(true) => Done::Settled(number, true),
-                Ok(false) => {
+                Ok(Some(lost)) => {
+                    context.tell_lost(app, &lost);
+                    Done::Settled(number, true)
+                }
+                Ok(None) => {
                     error!(msg_id = %key.message, "a page was taken over by another while it was out");
                     Done::Settled(number, true)
                 }
@@ -339,15 +338,15 @@ impl Feeder {
             return;
         }
         self.flushing = true;
-        let context = Arc::clone(&self.context);
+        let (app, context) = (self.app, Arc::clone(&self.context));
         self.jobs.spawn(async move {
             let until = UnixMillis::now().plus(LEASE);
-            if let Err(error) = context
+            let flushed = context
                 .store
-                .flush_pages(context.owner, until, pages, removals)
-                .await
-            {
-                error!(%error, "cannot remember what has been answered");
+                .flush_pages(context.owner, until, pages, removals);
+            match flushed.await {
+                Ok(lost) => context.tell_lost(app, &lost),
+                Err(error) => error!(%error, "cannot remember what has been answered"),
             }
             Done::Flushed
         });
@@ -413,7 +412,7 @@ async fn take_again(context: &Context, page: &Page) -> Result<Leased, StoreError
         Some(scope) => {
             context
                 .store
-                .targets_between(&scope, key.first, page.last)
+                .targets_between(&scope, key.first, page.last, PAGE_MAX)
                 .await?
         }
         None => Vec::new(),

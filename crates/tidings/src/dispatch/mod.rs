@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidings_link::Link;
-use tidings_model::{AppId, MsgId, Provider, UnixMillis};
+use tidings_model::{AppId, DeviceId, MsgId, Provider, UnixMillis};
 use tidings_store::{Page, Store, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -38,6 +38,15 @@ pub(crate) struct Context {
     /// For apps that have no credential of their own.
     pub(crate) sandbox: Option<ApnsCredential>,
     pub(crate) store: Arc<Store>,
+}
+
+impl Context {
+    /// Devices that lost a channel by a provider's answer: their connections learn of it.
+    fn tell_lost(&self, app: AppId, lost: &[DeviceId]) {
+        for device in lost {
+            self.link.refresh(app, *device);
+        }
+    }
 }
 
 /// What dispatch is told.

@@ -78,7 +78,9 @@ impl OutPage {
             return;
         };
         let (ending, reason) = end.summary();
-        if let End::Refused(Outcome::Unregistered { reason, since }) = &end {
+        if let End::Refused(Outcome::Unregistered { reason, since }) = &end
+            && let Some(token) = &target.token
+        {
             let removal = Removal {
                 app: self.message.app,
                 device: target.device,
@@ -86,6 +88,7 @@ impl OutPage {
                 reason: reason.clone(),
                 // Registered again since the page was read counts as later, whatever the provider's clock says.
                 registered_before: since.unwrap_or(UnixMillis(target.registered_at.0 + 1)),
+                token: token.clone(),
             };
             if !IN_DOUBT.contains(reason) {
                 self.removals.push(removal);
@@ -142,7 +145,11 @@ impl OutPage {
 #[derive(Debug)]
 pub(super) enum End {
     Accepted,
-    Expired { last: Option<Reason> },
+    /// The device no longer holds the channel: why not.
+    ChannelEnded(Reason),
+    Expired {
+        last: Option<Reason>,
+    },
     GivenUp(Outcome),
     NoCredential,
     NotSent,
@@ -154,6 +161,7 @@ impl End {
     fn summary(&self) -> (Ending, Option<Reason>) {
         match self {
             Self::Accepted => (Ending::Accepted, None),
+            Self::ChannelEnded(reason) => (Ending::Dropped, Some(reason.clone())),
             Self::Expired { last } => (Ending::Expired, last.clone()),
             Self::NoCredential => (Ending::Failed, Some(NO_CREDENTIAL)),
             Self::NotSent => (Ending::Failed, Some(NOT_SENT)),
@@ -211,6 +219,7 @@ mod tests {
         };
         let target = |(number, environment): (usize, &Option<Environment>)| Target {
             device: DeviceId(number as i64 + 1),
+            ended: None,
             environment: *environment,
             platform: Platform::Ios,
             registered_at: UnixMillis(5),

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::limits::{BROKER_QUEUE, SETTLED_AT_ONCE};
-use super::page::Tag;
+use super::page::{End, Tag};
 use super::{Context, render};
 use crate::credentials::ApnsCredential;
 
@@ -129,23 +129,27 @@ impl Senders {
         }
     }
 
-    /// Queues a page, and returns the indices of those that there is no credential for.
+    /// Queues a page, and returns the indices of those that cannot be sent, and why.
     pub(super) async fn queue(
         &mut self,
         message: &Message,
         page: u64,
         targets: &[Target],
-    ) -> Vec<usize> {
+    ) -> Vec<(usize, End)> {
         let mut without = Vec::new();
         let mut queued: HashMap<Environment, Vec<Delivery<Tag>>> = HashMap::new();
         for (index, target) in targets.iter().enumerate() {
+            if let Some(reason) = &target.ended {
+                without.push((index, End::ChannelEnded(reason.clone())));
+                continue;
+            }
             let environment = self.environment(target, message);
             let notification = self
                 .slot(environment)
                 .as_mut()
                 .and_then(|sender| sender.render(message));
             let (Some(notification), Some(token)) = (notification, &target.token) else {
-                without.push(index);
+                without.push((index, End::NoCredential));
                 continue;
             };
             queued
@@ -165,7 +169,8 @@ impl Senders {
             if let Some(sender) = self.slot(environment)
                 && sender.broker.queue_many(&mut deliveries).await.is_err()
             {
-                without.extend(deliveries.iter().map(|delivery| delivery.tag.index));
+                let unsent = deliveries.iter();
+                without.extend(unsent.map(|delivery| (delivery.tag.index, End::NoCredential)));
             }
         }
         without

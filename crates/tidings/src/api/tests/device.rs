@@ -56,7 +56,7 @@ async fn a_device_registers_and_reads_its_record() {
 }
 
 #[tokio::test]
-async fn a_known_token_is_the_same_device_with_a_new_secret() {
+async fn a_known_token_is_the_same_device_for_whoever_has_its_secret_and_else_a_new_one() {
     let api = TestApi::start();
     let app = api.app().await;
     let (id, old) = api.device(&app, iphone(TOKEN)).await;
@@ -65,7 +65,7 @@ async fn a_known_token_is_the_same_device_with_a_new_secret() {
     };
     let mut body = iphone(TOKEN);
     body["app_key"] = key.as_str().into();
-    let again = api.send(&As::Nobody, "POST", "/v1/devices", body).await;
+    let again = api.send(&old, "POST", "/v1/devices", body.clone()).await;
     assert_eq!(
         (again.status, again.body["registration_id"].as_str()),
         (200, Some(id.as_str()))
@@ -79,6 +79,13 @@ async fn a_known_token_is_the_same_device_with_a_new_secret() {
     let path = format!("/v1/devices/{id}");
     assert_eq!(api.get(&old, &path).await.status, 401);
     assert_eq!(api.get(&new, &path).await.status, 200);
+    for nobody in [As::Nobody, old] {
+        let other = api.send(&nobody, "POST", "/v1/devices", body.clone()).await;
+        assert_eq!(other.status, 201);
+        assert_ne!(other.body["registration_id"], id.as_str());
+    }
+    let former = api.get(&new, &path).await;
+    assert_eq!((former.status, &former.body["channels"]), (200, &json!([])));
 }
 
 #[tokio::test]

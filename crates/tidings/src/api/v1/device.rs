@@ -5,13 +5,13 @@ pub(crate) mod body;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tidings_model::{AppId, DeviceId, Platform};
 use tidings_store::{ChannelChange, ChannelRecord, Device, DeviceChange, NewDevice, TagChange};
 
 use super::{Done, rfc3339};
-use crate::api::auth::{AuthedDevice, Caller, ManagedDevice};
+use crate::api::auth::{AuthedDevice, Caller, ManagedDevice, bearer};
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::http::RawBody;
 use crate::api::{Api, Change};
@@ -74,9 +74,11 @@ impl From<Device> for DeviceReply {
     }
 }
 
-/// 201 for a new device; 200 for one whose token is known, which stays the device that it was and gets a new secret.
+/// 201 for a new device; 200 for one whose token is known and that proves itself by its secret: it stays the device that it
+/// was and gets a new secret. Without the proof a known token moves to the new device.
 pub(crate) async fn register(
     State(api): State<Api>,
+    headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<(StatusCode, Json<RegisteredReply>), ApiError> {
     let registration = Registration::parse(&body)?;
@@ -90,12 +92,14 @@ pub(crate) async fn register(
             channels: channel_changes(&registration.channels),
             locale: registration.locale,
             platform: registration.platform,
+            // Whatever else is there proves nothing, and a registration needs no proof.
+            proof: bearer(&headers).ok(),
             tags: registration.tags,
             time_zone: registration.time_zone,
         })
         .await?;
     let device = registered.id;
-    api.hooks.tell(Change::DeviceChanged { app, device }).await;
+    api.tell_changed(app, device, registered.former).await;
     let status = match registered.created {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -126,10 +130,17 @@ impl Api {
         let Ok(id) = id.parse() else {
             return Err(unknown());
         };
-        let app = self.store.app_of_device(id).await?;
-        let app = app.filter(|app| caller.may_see(*app)).ok_or_else(unknown)?;
-        let device = self.store.device(app, id).await?;
-        Ok((app, device.ok_or_else(unknown)?))
+        let found = self.store.device_by_id(id).await?;
+        found
+            .filter(|(app, _)| caller.may_see(*app))
+            .ok_or_else(unknown)
+    }
+
+    /// Tells of a device that has changed, and of those that lost a token to it.
+    async fn tell_changed(&self, app: AppId, device: DeviceId, former: Vec<DeviceId>) {
+        for device in std::iter::once(device).chain(former) {
+            self.hooks.tell(Change::DeviceChanged { app, device }).await;
+        }
     }
 }
 
@@ -164,10 +175,9 @@ pub(crate) async fn apply_profile(
         tags: patch.tags.map(TagChange::Replace),
         time_zone: patch.time_zone,
     };
-    if !api.store.change_device(app, device, change).await? {
-        return Err(forgotten_meanwhile());
-    }
-    api.hooks.tell(Change::DeviceChanged { app, device }).await;
+    let changed = api.store.change_device(app, device, change).await?;
+    let changed = changed.ok_or_else(forgotten_meanwhile)?;
+    api.tell_changed(app, device, changed.former).await;
     Ok(())
 }
 

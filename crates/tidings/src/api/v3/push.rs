@@ -3,9 +3,9 @@
 use axum::Extension;
 use axum::extract::State;
 use http::HeaderMap;
-use tidings_model::{Audience, Message, MsgId, Platform, Provider, Push, Selection, UnixMillis};
+use tidings_model::{Audience, MsgId, Platform, Push, Selection};
 use tidings_providers::apns::NotificationError;
-use tidings_store::{Accepted, App, Scope};
+use tidings_store::{Accepted, App};
 use tracing::debug;
 
 use super::body::{ParsedPush, parse_push, refuse_encrypted};
@@ -102,21 +102,10 @@ fn refused_by_apple(error: NotificationError) -> ApiError {
 
 /// Gives the push back when there is a device that it can reach.
 async fn reachable(api: &Api, app: &App, push: Push) -> Result<Push, ApiError> {
-    let probe = Message {
-        accepted_at: UnixMillis(0),
-        app: app.id,
-        expires_at: UnixMillis(0),
-        id: MsgId(i64::MAX), // later than every device
-        push,
-    };
-    for provider in Provider::ALL {
-        if let Some(scope) = Scope::of(&probe, provider)
-            && api.store.reaches_any(&scope).await?
-        {
-            return Ok(probe.push);
-        }
+    if api.store.reaches_any(app.id, &push).await? {
+        return Ok(push);
     }
-    if let Some(unknown) = only_unknown_devices(api, app, &probe.push.audience).await? {
+    if let Some(unknown) = only_unknown_devices(api, app, &push.audience).await? {
         let text = format!("The registration_id {unknown} is invalid!");
         return Err(ApiError::new(Fault::Invalid, text));
     }

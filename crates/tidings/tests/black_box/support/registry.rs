@@ -28,6 +28,7 @@ pub(crate) fn register_iphones(data: &Path, app: &App, numbers: Range<usize>) {
                 }],
                 locale: None,
                 platform: Platform::Ios,
+                proof: None,
                 tags: vec![],
                 time_zone: None,
             });

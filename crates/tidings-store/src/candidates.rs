@@ -1,0 +1,176 @@
+//! The devices that a selection's narrowest list names, in order.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use rusqlite::{Connection, params};
+use tidings_model::{AppId, DeviceId, MsgId, Selection};
+
+use crate::StoreError;
+use crate::codes::AsCode;
+use crate::labels::Kind;
+use crate::limits::PAGE_MAX;
+
+/// Rows read of one label at a time, at least: the rest of what a page needs is spread over the labels.
+const RUN_MIN: usize = 16;
+
+/// Candidates with `after` < id <= `last`, each once, in order.
+pub(crate) struct Candidates {
+    app: AppId,
+    at: MsgId,
+    driver: Driver,
+    last: DeviceId,
+}
+
+enum Driver {
+    Aliases(Merge),
+    Devices(VecDeque<i64>),
+    Tags(Merge),
+}
+
+impl Candidates {
+    pub(crate) fn of(
+        app: AppId,
+        at: MsgId,
+        selection: &Selection,
+        after: DeviceId,
+        last: DeviceId,
+    ) -> Self {
+        let Selection {
+            aliases,
+            devices,
+            tags,
+        } = selection;
+        let driver = if !devices.is_empty() {
+            let named = devices.iter().map(|device| device.0);
+            let mut named: Vec<i64> = named.filter(|id| after.0 < *id && *id <= last.0).collect();
+            named.sort_unstable();
+            named.dedup();
+            Driver::Devices(named.into())
+        } else if !aliases.is_empty() {
+            Driver::Aliases(Merge::of(
+                Kind::Alias,
+                aliases.iter().map(ToString::to_string),
+                after,
+            ))
+        } else {
+            Driver::Tags(Merge::of(
+                Kind::Tag,
+                tags.iter().map(ToString::to_string),
+                after,
+            ))
+        };
+        Self {
+            app,
+            at,
+            driver,
+            last,
+        }
+    }
+
+    pub(crate) fn drives_aliases(&self) -> bool {
+        matches!(self.driver, Driver::Aliases(_))
+    }
+
+    pub(crate) fn drives_tags(&self) -> bool {
+        matches!(self.driver, Driver::Tags(_))
+    }
+
+    /// The next candidates, some more than `wanted` perhaps; none at the end.
+    pub(crate) fn next(&mut self, sql: &Connection, wanted: usize) -> Result<Vec<i64>, StoreError> {
+        let wanted = wanted.clamp(1, PAGE_MAX);
+        match &mut self.driver {
+            Driver::Devices(named) => {
+                let count = wanted.min(named.len());
+                Ok(named.drain(..count).collect())
+            }
+            Driver::Aliases(merge) | Driver::Tags(merge) => {
+                merge.next(sql, (self.app, self.at, self.last), wanted)
+            }
+        }
+    }
+}
+
+/// The lists of several labels as one, in the order of the devices.
+struct Merge {
+    begun: bool,
+    /// The head of each list that has one, the least first.
+    heads: BinaryHeap<Reverse<(i64, usize)>>,
+    kind: Kind,
+    runs: Vec<Run>,
+}
+
+/// The devices of one label, read some at a time.
+struct Run {
+    after: i64,
+    label: String,
+    /// The label has no more than what was read.
+    read_all: bool,
+    waiting: VecDeque<i64>,
+}
+
+impl Merge {
+    fn of(kind: Kind, labels: impl Iterator<Item = String>, after: DeviceId) -> Self {
+        let mut labels: Vec<String> = labels.collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let run = |label| Run {
+            after: after.0,
+            label,
+            read_all: false,
+            waiting: VecDeque::new(),
+        };
+        Self {
+            begun: false,
+            heads: BinaryHeap::new(),
+            kind,
+            runs: labels.into_iter().map(run).collect(),
+        }
+    }
+
+    fn next(
+        &mut self,
+        sql: &Connection,
+        (app, at, last): (AppId, MsgId, DeviceId),
+        wanted: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let at_once = (2 * wanted / self.runs.len().max(1)).clamp(RUN_MIN.min(wanted), PAGE_MAX);
+        let mut select = sql.prepare_cached(
+            "SELECT device FROM labels WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device > ?4 AND device <= ?5
+                 AND since < ?6 AND until > ?6
+             ORDER BY device LIMIT ?7",
+        )?;
+        let kind = AsCode(self.kind);
+        let mut advance = |run: &mut Run| -> Result<Option<i64>, StoreError> {
+            if run.waiting.is_empty() && !run.read_all {
+                let place = params![app.0, kind, run.label, run.after, last.0, at.0, at_once];
+                let rows = select.query_map(place, |row| row.get(0))?;
+                run.waiting = rows.collect::<Result<_, _>>()?;
+                run.read_all = run.waiting.len() < at_once;
+                run.after = run.waiting.back().copied().unwrap_or(run.after);
+            }
+            Ok(run.waiting.pop_front())
+        };
+        if !self.begun {
+            self.begun = true;
+            for (number, run) in self.runs.iter_mut().enumerate() {
+                if let Some(device) = advance(run)? {
+                    self.heads.push(Reverse((device, number)));
+                }
+            }
+        }
+        let mut devices: Vec<i64> = Vec::with_capacity(wanted);
+        while devices.len() < wanted
+            && let Some(Reverse((device, number))) = self.heads.pop()
+        {
+            // A device that has several of the labels comes once for each.
+            if devices.last() != Some(&device) {
+                devices.push(device);
+            }
+            if let Some(next) = advance(&mut self.runs[number])? {
+                self.heads.push(Reverse((next, number)));
+            }
+        }
+        Ok(devices)
+    }
+}

@@ -89,6 +89,9 @@ pub struct Settled<T = ()> {
     pub result: Result<(), Failure>,
     /// Attempts that left, those before it was put away included; those that did not are not counted.
     pub attempts: u32,
+    /// Whether this is what came of an attempt with a credential that [`Broker::replace`](crate::Broker::replace) had
+    /// replaced by then: then it says nothing about the present one.
+    pub outdated: bool,
     /// What it has behind it: to go on with when it has not ended ([`Failure::Deferred`], [`Failure::Withdrawn`], and what
     /// a stop cut short).
     pub progress: Progress,
@@ -132,6 +135,7 @@ impl<T> From<Settlement<apns::Delivery<T>>> for Settled<T> {
             tag: delivery.tag,
             result: settlement.result,
             attempts: settlement.attempts,
+            outdated: settlement.outdated,
             progress: settlement.progress,
             provider_id: settlement.provider_id,
         }

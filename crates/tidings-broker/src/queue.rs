@@ -36,6 +36,8 @@ pub struct Item<D> {
 pub(crate) struct ItemState {
     /// After this nobody wants it any more.
     pub(crate) expires: Option<Instant>,
+    /// What came of it, it owes to a credential that had been replaced.
+    outdated: bool,
     /// Whether it is in flight to find out if a rejected credential is good again.
     probe: bool,
     progress: Progress,
@@ -129,6 +131,8 @@ pub struct Settlement<D> {
     pub result: Result<(), Failure>,
     /// Attempts that left.
     pub attempts: u32,
+    /// It was answered to a credential that had been replaced by then.
+    pub outdated: bool,
     /// What it has behind it, if it is to go on.
     pub progress: Progress,
     /// The provider's own id of it, when it was accepted and the provider told one.
@@ -313,14 +317,27 @@ impl<D> Queue<D> {
         }
     }
 
-    /// As [`Queue::apply`], for an attempt with a credential that has been replaced meanwhile: that this one is rejected
-    /// says nothing about the new one.
-    pub fn apply_outdated(&mut self, now: Instant, item: Item<D>, attempt: Attempt) {
+    /// As [`Queue::apply`], for an attempt with a credential that has been replaced meanwhile: what may be its fault says
+    /// nothing about the new one, which is to try again.
+    pub fn apply_outdated(&mut self, now: Instant, mut item: Item<D>, attempt: Attempt) {
+        item.state.outdated = true;
         match attempt {
-            Attempt::Answered(Outcome::CredentialRejected { .. })
-            | Attempt::NotSent(Cause::Shutdown)
-                if !self.closed =>
-            {
+            Attempt::Answered(
+                Outcome::CredentialRejected { reason }
+                | Outcome::Unregistered {
+                    certain: false,
+                    reason,
+                    ..
+                },
+            ) => {
+                self.in_flight -= 1;
+                if self.closed {
+                    self.stop(item, Cause::NotNow(reason));
+                } else {
+                    self.put_back(item);
+                }
+            }
+            Attempt::NotSent(Cause::Shutdown) if !self.closed => {
                 self.in_flight -= 1;
                 self.put_back(item);
             }
@@ -414,7 +431,7 @@ impl<D> Queue<D> {
 
     /// Ready again, before the others.
     fn put_back(&mut self, mut item: Item<D>) {
-        item.state.probe = false;
+        (item.state.outdated, item.state.probe) = (false, false);
         item.state
             .expires
             .into_iter()
@@ -422,7 +439,8 @@ impl<D> Queue<D> {
         self.ready.push_front(item);
     }
 
-    fn put_off(&mut self, due: Instant, item: Item<D>) {
+    fn put_off(&mut self, due: Instant, mut item: Item<D>) {
+        item.state.outdated = false;
         item.state
             .expires
             .into_iter()
@@ -609,6 +627,7 @@ fn settlement<D>(
     Settlement {
         attempts: progress.attempts() + uncounted,
         delivery: item.delivery,
+        outdated: item.state.outdated,
         progress,
         provider_id,
         result,

@@ -27,6 +27,14 @@ fn rejected() -> Attempt {
     })
 }
 
+fn unfit() -> Attempt {
+    Attempt::Answered(Outcome::Unregistered {
+        certain: false,
+        reason: reason("BadDeviceToken"),
+        since: None,
+    })
+}
+
 fn queue() -> Queue<usize> {
     Queue::new(RetryPolicy::default(), true, Jitter::seeded(1))
 }
@@ -54,7 +62,8 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     prop_oneof![
         4 => Just(accepted()),
         1 => Just(Attempt::Answered(Outcome::PayloadRejected { reason: reason("BadTopic") })),
-        1 => Just(Attempt::Answered(Outcome::Unregistered { reason: reason("Unregistered"), since: None })),
+        1 => Just(Attempt::Answered(Outcome::Unregistered { certain: true, reason: reason("Unregistered"), since: None })),
+        1 => Just(unfit()),
         2 => proptest::option::of(0u64..100).prop_map(|secs| retry(secs.map(Duration::from_secs))),
         1 => Just(Attempt::Answered(Outcome::Throttled { reason: reason("TooManyRequests"), after: None })),
         2 => Just(Attempt::NotSent(Cause::RefusedStream)),
@@ -525,4 +534,35 @@ fn a_withdrawn_probe_makes_room_for_another() {
     assert!(queue.next(due).is_none());
     queue.withdraw_handed_out(probe);
     assert!(queue.next(due).is_some());
+}
+
+#[test]
+fn what_an_old_credential_may_be_to_blame_for_is_tried_with_the_new_one() {
+    let (mut queue, now) = (queue(), Instant::now());
+    (0..4).for_each(|number| push(&mut queue, number, None));
+    let mut flying = ready(&mut queue, now);
+    queue.unpark(); // as after a replacement
+    for answer in [rejected(), unfit(), accepted()] {
+        let item = flying.pop_front().expect("four");
+        queue.apply_outdated(now, item, answer);
+    }
+    let settled: Vec<_> = queue.fetch(10).collect();
+    assert_eq!((settled.len(), settled[0].delivery), (1, 2));
+    assert!(settled[0].outdated);
+    for item in ready(&mut queue, now) {
+        queue.apply(now, item, accepted());
+    }
+    let settled: Vec<_> = queue.fetch(10).collect();
+    assert_eq!(settled.len(), 2);
+    assert!(
+        settled
+            .iter()
+            .all(|one| one.result.is_ok() && !one.outdated)
+    );
+    queue.close();
+    let last = flying.pop_front().expect("four");
+    queue.apply_outdated(now, last, unfit());
+    let last = queue.fetch(1).next().expect("the last");
+    let not_sent = Failure::NotSent(Cause::NotNow(reason("BadDeviceToken")));
+    assert_eq!(last.result, Err(not_sent));
 }

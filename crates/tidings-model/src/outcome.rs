@@ -90,6 +90,9 @@ pub enum Outcome {
     /// The address is dead, and has been since `since` when the provider said so: an address that was registered
     /// again after that stays.
     Unregistered {
+        /// False when it can be the credential's fault as well: the address may belong to another environment or app than
+        /// the credential. Then nothing is to be removed unless the credential is known to be good.
+        certain: bool,
         reason: Reason,
         since: Option<UnixMillis>,
     },

@@ -126,7 +126,7 @@ async fn a_phone_that_removed_the_app_is_told_with_its_time() {
     assert_eq!(settled[&0].result, Ok(()));
     assert_eq!(settled[&2].result, Ok(()));
     match &settled[&1].result {
-        Err(Failure::Refused(Outcome::Unregistered { reason, since })) => {
+        Err(Failure::Refused(Outcome::Unregistered { reason, since, .. })) => {
             assert_eq!(reason.as_str(), "Unregistered");
             assert_eq!(since.map(|time| time.0), Some(1_700_000_000_123));
         }

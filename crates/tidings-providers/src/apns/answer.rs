@@ -48,6 +48,8 @@ enum Meaning {
     Payload,
     Retry,
     Throttled,
+    /// The token is not good with this credential, whichever of the two is wrong.
+    Unfit,
     Unregistered,
 }
 
@@ -56,7 +58,7 @@ enum Meaning {
 const REASONS: &[(u16, &str, Meaning)] = &[
     (400, "BadChannelId", Meaning::Payload),
     (400, "BadCollapseId", Meaning::Payload),
-    (400, "BadDeviceToken", Meaning::Unregistered),
+    (400, "BadDeviceToken", Meaning::Unfit),
     (400, "BadExpirationDate", Meaning::Payload),
     (400, "BadMessageId", Meaning::Payload),
     (400, "BadPriority", Meaning::Payload),
@@ -65,7 +67,7 @@ const REASONS: &[(u16, &str, Meaning)] = &[
     (400, "BadTopic", Meaning::Payload),
     (400, "CannotCreateChannelConfig", Meaning::Payload),
     (400, "ChannelNotRegistered", Meaning::Unregistered),
-    (400, "DeviceTokenNotForTopic", Meaning::Unregistered),
+    (400, "DeviceTokenNotForTopic", Meaning::Unfit),
     (400, "DuplicateHeaders", Meaning::Payload),
     (400, "FeatureNotEnabled", Meaning::Credential),
     (400, "IdleTimeout", Meaning::Retry),
@@ -114,7 +116,8 @@ const REASONS: &[(u16, &str, Meaning)] = &[
 /// the reason is not one of these: one that is unknown is kept, none becomes `HTTP` and the status. `retry_after` is
 /// that header, of which seconds are understood (a date is not: nothing here knows the time). `since` of
 /// [`Outcome::Unregistered`] is the `timestamp` of a 410, in milliseconds: a token that was registered after it is
-/// good. `BadDeviceToken` also comes for a token of the other environment.
+/// good. `BadDeviceToken` also comes for a token of the other environment, and `DeviceTokenNotForTopic` for a wrong topic:
+/// so these two are not `certain`.
 ///
 /// Apple asks for 15 minutes before what failed with 5xx is tried again.
 /// Sources: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns), [Handling error responses from Apple Push Notification service](https://developer.apple.com/documentation/usernotifications/handling-error-responses-from-apns).
@@ -124,7 +127,7 @@ const REASONS: &[(u16, &str, Meaning)] = &[
 /// use tidings_providers::apns::answer::outcome;
 ///
 /// let gone = br#"{"reason":"Unregistered","timestamp":1767225600123}"#;
-/// let Outcome::Unregistered { reason, since } = outcome(410, gone, None) else {
+/// let Outcome::Unregistered { certain: true, reason, since } = outcome(410, gone, None) else {
 ///     panic!("a token that is gone");
 /// };
 /// assert_eq!(reason.as_str(), "Unregistered");
@@ -152,12 +155,25 @@ pub fn outcome(status: u16, body: &[u8], retry_after: Option<&str>) -> Outcome {
         Meaning::Payload => Outcome::PayloadRejected { reason },
         Meaning::Retry => Outcome::Retry { reason, after },
         Meaning::Throttled => Outcome::Throttled { reason, after },
-        Meaning::Unregistered => {
+        Meaning::Unfit | Meaning::Unregistered => {
             let stamp = body.get("timestamp").filter(|_| status == 410);
             let since = stamp.and_then(Value::as_i64).map(UnixMillis);
-            Outcome::Unregistered { reason, since }
+            Outcome::Unregistered {
+                certain: meaning == Meaning::Unregistered,
+                reason,
+                since,
+            }
         }
     }
+}
+
+/// Whether a refusal of a token for this reason can be the credential's fault: `BadDeviceToken` is also said of a token of
+/// the other environment, `DeviceTokenNotForTopic` when the topic is wrong. [`outcome`] then says that it is not `certain`.
+pub fn can_be_the_credentials(reason: &Reason) -> bool {
+    let unfit = |(_, word, meaning): &(u16, &str, Meaning)| {
+        *meaning == Meaning::Unfit && *word == reason.as_str()
+    };
+    REASONS.iter().any(unfit)
 }
 
 /// The meaning of a status whose reason is not known.
@@ -193,7 +209,8 @@ mod tests {
             Outcome::PayloadRejected { .. } => "payload",
             Outcome::Retry { .. } => "retry",
             Outcome::Throttled { .. } => "throttled",
-            Outcome::Unregistered { .. } => "unregistered",
+            Outcome::Unregistered { certain: true, .. } => "unregistered",
+            Outcome::Unregistered { certain: false, .. } => "unfit",
         }
     }
 
@@ -221,10 +238,10 @@ mod tests {
                  429 TooManyProviderTokenUpdates|500 InternalServerError|503 ServiceUnavailable|503 Shutdown",
             ),
             ("throttled", "429 TooManyRequests"),
+            ("unfit", "400 BadDeviceToken|400 DeviceTokenNotForTopic"),
             (
                 "unregistered",
-                "400 BadDeviceToken|400 ChannelNotRegistered|400 DeviceTokenNotForTopic|410 ExpiredToken|\
-                 410 Unregistered",
+                "400 ChannelNotRegistered|410 ExpiredToken|410 Unregistered",
             ),
         ];
         let mut rows = 0;
@@ -234,6 +251,8 @@ mod tests {
                 let outcome = outcome(status.parse().expect("a status"), &body(reason), None);
                 assert_eq!(kind(&outcome), expected, "{answer}");
                 assert_eq!(outcome.reason().map(Reason::as_str), Some(reason));
+                let can_be = can_be_the_credentials(&Reason::heard(reason));
+                assert_eq!(can_be, expected == "unfit", "{answer}");
                 rows += 1;
             }
         }

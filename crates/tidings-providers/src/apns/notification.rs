@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::HeaderName;
 use serde::de::IgnoredAny;
 use thiserror::Error;
-use tidings_model::UnixMillis;
+use tidings_model::{Reason, UnixMillis};
 
 use super::payload::{Body, PayloadError};
 use super::{Payload, Priority, PushType};
@@ -169,6 +169,22 @@ impl NotificationError {
             | Self::TopicOfAnotherType { .. }
             | Self::TopicSuffix { .. } => "apns-topic",
         }
+    }
+
+    /// The word that Apple has for it, or would have. `BadRequestPayload` where it names none.
+    pub fn reason(&self) -> Reason {
+        Reason::known(match self {
+            Self::CollapseIdCharacter | Self::CollapseIdLength { .. } => "BadCollapseId",
+            Self::Payload(_) | Self::PayloadNotObject => "BadRequestPayload",
+            Self::PayloadEmpty => "PayloadEmpty",
+            Self::PayloadTooLarge { .. } => "PayloadTooLarge",
+            Self::Priority { .. } => "BadPriority",
+            Self::PushType { .. } => "InvalidPushType",
+            Self::TopicCharacter
+            | Self::TopicLength { .. }
+            | Self::TopicOfAnotherType { .. }
+            | Self::TopicSuffix { .. } => "BadTopic",
+        })
     }
 }
 

@@ -91,8 +91,8 @@ impl PushType {
         }
     }
 
-    /// The type whose suffix a topic has.
-    pub(super) fn by_suffix(topic: &str) -> Option<Self> {
+    /// The type whose [suffix](Self::topic_suffix) a topic has; none for one that is a bundle id alone.
+    pub fn by_suffix(topic: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| {
             let suffix = known.topic_suffix();
             !suffix.is_empty() && topic.ends_with(suffix)

@@ -421,6 +421,7 @@ fn needs_token() -> Attempt {
 /// request would count against the connection (Apple, "Handling notification responses from APNs").
 pub(super) fn malformed_token() -> Attempt {
     Attempt::Answered(Outcome::Unregistered {
+        certain: true,
         reason: tidings_model::Reason::known("BadDeviceToken"),
         since: None,
     })

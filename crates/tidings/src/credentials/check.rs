@@ -68,6 +68,19 @@ impl Checked {
             text,
         }
     }
+
+    /// The question is asked of a token that nobody has, so it cannot refute what the provider says of the phones' own.
+    pub(crate) fn beside(self, of_tokens: &Reason) -> Self {
+        match self.result {
+            CheckResult::Good => Self {
+                reason: Some(of_tokens.clone()),
+                result: CheckResult::Undecided,
+                text: words::rejected(of_tokens),
+                ..self
+            },
+            CheckResult::Rejected | CheckResult::Undecided | CheckResult::Unreachable => self,
+        }
+    }
 }
 
 impl From<Report> for Checked {

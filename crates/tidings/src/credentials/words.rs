@@ -21,6 +21,10 @@ const REASONS: &[(&str, &str)] = &[
         "the certificate is for the other environment; set it for that one, or make one that is good for both",
     ),
     (
+        "BadDeviceToken",
+        "Apple calls the tokens of the phones bad and has taken none since this credential was set, so none was removed; set it for the environment that the apps are signed for, or check `endpoint`",
+    ),
+    (
         "BadEnvironmentKeyIdInToken",
         "the signing key is for the other environment only; set it for that one, or make a key that is good for both",
     ),
@@ -43,6 +47,10 @@ const REASONS: &[(&str, &str)] = &[
     (
         "CertificateUnknown",
         "the certificate was refused when the connection was made; make a new push certificate in the developer account and set it",
+    ),
+    (
+        "DeviceTokenNotForTopic",
+        "the tokens of the phones are not for this topic, and Apple has taken none since this credential was set, so none was removed; compare the topic with the app's bundle id, and set the credential again",
     ),
     (
         "ExpiredProviderToken",
@@ -178,9 +186,11 @@ mod tests {
 
     const DOCS: &str = include_str!("../../../../docs/credentials.md");
 
-    /// All that refuses a credential for good, by Apple's table.
-    const APPLES: [(u16, &str); 12] = [
+    /// All that refuses a credential for good, or tokens for its sake, by Apple's table.
+    const APPLES: [(u16, &str); 14] = [
+        (400, "BadDeviceToken"),
         (400, "BadTopic"),
+        (400, "DeviceTokenNotForTopic"),
         (400, "MissingTopic"),
         (400, "TopicDisallowed"),
         (403, "BadCertificate"),

@@ -272,7 +272,8 @@ impl Feeder {
             return;
         };
         let key = page.key;
-        let (answers, removals) = page.settle();
+        let (senders, now) = (&self.senders, Instant::now());
+        let (answers, removals) = page.settle(|environment| senders.condemns(environment, now));
         let (app, context) = (self.app, Arc::clone(&self.context));
         self.jobs.spawn(async move {
             // APNs is Apple's: whatever the device, its platform is.

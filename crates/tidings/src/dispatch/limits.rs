@@ -41,7 +41,3 @@ pub(super) const COMMANDS_MAX: usize = 1024;
 
 /// More than all lanes of a process could have had out.
 pub(super) const PAGES_TAKEN_OVER_MAX: u32 = 1_000_000;
-
-/// From this many devices on, a page whose tokens are mostly called bad says more about the credential than about the
-/// tokens, and costs no device its channel.
-pub(super) const BULK_MIN: usize = 20;

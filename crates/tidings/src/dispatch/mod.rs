@@ -5,6 +5,7 @@
 //! process that is killed goes on where it was.
 
 mod feeder;
+mod guard;
 mod limits;
 mod link;
 mod page;

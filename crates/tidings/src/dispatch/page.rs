@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use tidings_broker::Failure;
-use tidings_model::{Message, Outcome, Reason, UnixMillis};
+use tidings_model::{Environment, Message, Outcome, Reason, UnixMillis};
 use tidings_store::{Answer, Ending, PageKey, Removal, Target};
 use tokio::time::Instant;
-use tracing::warn;
 
-use super::limits::{BULK_MIN, RENEW_AFTER};
+use super::limits::RENEW_AFTER;
 
 /// Which delivery of which page: travels through the broker.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +21,6 @@ const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
 const NOT_SENT: Reason = Reason::known("NotSent");
 const UNANSWERED: Reason = Reason::known("Unanswered");
 
-/// A token is not good here, which can be the credential's fault as well as the token's: it may belong to the other
-/// environment, or to another app.
-const IN_DOUBT: [Reason; 2] = [
-    Reason::known("BadDeviceToken"),
-    Reason::known("DeviceTokenNotForTopic"),
-];
-
 pub(super) struct OutPage {
     answers: Vec<Answer>,
     /// So many of the answers are in the store.
@@ -38,8 +30,8 @@ pub(super) struct OutPage {
     pub(super) message: Arc<Message>,
     /// Dead tokens that are still registered.
     removals: Vec<Removal>,
-    /// Tokens that are removed at the end, if they are not one of many.
-    removals_in_doubt: Vec<Removal>,
+    /// Tokens that are removed at the end, if the credential of that environment is known to be good.
+    removals_in_doubt: Vec<(Environment, Removal)>,
     pub(super) settling: bool,
     /// Those that are to be answered.
     pub(super) targets: Vec<Target>,
@@ -78,7 +70,11 @@ impl OutPage {
             return;
         };
         let (ending, reason) = end.summary();
-        if let End::Refused(Outcome::Unregistered { reason, since }) = &end
+        if let End::Refused(Outcome::Unregistered {
+            certain,
+            reason,
+            since,
+        }) = &end
             && let Some(token) = &target.token
         {
             let removal = Removal {
@@ -90,10 +86,10 @@ impl OutPage {
                 registered_before: since.unwrap_or(UnixMillis(target.registered_at.0 + 1)),
                 token: token.clone(),
             };
-            if !IN_DOUBT.contains(reason) {
+            if *certain {
                 self.removals.push(removal);
-            } else if target.environment.is_some() {
-                self.removals_in_doubt.push(removal);
+            } else if let Some(environment) = target.environment {
+                self.removals_in_doubt.push((environment, removal));
             }
         }
         self.answers.push(Answer {
@@ -122,20 +118,18 @@ impl OutPage {
         ))
     }
 
-    /// The whole of it, for the store to settle. Copies, since the store may fail.
-    pub(super) fn settle(&mut self) -> (Vec<Answer>, Vec<Removal>) {
+    /// The whole of it, for the store to settle. Copies, since the store may fail. `condemns` says whether a token of that
+    /// environment is to be removed on a word that is not certain.
+    pub(super) fn settle(
+        &mut self,
+        condemns: impl Fn(Environment) -> bool,
+    ) -> (Vec<Answer>, Vec<Removal>) {
         self.settling = true;
         let mut removals = self.removals.clone();
-        let in_doubt = self.removals_in_doubt.len();
-        if in_doubt >= BULK_MIN && in_doubt > self.answers.len() / 2 {
-            warn!(
-                msg_id = %self.key.message,
-                tokens = in_doubt,
-                "most tokens of a page were called bad: kept, since the credential is likelier to be for another \
-                 environment or topic than all of them to be wrong"
-            );
-        } else {
-            removals.extend(self.removals_in_doubt.iter().cloned());
+        for (environment, removal) in &self.removals_in_doubt {
+            if condemns(*environment) {
+                removals.push(removal.clone());
+            }
         }
         (self.answers.clone(), removals)
     }
@@ -195,8 +189,7 @@ impl From<Result<(), Failure>> for End {
 #[cfg(test)]
 mod tests {
     use tidings_model::{
-        AppId, Audience, DeviceId, Environment, MsgId, Platform, PlatformSet, Provider, Push,
-        PushOptions,
+        AppId, Audience, DeviceId, MsgId, Platform, PlatformSet, Provider, Push, PushOptions,
     };
 
     use super::*;
@@ -236,6 +229,7 @@ mod tests {
 
     fn dead(reason: &'static str, since: Option<i64>) -> End {
         End::Refused(Outcome::Unregistered {
+            certain: reason == "Unregistered",
             reason: Reason::known(reason),
             since: since.map(UnixMillis),
         })
@@ -243,7 +237,7 @@ mod tests {
 
     /// The devices whose tokens are removed at the end, with the time before which they must have been registered.
     fn removed(page: &mut OutPage) -> Vec<(i64, i64)> {
-        let (_, removals) = page.settle();
+        let (_, removals) = page.settle(|environment| environment == Environment::Sandbox);
         removals
             .iter()
             .map(|removal| (removal.device.0, removal.registered_before.0))
@@ -260,26 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_token_is_removed_if_its_environment_is_known() {
-        let mut page = page(&[None, Some(Environment::Sandbox), Some(Environment::Sandbox)]);
-        page.answer(0, dead("BadDeviceToken", None), 1, NOW);
-        page.answer(1, dead("BadDeviceToken", None), 1, NOW);
-        page.answer(2, End::Accepted, 1, NOW);
-        assert_eq!(removed(&mut page), [(2, 6)]);
-    }
-
-    #[test]
-    fn tokens_that_are_bad_in_bulk_are_kept() {
-        let mut page = page(&[Some(Environment::Sandbox); 30]);
-        for index in 0..30 {
-            let end = if index < 20 {
-                dead("BadDeviceToken", None)
-            } else {
-                End::Accepted
-            };
-            page.answer(index, end, 1, NOW);
+    fn a_bad_token_is_removed_if_its_environment_is_known_and_that_ones_credential_is_good() {
+        let (sandbox, production) = (Environment::Sandbox, Environment::Production);
+        let mut page = page(&[None, Some(sandbox), Some(production)]);
+        for index in 0..3 {
+            page.answer(index, dead("BadDeviceToken", None), 1, NOW);
         }
-        assert_eq!(removed(&mut page), []);
+        assert_eq!(removed(&mut page), [(2, 6)]);
     }
 
     #[test]

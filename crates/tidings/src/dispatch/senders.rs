@@ -7,32 +7,37 @@ use std::time::Duration;
 use anyhow::Result;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled};
 use tidings_model::{
-    AppId, Environment, Message, MsgId, Provider, Reason, UnixMillis, delivery_id,
+    AppId, Environment, Message, MsgId, Outcome, Provider, Reason, UnixMillis, delivery_id,
 };
 use tidings_providers::apns::Notification;
 use tidings_store::{CredentialSlot, Target};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::guard::Guard;
 use super::limits::{BROKER_QUEUE, SETTLED_AT_ONCE};
 use super::page::{End, Tag};
 use super::{Context, render};
 use crate::credentials::ApnsCredential;
 
+/// A message without a notification has nothing for a provider that carries notifications only.
+const NOTHING_TO_SHOW: Reason = Reason::known("NoNotification");
+
 /// What sends to one environment.
 struct Sender {
-    /// Whether anything was accepted with this credential.
-    accepted: bool,
     broker: Arc<Broker<Tag>>,
     /// The broker has stopped, and has told everything.
     ended: bool,
     events: Events<Tag>,
+    /// What has been heard of tokens with this credential.
+    guard: Guard,
     /// As it was logged.
     parked: Option<Reason>,
     /// What the store has of the credential; none for the sandbox's.
     record: Option<Noted>,
-    /// The last message's notification: pages of one message follow each other.
-    rendered: Option<(MsgId, Option<Arc<Notification>>)>,
+    /// The last message's notification, or why there is none: pages of one message follow each other.
+    rendered: Option<(MsgId, Result<Arc<Notification>, Reason>)>,
     /// Fetched from `events` and not yet passed on.
     settled: Vec<Settled<Tag>>,
     topic: String,
@@ -60,7 +65,8 @@ pub(super) struct Senders {
 
 impl Senders {
     /// Reads the app's credentials and makes the brokers be what they say. A broker that is there goes on with the new
-    /// credential and loses nothing; one whose credential is gone is ended, and what it had comes back in `into`.
+    /// credential and loses nothing; one whose credential is gone is ended, and what it had comes back in `into`. One whose
+    /// credential is the same as before is left alone.
     pub(super) async fn load(
         &mut self,
         context: &Context,
@@ -70,24 +76,35 @@ impl Senders {
         let mut records = context.store.credentials(app).await?;
         records.retain(|record| record.slot.provider == Provider::Apns);
         let mut set = HashMap::new();
+        let mut same = Vec::new();
         for record in &records {
-            let (Some(environment), Some(credential)) =
-                (record.slot.environment, open(context, record.slot).await?)
-            else {
+            let Some(environment) = record.slot.environment else {
                 continue;
             };
             let noted = Noted {
                 as_of: record.updated_at,
                 rejected: record.rejected.clone(),
             };
-            set.insert(environment, (credential, Some(noted)));
+            if let Some(sender) = self.slot(environment)
+                && sender.goes_on_as(&noted)
+            {
+                same.push(environment);
+            } else if let Some(credential) = open(context, record.slot).await? {
+                set.insert(environment, (credential, Some(noted)));
+            }
         }
         if let (true, Some(sandbox)) = (records.is_empty(), &context.sandbox) {
             for environment in Environment::ALL {
-                set.insert(environment, (sandbox.clone(), None));
+                match self.slot(environment) {
+                    Some(sender) if sender.record.is_none() => same.push(environment),
+                    _ => drop(set.insert(environment, (sandbox.clone(), None))),
+                }
             }
         }
         for environment in Environment::ALL {
+            if same.contains(&environment) {
+                continue;
+            }
             let slot = self.slot(environment);
             let usable = match set.remove(&environment) {
                 Some((credential, record)) => equip(slot, credential, environment, record)
@@ -144,13 +161,18 @@ impl Senders {
                 continue;
             }
             let environment = self.environment(target, message);
-            let notification = self
-                .slot(environment)
-                .as_mut()
-                .and_then(|sender| sender.render(message));
-            let (Some(notification), Some(token)) = (notification, &target.token) else {
+            let sender = self.slot(environment).as_mut();
+            let (Some(sender), Some(token)) = (sender, &target.token) else {
                 without.push((index, End::NoCredential));
                 continue;
+            };
+            let notification = match sender.render(message) {
+                Ok(notification) => notification,
+                Err(reason) => {
+                    let outcome = Outcome::PayloadRejected { reason };
+                    without.push((index, End::Refused(outcome)));
+                    continue;
+                }
             };
             queued
                 .entry(environment)
@@ -194,6 +216,17 @@ impl Senders {
                 }
             }
         }
+    }
+
+    /// Whether a token of that environment is to be removed on a word that is not certain.
+    pub(super) fn condemns(&self, environment: Environment, now: Instant) -> bool {
+        let sender = match environment {
+            Environment::Production => &self.production,
+            Environment::Sandbox => &self.sandbox,
+        };
+        sender
+            .as_ref()
+            .is_some_and(|sender| sender.guard.condemns(now))
     }
 
     /// What the store should say of the credentials and does not, as far as it is known. Logs what has changed.
@@ -299,7 +332,7 @@ async fn equip(
         Some(sender) => {
             sender.broker.replace(config)?;
             // Whether this one is accepted, or parks the lane for the same reason, is news.
-            (sender.accepted, sender.parked) = (false, None);
+            (sender.guard, sender.parked) = (Guard::default(), None);
             (sender.record, sender.rendered, sender.topic) = (record, None, topic);
         }
         None => {
@@ -309,10 +342,10 @@ async fn equip(
             };
             let (broker, events) = Broker::start(config, broker_config)?;
             *slot = Some(Sender {
-                accepted: false,
                 broker: Arc::new(broker),
                 ended: false,
                 events,
+                guard: Guard::default(),
                 parked: None,
                 record,
                 rendered: None,
@@ -329,21 +362,41 @@ impl Sender {
     fn rejected(&self) -> Option<Option<Reason>> {
         match self.broker.status().parked {
             Some(reason) => Some(Some(reason)),
-            None => self.accepted.then_some(None),
+            None => self.guard.word().map(Option::<&Reason>::cloned),
         }
     }
 
-    /// The message as this environment's devices get it; none when Apple would refuse it, which acceptance has ruled out
-    /// but for a topic that is none.
-    fn render(&mut self, message: &Message) -> Option<Arc<Notification>> {
+    /// Whether the credential is the one that the broker has, which goes on as it is then. A rejection that a check has ended
+    /// is to resume the lane, as a new credential does.
+    fn goes_on_as(&mut self, noted: &Noted) -> bool {
+        let Some(record) = &mut self.record else {
+            return false;
+        };
+        let is_resumed = record.rejected.is_some() && noted.rejected.is_none();
+        if record.as_of != noted.as_of || is_resumed {
+            return false;
+        }
+        if record.rejected != noted.rejected {
+            record.rejected.clone_from(&noted.rejected);
+            self.guard.overrule();
+        }
+        true
+    }
+
+    /// The message as this environment's devices get it, or why Apple would refuse it: acceptance has ruled that out but for
+    /// what the topic does not take.
+    fn render(&mut self, message: &Message) -> Result<Arc<Notification>, Reason> {
         match &self.rendered {
             Some((id, notification)) if *id == message.id => notification.clone(),
             Some(_) | None => {
-                let notification = render::apns(message, &self.topic)?
-                    .inspect_err(
-                        |error| error!(msg_id = %message.id, %error, "cannot be sent to iPhones"),
-                    )
-                    .ok();
+                let notification = match render::apns(message, &self.topic) {
+                    Some(Ok(notification)) => Ok(notification),
+                    Some(Err(error)) => {
+                        error!(msg_id = %message.id, %error, "cannot be sent to iPhones");
+                        Err(error.reason())
+                    }
+                    None => Err(NOTHING_TO_SHOW),
+                };
                 self.rendered = Some((message.id, notification.clone()));
                 notification
             }
@@ -359,7 +412,10 @@ async fn settled(slot: &mut Option<Sender>) {
                 .recv_many(&mut sender.settled, SETTLED_AT_ONCE)
                 .await
                 == 0;
-            sender.accepted |= sender.settled.iter().any(|settled| settled.result.is_ok());
+            let now = Instant::now();
+            for settled in &sender.settled {
+                sender.guard.hear(settled, now);
+            }
         }
         None => std::future::pending().await,
     }

@@ -11,3 +11,4 @@ mod sdk;
 mod size;
 mod start;
 mod support;
+mod tokens;

@@ -365,3 +365,40 @@ async fn a_bad_credential_is_told_why() {
         check_refused(&answer, 400, "field.invalid", text);
     }
 }
+
+#[tokio::test]
+async fn a_topic_of_another_push_type_is_refused_by_name() {
+    let shop = Shop::start().await;
+    for suffix in [
+        ".complication",
+        ".location-query",
+        ".push-type.controls",
+        ".push-type.liveactivity",
+        ".push-type.widgets",
+        ".pushkit.fileprovider",
+        ".voip",
+        ".voip-ptt",
+    ] {
+        let mut body = p8("AuthKey_ABC123DEFG.p8");
+        body["topic"] = format!("com.example.app{suffix}").into();
+        let answer = shop.put(body).await;
+        assert_eq!(answer.status, 400, "{suffix}: {answer:?}");
+        let error = &answer.body["error"];
+        assert_eq!(error["code"], "credential.topic_of_push_type", "{answer:?}");
+        assert_eq!(error["field"], "topic");
+        let text = error["message"].as_str().expect("a text");
+        assert!(text.ends_with("alone: \"com.example.app\""), "{text}");
+        assert!(text.contains(suffix), "{text}");
+    }
+    assert_eq!(shop.list().await, json!([]));
+    // An app may be called so.
+    for topic in [
+        "com.example.voip",
+        "com.example.app",
+        "com.example.app.push",
+    ] {
+        let mut body = p8("AuthKey_ABC123DEFG.p8");
+        body["topic"] = topic.into();
+        assert_eq!(shop.put(body).await.body["topic"], topic);
+    }
+}

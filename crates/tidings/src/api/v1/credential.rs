@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings_model::{AppId, Environment, Provider, UnixMillis};
-use tidings_providers::apns::{CredentialError, Summary};
+use tidings_providers::apns::{CredentialError, CredentialKind, PushType, Summary};
 use tidings_store::{CredentialRecord, CredentialSlot};
 use tokio::task::spawn_blocking;
 
@@ -63,6 +63,7 @@ pub(crate) async fn set(
         None => Environment::ALL.to_vec(),
     };
     let (credential, summaries) = checked(credential, environments).await?;
+    summaries.iter().try_for_each(topic_for_alerts)?;
     let plain = credential
         .to_bytes()
         .map_err(|error| ApiError::internal(error.into()))?;
@@ -100,6 +101,27 @@ async fn checked(
     };
     let checked = spawn_blocking(check).await;
     Ok(checked.map_err(|panic| ApiError::internal(panic.into()))??)
+}
+
+/// Refuses a topic that is one of another push type: what is pushed here goes to the app's bundle id alone.
+fn topic_for_alerts(summary: &Summary) -> Result<(), ApiError> {
+    let Summary { kind, topic, .. } = summary;
+    let Some(other) = PushType::by_suffix(topic) else {
+        return Ok(());
+    };
+    let suffix = other.topic_suffix();
+    let bundle = topic.strip_suffix(suffix).unwrap_or_default();
+    // An app can be called com.example.voip; a certificate tells what it is for, a key does not.
+    let can_be_a_name = matches!(other, PushType::Complication | PushType::Voip);
+    if can_be_a_name && (*kind == CredentialKind::Certificate || bundle.split('.').count() < 3) {
+        return Ok(());
+    }
+    let why = format!(
+        "topic: {} is the topic of push type {other}; name the app's bundle id alone: {}",
+        shown(topic),
+        shown(bundle)
+    );
+    Err(ApiError::new(Fault::Credential("topic_of_push_type"), why).with_field("topic"))
 }
 
 /// What may be shown of a credential.

@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use tidings_model::{AppKey, MsgId, Platform, Provider};
-use tidings_store::{ChannelChange, NewDevice, SealKey, Store};
+use serde_json::{Value, json};
+use tidings_model::{AppKey, Environment, MsgId, Platform, Provider};
+use tidings_store::{ChannelChange, CredentialSlot, NewDevice, SealKey, Store};
 use tokio::runtime::Runtime;
 
 use super::server::{App, token};
@@ -34,6 +35,24 @@ pub(crate) fn register_iphones(data: &Path, app: &App, numbers: Range<usize>) {
             });
             store.register_all(new.collect()).await.expect("registered");
         }
+    });
+}
+
+/// Sets a signing key for the sandbox environment, which nobody looks at.
+pub(crate) fn set_credential(data: &Path, app: &App, key: &Value, topic: &str) {
+    let (store, runtime) = open(data);
+    let app_key: AppKey = app.key.parse().expect("a key");
+    let p8 = json!({"pem": key["p8"], "key_id": key["key_id"], "team_id": key["team_id"]});
+    let plain = json!({"file": {"p8": p8}, "topic": topic}).to_string();
+    runtime.block_on(async {
+        let slot = CredentialSlot {
+            app: store.app(app_key).await.expect("read").expect("known").id,
+            environment: Some(Environment::Sandbox),
+            provider: Provider::Apns,
+        };
+        let summary = json!({});
+        let set = store.put_credential(slot, &summary, plain.as_bytes());
+        set.await.expect("set");
     });
 }
 

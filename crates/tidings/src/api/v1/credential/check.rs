@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use tidings_model::{Environment, Reason};
+use tidings_providers::apns::answer::can_be_the_credentials;
 use tidings_store::CredentialRecord;
 
 use super::{EnvironmentQuery, provider_of, unknown};
@@ -65,6 +66,10 @@ async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool)
             .await
             .map_err(|panic| ApiError::internal(panic.into()))?,
         Err(_) => Checked::unusable(words::SEALED.to_owned()),
+    };
+    let checked = match &record.rejected {
+        Some(reason) if can_be_the_credentials(reason) => checked.beside(reason),
+        Some(_) | None => checked,
     };
     let health = match (checked.result, &checked.reason) {
         (CheckResult::Good, _) => Some(None),

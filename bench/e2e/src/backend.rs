@@ -51,12 +51,27 @@ impl Backend {
         })
     }
 
+    /// Another app of the same server.
+    pub(crate) fn another(&self, admin_token: &str) -> Result<Self> {
+        Self::new(&self.api, admin_token)
+    }
+
     /// Registers `count` devices, each with the channel that `channel` says for its number.
     pub(crate) fn register(
         &self,
         platform: &str,
         count: usize,
         channel: impl Fn(usize) -> Value + Sync,
+    ) -> Result<Vec<Device>> {
+        let body = |number| json!({"platform": platform, "channels": [channel(number)]});
+        self.register_as(count, body)
+    }
+
+    /// Registers `count` devices, each as `body` says for its number.
+    pub(crate) fn register_as(
+        &self,
+        count: usize,
+        body: impl Fn(usize) -> Value + Sync,
     ) -> Result<Vec<Device>> {
         let next = AtomicUsize::new(0);
         let registered = Mutex::new(Vec::with_capacity(count));
@@ -66,7 +81,8 @@ impl Backend {
                 if number >= count {
                     return Ok(());
                 }
-                let body = json!({"app_key": self.app_key, "platform": platform, "channels": [channel(number)]});
+                let mut body = body(number);
+                body["app_key"] = self.app_key.as_str().into();
                 let device = call(
                     &self.agent,
                     "POST",
@@ -99,7 +115,13 @@ impl Backend {
     }
 
     pub(crate) fn push_to_all(&self, alert: &str) -> Result<String> {
-        let body = json!({"platform": "all", "audience": "all", "notification": {"alert": alert}});
+        self.push(&json!("all"), alert)
+    }
+
+    /// Pushes a notification to an audience in JPush's form; the id of the message.
+    pub(crate) fn push(&self, audience: &Value, alert: &str) -> Result<String> {
+        let body =
+            json!({"platform": "all", "audience": audience, "notification": {"alert": alert}});
         let reply = call(
             &self.agent,
             "POST",
@@ -108,6 +130,18 @@ impl Backend {
             Some(&body),
         )?;
         Ok(reply["msg_id"].as_str().context("no msg_id")?.to_owned())
+    }
+
+    /// A call with another proof than the app's.
+    pub(crate) fn call_as(&self, bearer: &str, method: &str, path: &str) -> Result<Value> {
+        let auth = format!("Bearer {bearer}");
+        call(
+            &self.agent,
+            method,
+            &format!("{}{path}", self.api),
+            &auth,
+            None,
+        )
     }
 
     /// What there is to tell of a message.

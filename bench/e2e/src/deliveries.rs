@@ -53,3 +53,42 @@ impl Deliveries {
         })
     }
 }
+
+/// One delivery, as the simulated Apple took it.
+pub(crate) struct Taken {
+    /// Milliseconds since the epoch.
+    pub(crate) at: i64,
+    pub(crate) seq: u64,
+    pub(crate) text: String,
+}
+
+/// The deliveries after `seq`, up to `limit`.
+pub(crate) fn after(control: &str, seq: u64, limit: usize) -> Result<Vec<Taken>> {
+    let url = format!("{control}/v1/sandbox/deliveries?after={seq}&limit={limit}");
+    let page = call(&ureq::Agent::new_with_defaults(), "GET", &url, "", None)?;
+    let page = page["deliveries"].as_array().context("no deliveries")?;
+    page.iter()
+        .map(|delivery| {
+            let alert = &delivery["payload"]["aps"]["alert"];
+            let text = alert.as_str().or_else(|| alert["body"].as_str());
+            Ok(Taken {
+                at: delivery["at"].as_i64().context("no time")?,
+                seq: delivery["seq"].as_u64().context("no seq")?,
+                text: text.unwrap_or_default().to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// All after `seq`; the sequence goes on behind the last of them.
+pub(crate) fn drain(control: &str, seq: &mut u64) -> Result<Vec<Taken>> {
+    let mut all = Vec::new();
+    loop {
+        let page = after(control, *seq, 10_000)?;
+        match page.last() {
+            Some(last) => *seq = last.seq,
+            None => return Ok(all),
+        }
+        all.extend(page);
+    }
+}

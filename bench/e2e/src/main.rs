@@ -1,4 +1,4 @@
-//! One push to many devices through the whole server: `bench/e2e/run`. What the figures mean is in bench/README.md.
+//! Pushes through the whole server: `bench/e2e/run`. What the figures mean is in bench/README.md.
 
 mod backend;
 mod deliveries;
@@ -7,8 +7,12 @@ mod iphones;
 mod mixed;
 mod phones;
 mod process;
+mod registry;
+mod returns;
 mod senders;
+mod singles;
 mod stage;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -41,6 +45,31 @@ enum Push {
         #[arg(long, default_value_t = 100_000)]
         devices: usize,
     },
+    /// Calls, pushes and deletions in a large registry
+    Registry {
+        #[arg(long, default_value_t = 1_000_000)]
+        devices: usize,
+        /// Of the app that is deleted meanwhile
+        #[arg(long, default_value_t = 300_000)]
+        others: usize,
+    },
+    /// Devices that come back to a log that was not for them, and news that are for one of many
+    Returns {
+        #[arg(long, default_value_t = 100_000)]
+        logged: usize,
+        #[arg(long, default_value_t = 8_000)]
+        connected: usize,
+    },
+    /// Single pushes, alone and during a broadcast
+    Singles {
+        #[arg(long, default_value_t = 1_000_000)]
+        devices: usize,
+    },
+    /// A broadcast in which one answer of a hundred says to come again in an hour
+    Waiting {
+        #[arg(long, default_value_t = 300_000)]
+        devices: usize,
+    },
 }
 
 fn main() -> Result<()> {
@@ -49,6 +78,10 @@ fn main() -> Result<()> {
     let report = match args.push {
         Push::Iphones { devices } => iphones::measure(stage, devices)?,
         Push::Mixed { devices } => mixed::measure(stage, devices)?,
+        Push::Registry { devices, others } => registry::measure(stage, devices, others)?,
+        Push::Returns { logged, connected } => returns::measure(stage, logged, connected)?,
+        Push::Singles { devices } => singles::measure(stage, devices)?,
+        Push::Waiting { devices } => waiting::measure(stage, devices)?,
     };
     for (name, value) in report.as_object().context("a report")? {
         println!("{name:<42} {value}");

@@ -187,6 +187,8 @@ pub struct DeviceHistory {
     pub aliases: Vec<(Alias, Life)>,
     pub channels: Vec<(Provider, Life)>,
     pub id: DeviceId,
+    /// What it was at messages before this is not known any more: it has changed too often since.
+    pub known_from: MsgId,
     pub platform: Platform,
     pub tags: Vec<(Tag, Life)>,
 }
@@ -354,6 +356,7 @@ mod tests {
                 ),
             ],
             id: DeviceId(10),
+            known_from: MsgId(0),
             platform: Platform::Ios,
             tags: vec![(tag.clone(), Life::since(25))],
         };

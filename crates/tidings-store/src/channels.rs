@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_model::{AppId, DeviceId, Environment, Life, Platform, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::devices::{ChannelChange, ChannelRecord, Place};
-use crate::limits::TOMBSTONES_MAX;
+use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives};
+use crate::limits::{ENDED_CHANNELS_MAX, TOMBSTONES_MAX};
 use crate::{StoreError, WriteTx};
 
 /// Makes `channels` the channels of a device, and returns the devices that had one of the tokens: it has moved here.
@@ -177,6 +177,7 @@ pub(crate) fn end(
         Life::ON
     ])?;
     forget_tombstones(tx.sql, app, device)?;
+    forget_lives(tx.sql, place, "channels", ENDED_CHANNELS_MAX)?;
     Ok(true)
 }
 

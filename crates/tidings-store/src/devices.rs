@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{
-    Alias, AppId, DeviceHistory, DeviceId, Environment, Platform, Provider, ProviderSet, Secret,
-    SecretHash, Tag, UnixMillis,
+    Alias, AppId, DeviceHistory, DeviceId, Environment, Life, MsgId, Platform, Provider,
+    ProviderSet, Secret, SecretHash, Tag, UnixMillis,
 };
 
 use crate::apps::random;
@@ -11,6 +11,36 @@ use crate::channels;
 use crate::codes::AsCode;
 use crate::labels::{self, Kind};
 use crate::{Store, StoreError, WriteTx};
+
+/// Lets go of the oldest lives that have ended, when a device has very many, and notes from when on it is still known what
+/// it was. `table` is `channels` or `labels`.
+pub(crate) fn forget_lives(
+    sql: &Connection,
+    place: Place,
+    table: &str,
+    kept: usize,
+) -> Result<(), StoreError> {
+    // Of those that are ended the one that is too many, newest first.
+    let mut oldest = sql.prepare_cached(&format!(
+        "SELECT until FROM {table} INDEXED BY {table}_by_device WHERE app = ?1 AND device = ?2 AND until < ?3
+         ORDER BY until DESC LIMIT 1 OFFSET ?4"
+    ))?;
+    let id = (place.app.0, place.device.0);
+    let until = oldest.query_row(params![id.0, id.1, Life::ON, kept], |row| {
+        row.get::<_, i64>(0)
+    });
+    let Some(until) = until.optional()? else {
+        return Ok(());
+    };
+    let forget = format!("DELETE FROM {table} WHERE app = ?1 AND device = ?2 AND until <= ?3");
+    sql.prepare_cached(&forget)?
+        .execute(params![id.0, id.1, until])?;
+    let note =
+        "UPDATE devices SET forgotten_until = max(forgotten_until, ?3) WHERE app = ?1 AND id = ?2";
+    sql.prepare_cached(note)?
+        .execute(params![id.0, id.1, until])?;
+    Ok(())
+}
 
 /// Which device is changed, and at which id of the clock: what begins or ends then holds for messages after, or before it.
 #[derive(Clone, Copy)]
@@ -116,7 +146,7 @@ pub struct Changed {
 /// What a device on the link has to be known by.
 #[derive(Clone, Debug)]
 pub struct Login {
-    pub cursor: tidings_model::MsgId,
+    pub cursor: MsgId,
     pub device: Device,
     pub history: DeviceHistory,
 }
@@ -208,7 +238,7 @@ impl Store {
                 .query_row(params![app.0, id.0], |row| row.get(0))
                 .optional()?;
             Ok(Some(Login {
-                cursor: tidings_model::MsgId(cursor.unwrap_or(id.0)),
+                cursor: MsgId(cursor.unwrap_or(id.0)),
                 device,
                 history,
             }))
@@ -380,18 +410,19 @@ pub(crate) fn history(
     id: DeviceId,
 ) -> Result<Option<DeviceHistory>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT platform FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
+        "SELECT platform, forgotten_until FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
     )?;
-    let platform = select.query_row(params![app.0, id.0], |row| {
-        row.get::<_, AsCode<Platform>>(0)
+    let found = select.query_row(params![app.0, id.0], |row| {
+        Ok((row.get::<_, AsCode<Platform>>(0)?.0, MsgId(row.get(1)?)))
     });
-    let Some(AsCode(platform)) = platform.optional()? else {
+    let Some((platform, known_from)) = found.optional()? else {
         return Ok(None);
     };
     Ok(Some(DeviceHistory {
         aliases: labels::lives(sql, app, id, Kind::Alias)?,
         channels: channels::lives(sql, app, id)?,
         id,
+        known_from,
         platform,
         tags: labels::lives(sql, app, id, Kind::Tag)?,
     }))

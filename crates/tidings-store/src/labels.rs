@@ -8,7 +8,8 @@ use tidings_model::{AppId, DeviceId, Life};
 
 use crate::StoreError;
 use crate::codes::{AsCode, codes};
-use crate::devices::Place;
+use crate::devices::{Place, forget_lives};
+use crate::limits::ENDED_LABELS_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -37,8 +38,12 @@ pub(crate) fn edit(
     let mut end = sql.prepare_cached(
         "UPDATE labels SET until = ?5 WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device = ?4 AND until = ?6",
     )?;
+    let mut ended = 0;
     for label in remove {
-        end.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
+        ended += end.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
+    }
+    if ended > 0 {
+        forget_lives(sql, place, "labels", ENDED_LABELS_MAX)?;
     }
     Ok(())
 }

@@ -42,3 +42,8 @@ pub(crate) const TOMBSTONES_MAX: usize = 20;
 /// Devices that one read of an audience looks at: a page takes a twentieth of it, and one in which hardly anybody is found
 /// gives the reader free after some 10 ms.
 pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;
+
+/// Lives that have ended and are still kept of one device, newest first: more than an honest one comes by while its messages
+/// are kept (a whole set of tags exchanged, twice), few enough that one that changes without end fills no disk.
+pub(crate) const ENDED_LABELS_MAX: usize = 2000;
+pub(crate) const ENDED_CHANNELS_MAX: usize = 200;

@@ -258,6 +258,36 @@ async fn the_way_of_a_message_is_that_of_its_id() {
 }
 
 #[tokio::test]
+async fn a_device_that_changes_without_end_is_remembered_from_some_point_on() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let device = store.register(on_link(app)).await.expect("registered").id;
+    let history = async || {
+        let history = store.history(app, device).await.expect("read");
+        history.expect("known")
+    };
+    let first = accept(&store, app, push(Audience::All)).await;
+    for number in 0..500 {
+        let token = iphone(app, &format!("{number:02x}")).channels;
+        let channels = match number % 2 {
+            0 => [token, on_link(app).channels].concat(),
+            _ => on_link(app).channels,
+        };
+        let change = DeviceChange {
+            channels: Some(channels),
+            ..DeviceChange::default()
+        };
+        let changed = store.change_device(app, device, change).await;
+        changed.expect("changed").expect("known");
+    }
+    let last = accept(&store, app, push(Audience::All)).await;
+    let known = history().await;
+    assert_eq!(known.channels.len(), 201);
+    assert!(first.id < known.known_from && known.known_from < last.id);
+}
+
+#[tokio::test]
 async fn a_message_is_for_those_who_had_the_tag_when_it_was_accepted() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());

@@ -9,6 +9,23 @@ use tidings_sandbox::FaultBody;
 
 use crate::support::*;
 
+#[tokio::test]
+async fn what_one_connection_could_not_do_is_tried_again_on_another() {
+    let sandbox = sandbox().await;
+    let network = Network::to(sandbox.addr()).await;
+    let body = FaultBody {
+        status: Some(500),
+        count: Some(1),
+        ..FaultBody::default()
+    };
+    fault(&sandbox, body);
+    let config = apns_config(&sandbox, network.addr());
+    let (broker, mut events) = Broker::start(config, broker_config()).expect("a broker");
+    let settled = push(&broker, &mut events, deliveries(1)).await;
+    assert_eq!((&settled[&0].result, settled[&0].attempts), (&Ok(()), 2));
+    assert_eq!(network.open(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_in_mid_push_and_returns_costs_nothing_but_time() {
     let sandbox = sandbox().await;

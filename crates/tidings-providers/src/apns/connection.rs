@@ -72,6 +72,9 @@ pub(super) struct Connection<T> {
     served: u64,
     /// Refusals in a row for updating the provider token too often.
     updates_refused: u32,
+    /// Answers of 5xx in a row, and whether there was another one since the last visit.
+    unwell: u32,
+    well: bool,
     /// Takes no more jobs.
     draining: bool,
     /// When it let go of its sender.
@@ -112,6 +115,8 @@ impl<T> Connection<T> {
             answered: 0,
             served: 0,
             updates_refused: 0,
+            unwell: 0,
+            well: false,
             draining: false,
             done_at: None,
         }
@@ -170,6 +175,8 @@ impl<T> Connection<T> {
             answered,
             served,
             updates_refused,
+            unwell,
+            well,
             ..
         } = self;
         let (before, served_before) = (*answered, *served);
@@ -182,7 +189,7 @@ impl<T> Connection<T> {
             } => {
                 *answered += 1;
                 *served += 1;
-                *updates_refused = 0;
+                (*updates_refused, *unwell, *well) = (0, 0, true);
                 let accepted = Attempt::Answered(Outcome::Accepted { id });
                 visit.answers.push((job.delivery, accepted));
             }
@@ -202,7 +209,9 @@ impl<T> Connection<T> {
                     ..
                 } => {
                     self.answered += 1;
-                    self.judge(job, outcome(status.as_u16(), &body, retry_after.as_deref()));
+                    let outcome = outcome(status.as_u16(), &body, retry_after.as_deref());
+                    let job = self.examine(job, status);
+                    self.judge(job, outcome);
                 }
                 Heard::Failed(error) => self.failed(job, &error),
             }
@@ -211,6 +220,25 @@ impl<T> Connection<T> {
             self.answered_at = Instant::now();
             self.heard_at = self.answered_at;
         }
+    }
+
+    /// A 5xx says that this connection's peer could not, and another's may; one that says nothing else is given up.
+    fn examine(&mut self, mut job: Job<T>, status: StatusCode) -> Job<T> {
+        if !status.is_server_error() {
+            (self.unwell, self.well) = (0, true);
+            return job;
+        }
+        job.delivery.route.avoids = self.id;
+        self.unwell += 1;
+        if !self.draining && self.unwell >= self.queue.sick_after() {
+            warn!(
+                connection = self.id,
+                "APNs connection {} answers {status} to everything: it is replaced", self.id
+            );
+            self.queue.sickened();
+            self.drain("it answers 5xx to everything");
+        }
+        job
     }
 
     /// An answer other than yes: some are about this connection and its token rather than about the delivery.
@@ -370,6 +398,7 @@ impl<T> Connection<T> {
             takes_jobs: !self.draining,
             // Before the first answer the limit may be that of a connection that is not trusted yet.
             crowded: self.answered > 0 && free.saturating_mul(10) < limit,
+            well: std::mem::take(&mut self.well),
             waker: cx.waker(),
         };
         let reply = self.queue.exchange(&mut self.visit, &standing);

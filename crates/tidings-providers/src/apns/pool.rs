@@ -1,6 +1,7 @@
 //! The pool: opens connections when the queue wants them, and waits between tries that fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidings_model::{Outcome, Reason};
@@ -21,6 +22,9 @@ const PAUSE_CAP: Duration = Duration::from_secs(5);
 const FAILURES_MAX: u32 = 3;
 /// Connections that still have streams but take no more jobs, for each one that does.
 const DRAINING_MAX: usize = 4;
+
+/// The number of the next connection: of its own in all of the process, since a delivery may avoid one of another client.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 enum Event {
     Opened(Result<Box<Opened>, ConnectError>),
@@ -46,8 +50,7 @@ impl Pauses {
 pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Connector) {
     let connector = Arc::new(connector);
     let mut events = JoinSet::new();
-    let mut opening: Option<AbortHandle> = None;
-    let mut connections = 0;
+    let mut opening: Vec<AbortHandle> = Vec::new();
     let mut pauses = Pauses {
         failures: 0,
         jitter: Jitter::from_system(),
@@ -59,45 +62,55 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
             (
                 state.closing,
                 state.jobs.is_empty(),
-                state.wants_connection(),
+                state.wants_connections(),
                 state.connections_max,
             )
         };
-        if let Some(open) = opening.take_if(|_| closing >= Closing::Retiring) {
-            open.abort();
+        if closing >= Closing::Retiring {
+            opening.drain(..).for_each(|open| open.abort());
         }
         if closing > Closing::Open && idle && events.is_empty() {
             break;
         }
-        let may_open = wanted && opening.is_none() && events.len() < max * (1 + DRAINING_MAX);
-        if may_open && Instant::now() >= pauses.until {
-            let connector = Arc::clone(&connector);
-            opening = Some(
-                events.spawn(async move { Event::Opened(connector.open().await.map(Box::new)) }),
-            );
+        // While they fail, one at a time.
+        let wanted = if pauses.failures == 0 {
+            wanted
+        } else {
+            wanted.min(1)
+        };
+        let room = (max * (1 + DRAINING_MAX)).saturating_sub(events.len());
+        let missing = wanted.saturating_sub(opening.len()).min(room);
+        let paused = missing > 0 && Instant::now() < pauses.until;
+        if !paused {
+            for _ in 0..missing {
+                let connector = Arc::clone(&connector);
+                let open = async move { Event::Opened(connector.open().await.map(Box::new)) };
+                opening.push(events.spawn(open));
+            }
         }
-        let paused = may_open && opening.is_none();
         // Each arm is cancel safe: a permit of `notified` that was not taken stays.
         tokio::select! {
             () = queue.pool.notified() => {}
             () = sleep_until(pauses.until), if paused => {}
             Some(event) = events.join_next(), if !events.is_empty() => match event {
                 Ok(Event::Opened(result)) => {
-                    opening = None;
+                    forget_one(&mut opening);
                     match result {
                         Ok(opened) => {
-                            connections += 1;
-                            debug!(connection = connections, "APNs connection {connections} is open");
+                            let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+                            debug!(connection = number, "APNs connection {number} is open");
                             let queue = Arc::clone(&queue);
-                            let connection = Connection::new(connections, queue, &connector, *opened);
+                            let connection = Connection::new(number, queue, &connector, *opened);
                             events.spawn(async move { Event::Ended(connection.run().await) });
                         }
                         Err(ConnectError::Rejected(reason)) => {
                             pauses.failed();
+                            queue.not_opened();
                             reject(&queue, reason);
                         }
                         Err(ConnectError::Failed { cause, .. }) => {
                             pauses.failed();
+                            queue.not_opened();
                             failed(&queue, cause, pauses.failures);
                         }
                     }
@@ -109,7 +122,7 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
                 // Also when all that it brought was refusals of its credential: the next would fare no better at once.
                 Ok(Event::Ended(End { served: 0, .. })) => pauses.failed(),
                 Ok(Event::Ended(_)) => pauses.failures = 0,
-                Err(error) if error.is_cancelled() => opening = None,
+                Err(error) if error.is_cancelled() => {}
                 Err(error) => {
                     // A panic has taken its deliveries with it, so the client cannot keep its word any more.
                     error!("an APNs connection broke down, and its client ends: {error}");
@@ -119,6 +132,13 @@ pub(super) async fn run<T: Send + 'static>(queue: Arc<Queue<T>>, connector: Conn
         }
     }
     queue.end();
+}
+
+/// One that was opening has come to an end.
+fn forget_one(opening: &mut Vec<AbortHandle>) {
+    if let Some(at) = opening.iter().position(AbortHandle::is_finished) {
+        opening.swap_remove(at);
+    }
 }
 
 /// The peer refuses the certificate: so it will for all that waits.

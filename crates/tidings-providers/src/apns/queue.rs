@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use tidings_model::Outcome;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::apns::credential::CredentialKind;
@@ -71,6 +73,12 @@ pub(super) struct State<T> {
     pub(super) live: usize,
     /// A connection has next to no streams left and jobs wait.
     pub(super) crowded: bool,
+    /// Jobs wait that avoid the only connection there is.
+    avoided: bool,
+    /// Connections could not be opened; until then there are no others than those that there are.
+    no_others_until: Option<Instant>,
+    /// Connections in a row that were given up because they answered 5xx to everything.
+    sick: u32,
     pub(super) closing: Closing,
     /// No connection is left and none will come: the answers that lie here are the last.
     pub(super) ended: bool,
@@ -123,10 +131,26 @@ impl<T> State<T> {
             .for_each(|visitor| visitor.waker.wake());
     }
 
-    /// Whether another connection should be opened.
-    pub(super) fn wants_connection(&self) -> bool {
-        !self.jobs.is_empty()
-            && (self.live == 0 || (self.crowded && self.live < self.connections_max))
+    /// How many more connections should be opened.
+    pub(super) fn wants_connections(&self) -> usize {
+        if self.jobs.is_empty() {
+            return 0;
+        }
+        if self.live == 0 {
+            return 1;
+        }
+        let room = self.connections_max.saturating_sub(self.live);
+        if self.crowded {
+            room.min(self.jobs.len().div_ceil(self.streams_max))
+        } else {
+            room.min(usize::from(self.avoided))
+        }
+    }
+
+    /// Whether what avoids a connection can wait for another one.
+    fn has_others(&self) -> bool {
+        let could_open = || (self.no_others_until).is_none_or(|until| until <= Instant::now());
+        self.live > 1 || (self.connections_max > 1 && could_open())
     }
 
     fn take_in(&mut self, brought: &mut Exchange<T>) {
@@ -191,12 +215,23 @@ pub(super) struct Standing<'a> {
     pub(super) connection: u64,
     /// Streams it could open now; none when it takes no more jobs.
     pub(super) free: usize,
+    /// Whether anything else than a 5xx has been answered since its last visit.
+    pub(super) well: bool,
     /// Whether it has joined, and not left.
     pub(super) takes_jobs: bool,
     /// Whether fewer than a tenth of its streams are free.
     pub(super) crowded: bool,
     pub(super) waker: &'a Waker,
 }
+
+/// After a connection that could not be opened, nothing waits for another one for so long.
+const NO_OTHERS_FOR: Duration = Duration::from_secs(30);
+
+/// The 5xx in a row after which the first connection is given up: more than one delivery's bad luck. When the next one is no
+/// better, it is the provider that is sick: each gets twice as many, up to 1,024, so that an outage is no reason to connect
+/// again and again.
+const SICK_AFTER: u32 = 16;
+const SICK_DOUBLINGS_MAX: u32 = 6;
 
 /// Jobs that a connection takes at one time: enough to make the lock cheap, few enough to share.
 const JOBS_AT_ONCE: usize = 256;
@@ -217,6 +252,9 @@ impl<T> Queue<T> {
                 connections_max,
                 live: 0,
                 crowded: false,
+                avoided: false,
+                no_others_until: None,
+                sick: 0,
                 closing: Closing::Open,
                 ended: false,
                 deaf: false,
@@ -260,7 +298,7 @@ impl<T> Queue<T> {
         if refused {
             self.answered.notify_one();
         }
-        if state.live == 0 || state.crowded {
+        if state.wants_connections() > 0 {
             self.pool.notify_one();
         }
     }
@@ -303,8 +341,18 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         let news = !brought.answers.is_empty();
         state.take_in(brought);
-        let taken = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
-        state.jobs.take(taken, 0, &mut brought.jobs);
+        if standing.well {
+            state.sick = 0;
+        }
+        let wanted = standing.free.min(state.jobs.len()).min(JOBS_AT_ONCE);
+        let choosy = wanted > 0 && state.has_others();
+        let avoiding = if choosy { standing.connection } else { 0 };
+        let before = brought.jobs.len();
+        let avoided = state.jobs.take(wanted, avoiding, &mut brought.jobs);
+        let taken = brought.jobs.len() - before;
+        if wanted > 0 {
+            state.avoided = avoided && state.live == 1;
+        }
         state
             .visitors
             .retain(|visitor| visitor.connection != standing.connection);
@@ -315,7 +363,7 @@ impl<T> Queue<T> {
             waker: standing.waker.clone(),
         });
         state.crowded = !state.jobs.is_empty() && standing.crowded;
-        let wanted = state.wants_connection();
+        let wanted = state.wants_connections() > 0;
         let surplus = standing.takes_jobs && state.live > state.connections_max;
         // Counted out here, under the lock: or two would go where one is too many.
         state.live -= usize::from(surplus);
@@ -348,7 +396,31 @@ impl<T> Queue<T> {
 
     /// A connection takes jobs from now on.
     pub(super) fn join(&self) {
-        self.lock().live += 1;
+        let mut state = self.lock();
+        state.live += 1;
+        // It has not had its share yet.
+        (state.crowded, state.avoided) = (false, false);
+    }
+
+    /// No connection could be opened: what avoids the one that there is has to make do with it for a while.
+    pub(super) fn not_opened(&self) {
+        let mut state = self.lock();
+        state.no_others_until = Some(Instant::now() + NO_OTHERS_FOR);
+        if state.avoided {
+            state.avoided = false;
+            state.wake_all();
+        }
+    }
+
+    /// The 5xx in a row, without another answer, after which a connection is given up.
+    pub(super) fn sick_after(&self) -> u32 {
+        SICK_AFTER << self.lock().sick.min(SICK_DOUBLINGS_MAX)
+    }
+
+    /// A connection is given up because it answered 5xx to everything.
+    pub(super) fn sickened(&self) {
+        let mut state = self.lock();
+        state.sick = state.sick.saturating_add(1);
     }
 
     /// A connection takes no more jobs.

@@ -54,6 +54,59 @@ async fn one_stream_until_the_peer_says_how_many_and_then_never_more() {
 }
 
 #[tokio::test]
+async fn urgent_ones_are_sent_before_those_that_wait() {
+    let peer = Peer::listen().await;
+    let (client, mut answers) = submitted(peer.config(), 5).await;
+    let mut wire = peer.http2().await;
+    wire.allow_streams(1).await;
+    let mut open = wire.request().await.expect("the first");
+    let hello = Notification::alert("com.example.app", "Hello").expect("a notification");
+    let notification = Arc::new(hello);
+    let mut route = Route::default();
+    route.urgent = true;
+    for tag in 5..7 {
+        let delivery = Delivery {
+            token: format!("{tag:064x}").into(),
+            id: Uuid::new_v4(),
+            notification: Arc::clone(&notification),
+            route,
+            tag,
+        };
+        client.submit(delivery).await.expect("an open client");
+    }
+    let mut order = Vec::new();
+    loop {
+        wire.accept(open).await;
+        let mut answered = Vec::new();
+        answers.recv_many(&mut answered, 10).await;
+        order.extend(answered.into_iter().map(|(delivery, _)| delivery.tag));
+        if order.len() == 7 {
+            break;
+        }
+        open = wire.request().await.expect("the next");
+    }
+    assert_eq!(order, [0, 5, 6, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_backlog_opens_all_its_connections_at_once() {
+    let peer = Peer::listen().await;
+    let config = Config {
+        connections_max: 3,
+        streams_max: 10,
+        ..peer.config()
+    };
+    let (client, _answers) = submitted(config, 60).await;
+    let mut first = peer.http2().await;
+    first.allow_streams(10).await;
+    let stream = first.request().await.expect("a request");
+    first.accept(stream).await;
+    // Neither waits for the other's handshake.
+    let others = [peer.tcp().await, peer.tcp().await];
+    drop((client, others));
+}
+
+#[tokio::test]
 async fn a_limit_of_none_holds_everything_back_until_it_is_raised() {
     let peer = Peer::listen().await;
     let (_client, mut answers) = submitted(peer.config(), 3).await;

@@ -5,3 +5,4 @@ mod ends;
 mod limits;
 mod peer;
 mod proxy;
+mod sick;

@@ -182,6 +182,12 @@ impl Wire {
             .await;
     }
 
+    /// Answers 500, which is number 14 of HPACK's static table.
+    pub(crate) async fn fail(&mut self, stream: u32) {
+        self.write(HEADERS, END_STREAM | END_HEADERS, stream, &[0x8e])
+            .await;
+    }
+
     /// 403 with a body.
     pub(crate) async fn reject(&mut self, stream: u32, body: &[u8]) {
         // A literal with the name of the static table's eighth entry, `:status` (RFC 7541, section 6.2.2).

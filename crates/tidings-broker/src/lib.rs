@@ -73,6 +73,7 @@ pub mod queue;
 mod ready;
 pub mod retry;
 mod service;
+mod settlement;
 mod shared;
 mod task;
 mod waiting;

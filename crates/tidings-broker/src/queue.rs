@@ -9,7 +9,6 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use tidings_model::{Outcome, ProviderId, Reason};
 use tidings_providers::jitter::Jitter;
 use tidings_providers::{Attempt, Cause};
@@ -18,6 +17,7 @@ use crate::park::Park;
 use crate::pause::Pause;
 use crate::ready::Ready;
 use crate::retry::{Progress, RetryPolicy};
+pub use crate::settlement::{Failure, Settlement};
 use crate::waiting::Waiting;
 
 /// Between two looks for deliveries whose time is over.
@@ -37,10 +37,10 @@ pub(crate) struct ItemState {
     /// After this nobody wants it any more.
     pub(crate) expires: Option<Instant>,
     /// What came of it, it owes to a credential that had been replaced.
-    outdated: bool,
+    pub(crate) outdated: bool,
     /// Whether it is in flight to find out if a rejected credential is good again.
     probe: bool,
-    progress: Progress,
+    pub(crate) progress: Progress,
     /// Attempts that did not leave.
     unsent: u32,
     pub(crate) urgent: bool,
@@ -64,79 +64,6 @@ impl<D> Item<D> {
         };
         Self { delivery, state }
     }
-}
-
-/// Why a delivery was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// It has not ended, but would wait for longer than [`BrokerConfig::defer`](crate::BrokerConfig::defer): put it away,
-    /// and bring it back with its progress.
-    #[error("put off: the provider wants it later, or rejects the credential")]
-    Deferred {
-        /// When the provider wants it. None: it stands behind a rejected credential, so when
-        /// [`Status::parked`] has come to an end.
-        until: Option<Instant>,
-    },
-    /// Its time was over before the provider took it.
-    #[error("it expired{}", last.as_ref().map(|word| format!("; the last answer was {word}")).unwrap_or_default())]
-    Expired {
-        /// The provider's last word on it.
-        last: Option<Reason>,
-    },
-    /// The provider wanted it later, [`RetryPolicy::retries_max`] times and once more: its last answer.
-    #[error("given up after too many answers of {}", word(.0))]
-    GivenUp(Outcome),
-    /// It did not leave, or the provider did not take it, and the broker was stopped before another try. Trying again
-    /// doubles nothing.
-    #[error("not sent: {0}")]
-    NotSent(Cause),
-    /// The provider refused it, or its address, or the credential: its answer.
-    #[error("refused: {}", word(.0))]
-    Refused(Outcome),
-    /// It left, [`RetryPolicy::unanswered_max`] times or until the broker was stopped, and whether the provider took it
-    /// is not known.
-    #[error("sent, but not answered: {0}")]
-    Unanswered(Cause),
-    /// [`Broker::withdraw`](crate::Broker::withdraw) has taken it back before this attempt left.
-    #[error("withdrawn")]
-    Withdrawn,
-}
-
-fn word(outcome: &Outcome) -> &str {
-    outcome.reason().map_or("Accepted", Reason::as_str)
-}
-
-impl Failure {
-    /// The provider's own word, if it said one.
-    pub fn reason(&self) -> Option<&Reason> {
-        match self {
-            Self::Expired { last } => last.as_ref(),
-            Self::GivenUp(outcome) | Self::Refused(outcome) => outcome.reason(),
-            Self::NotSent(Cause::NotNow(word)) | Self::Unanswered(Cause::NotNow(word)) => {
-                Some(word)
-            }
-            Self::Deferred { .. } | Self::NotSent(_) | Self::Unanswered(_) | Self::Withdrawn => {
-                None
-            }
-        }
-    }
-}
-
-/// The end of a delivery.
-#[derive(Debug)]
-pub struct Settlement<D> {
-    /// What was queued.
-    pub delivery: D,
-    /// Accepted, or why not.
-    pub result: Result<(), Failure>,
-    /// Attempts that left.
-    pub attempts: u32,
-    /// It was answered to a credential that had been replaced by then.
-    pub outdated: bool,
-    /// What it has behind it, if it is to go on.
-    pub progress: Progress,
-    /// The provider's own id of it, when it was accepted and the provider told one.
-    pub provider_id: Option<ProviderId>,
 }
 
 /// What is where in a queue.
@@ -482,7 +409,7 @@ impl<D> Queue<D> {
             Err(failure) => (Err(failure), None),
         };
         self.settled
-            .push_back(settlement(item, result, provider_id, uncounted));
+            .push_back(Settlement::of(item, result, provider_id, uncounted));
     }
 
     /// When [`Queue::handle_timeout`] has something to do next; [`Queue::next`] may have more to give then.
@@ -544,7 +471,7 @@ impl<D> Queue<D> {
             .partition::<Vec<_>, _>(|waiting| meant(&waiting.item.delivery));
         self.waiting = others.into();
         taken.extend(of_these.into_iter().map(|waiting| waiting.item));
-        taken.into_iter().map(withdrawn).collect()
+        taken.into_iter().map(Settlement::withdrawn).collect()
     }
 
     /// Takes back one that [`Queue::next`] handed out and that has not left.
@@ -555,7 +482,7 @@ impl<D> Queue<D> {
         {
             park.unprobe();
         }
-        withdrawn(item)
+        Settlement::withdrawn(item)
     }
 
     fn sweep_by(&mut self, expires: Instant) {
@@ -615,27 +542,6 @@ impl<D> Queue<D> {
         let count = self.settled.len().min(max);
         self.settled.drain(..count)
     }
-}
-
-fn settlement<D>(
-    item: Item<D>,
-    result: Result<(), Failure>,
-    provider_id: Option<ProviderId>,
-    uncounted: u32,
-) -> Settlement<D> {
-    let progress = item.state.progress;
-    Settlement {
-        attempts: progress.attempts() + uncounted,
-        delivery: item.delivery,
-        outdated: item.state.outdated,
-        progress,
-        provider_id,
-        result,
-    }
-}
-
-fn withdrawn<D>(item: Item<D>) -> Settlement<D> {
-    settlement(item, Err(Failure::Withdrawn), None, 0)
 }
 
 /// Whether the provider would have said so if it did not take the credential.

@@ -1,9 +1,10 @@
 //! Apps: a public key, and the hash of the secret that their back ends hold.
 
 use aws_lc_rs::rand;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_model::{AppId, AppKey, Secret, SecretHash, UnixMillis};
 
+use crate::marks::Mark;
 use crate::{Store, StoreError, WriteTx};
 
 /// One mobile app.
@@ -18,22 +19,6 @@ pub struct App {
 
 const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at";
 
-/// What hangs on a message.
-pub(crate) const BY_MESSAGE: [&str; 6] = ["counts", "events", "inbox", "pages", "reasons", "tasks"];
-
-/// What hangs on an app.
-const BY_APP: [&str; 9] = [
-    "app_providers",
-    "channels",
-    "cids",
-    "credentials",
-    "cursors",
-    "devices",
-    "labels",
-    "messages",
-    "tombstones",
-];
-
 impl Store {
     /// Makes an app. Its master secret is told here and never again.
     pub async fn create_app(&self, name: String) -> Result<(App, Secret), StoreError> {
@@ -41,10 +26,14 @@ impl Store {
         let secret = master_secret();
         let hash = secret.hash();
         let insert = move |tx: &mut WriteTx<'_>| {
+            // Not the number of one that is gone: somebody may still hold what was that one's.
+            let id = AppId(Mark::App.value(tx.sql)? + 1);
+            Mark::App.set(tx.sql, id.0)?;
             tx.sql
-                .prepare_cached("INSERT INTO apps (app_key, name, master_secret_hash, created_at) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![key.0, name, hash.as_bytes(), tx.now.0])?;
-            let id = AppId(tx.sql.last_insert_rowid());
+                .prepare_cached(
+                    "INSERT INTO apps (id, app_key, name, master_secret_hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![id.0, key.0, name, hash.as_bytes(), tx.now.0])?;
             Ok(App {
                 created_at: tx.now,
                 id,
@@ -57,18 +46,20 @@ impl Store {
     }
 
     pub async fn app(&self, key: AppKey) -> Result<Option<App>, StoreError> {
-        let find = move |sql: &rusqlite::Connection| {
-            let mut select =
-                sql.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE app_key = ?1"))?;
+        let find = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM apps WHERE app_key = ?1 AND deleted_at IS NULL"
+            ))?;
             Ok(select.query_row(params![key.0], read).optional()?)
         };
         self.engine.read(find).await
     }
 
     pub async fn app_by_id(&self, id: AppId) -> Result<Option<App>, StoreError> {
-        let find = move |sql: &rusqlite::Connection| {
-            let mut select =
-                sql.prepare_cached(&format!("SELECT {COLUMNS} FROM apps WHERE id = ?1"))?;
+        let find = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM apps WHERE id = ?1 AND deleted_at IS NULL"
+            ))?;
             Ok(select.query_row(params![id.0], read).optional()?)
         };
         self.engine.read(find).await
@@ -76,8 +67,10 @@ impl Store {
 
     /// Up to `limit` apps in the order in which they were made, after `after`.
     pub async fn apps(&self, after: AppId, limit: u32) -> Result<Vec<App>, StoreError> {
-        let list = move |sql: &rusqlite::Connection| {
-            let text = format!("SELECT {COLUMNS} FROM apps WHERE id > ?1 ORDER BY id LIMIT ?2");
+        let list = move |sql: &Connection| {
+            let text = format!(
+                "SELECT {COLUMNS} FROM apps WHERE id > ?1 AND deleted_at IS NULL ORDER BY id LIMIT ?2"
+            );
             let mut select = sql.prepare_cached(&text)?;
             Ok(select
                 .query_map(params![after.0, limit], read)?
@@ -91,7 +84,7 @@ impl Store {
         let update = move |tx: &mut WriteTx<'_>| {
             let mut update = tx
                 .sql
-                .prepare_cached("UPDATE apps SET name = ?2 WHERE id = ?1")?;
+                .prepare_cached("UPDATE apps SET name = ?2 WHERE id = ?1 AND deleted_at IS NULL")?;
             Ok(update.execute(params![id.0, name])? == 1)
         };
         self.engine.write(update).await
@@ -102,35 +95,45 @@ impl Store {
         let secret = master_secret();
         let hash = secret.hash();
         let update = move |tx: &mut WriteTx<'_>| {
-            let mut update = tx
-                .sql
-                .prepare_cached("UPDATE apps SET master_secret_hash = ?2 WHERE id = ?1")?;
+            let mut update = tx.sql.prepare_cached(
+                "UPDATE apps SET master_secret_hash = ?2 WHERE id = ?1 AND deleted_at IS NULL",
+            )?;
             Ok(update.execute(params![id.0, hash.as_bytes()])? == 1)
         };
         Ok(self.engine.write(update).await?.then_some(secret))
     }
 
-    /// Forgets an app and everything that belongs to it; false when there is no such app.
+    /// Forgets an app and everything that belongs to it; false when there is no such app. From now on nobody finds it; its rows
+    /// are cleared by [`Self::sweep`].
     pub async fn delete_app(&self, id: AppId) -> Result<bool, StoreError> {
-        let delete = move |tx: &mut WriteTx<'_>| {
-            for table in BY_MESSAGE {
-                let delete = format!(
-                    "DELETE FROM {table} WHERE message IN (SELECT id FROM messages WHERE app = ?1)"
-                );
-                tx.sql.prepare_cached(&delete)?.execute(params![id.0])?;
-            }
-            for table in BY_APP {
-                let delete = format!("DELETE FROM {table} WHERE app = ?1");
-                tx.sql.prepare_cached(&delete)?.execute(params![id.0])?;
-            }
-            Ok(tx
+        let mark = move |tx: &mut WriteTx<'_>| {
+            let mark = "UPDATE apps SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+            let marked = tx
                 .sql
-                .prepare_cached("DELETE FROM apps WHERE id = ?1")?
-                .execute(params![id.0])?
-                == 1)
+                .prepare_cached(mark)?
+                .execute(params![id.0, tx.now.0])?;
+            // Whatever is still under way for it: never again with these.
+            tx.sql
+                .prepare_cached("DELETE FROM credentials WHERE app = ?1")?
+                .execute(params![id.0])?;
+            Ok(marked == 1)
         };
-        self.engine.write(delete).await
+        self.engine.write(mark).await
     }
+}
+
+/// Whoever inserts what belongs to an app asks this in the same transaction, or it would stay behind when the app is gone.
+pub(crate) fn must_live(sql: &Connection, app: AppId) -> Result<(), StoreError> {
+    match lives(sql, app)? {
+        true => Ok(()),
+        false => Err(StoreError::AppForgotten),
+    }
+}
+
+pub(crate) fn lives(sql: &Connection, app: AppId) -> Result<bool, StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT 1 FROM apps WHERE id = ?1 AND deleted_at IS NULL")?;
+    Ok(select.exists(params![app.0])?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<App> {

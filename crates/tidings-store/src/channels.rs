@@ -181,6 +181,18 @@ pub(crate) fn end(
     Ok(true)
 }
 
+/// Ends all channels of a device.
+pub(crate) fn end_all(
+    tx: &mut WriteTx<'_>,
+    place: Place,
+    reason: &Reason,
+) -> Result<(), StoreError> {
+    for held in held(tx.sql, place)? {
+        end(tx, place, held.provider, reason)?;
+    }
+    Ok(())
+}
+
 fn forget_tombstones(sql: &Connection, app: AppId, device: DeviceId) -> Result<(), StoreError> {
     let forget = "DELETE FROM tombstones WHERE app = ?1 AND device = ?2 AND id <
                       (SELECT id FROM tombstones WHERE app = ?1 AND device = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";

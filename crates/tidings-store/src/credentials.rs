@@ -5,7 +5,7 @@ use serde_json::Value;
 use tidings_model::{AppId, AppKey, Environment, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::{Store, StoreError, WriteTx, from_json};
+use crate::{Store, StoreError, WriteTx, apps, from_json};
 
 /// The place of a credential: an app has at most one for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,7 @@ impl Store {
         let sealed = self.seal.seal(&slot.place(), plain);
         let summary = summary.to_string();
         let put = move |tx: &mut WriteTx<'_>| {
+            apps::must_live(tx.sql, slot.app)?;
             let mut put = tx.sql.prepare_cached(
                 "INSERT INTO credentials (app, provider, environment, summary, sealed, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)

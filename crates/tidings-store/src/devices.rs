@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{
     Alias, AppId, DeviceHistory, DeviceId, Environment, Life, MsgId, Platform, Provider,
-    ProviderSet, Secret, SecretHash, Tag, UnixMillis,
+    ProviderSet, Reason, Secret, SecretHash, Tag, UnixMillis,
 };
 
-use crate::apps::random;
+use crate::apps::{self, random};
 use crate::channels;
 use crate::codes::AsCode;
 use crate::labels::{self, Kind};
@@ -178,24 +178,10 @@ impl Store {
             .await
     }
 
-    /// Forgets a device and all its data; false when the app has no such device.
+    /// Forgets a device and all its data; false when the app has no such device. From now on nobody finds it and nothing is
+    /// sent to it; its rows are cleared by [`Self::sweep`].
     pub async fn delete_device(&self, app: AppId, id: DeviceId) -> Result<bool, StoreError> {
-        let delete = move |tx: &mut WriteTx<'_>| {
-            for table in ["labels", "channels", "tombstones", "inbox", "cursors"] {
-                let delete = format!("DELETE FROM {table} WHERE app = ?1 AND device = ?2");
-                tx.sql
-                    .prepare_cached(&delete)?
-                    .execute(params![app.0, id.0])?;
-            }
-            tx.sql
-                .prepare_cached("DELETE FROM events WHERE device = ?1")?
-                .execute(params![id.0])?;
-            let mut delete = tx
-                .sql
-                .prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?;
-            Ok(delete.execute(params![app.0, id.0])? == 1)
-        };
-        self.engine.write(delete).await
+        self.engine.write(move |tx| delete(tx, app, id)).await
     }
 
     pub async fn device(&self, app: AppId, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -248,6 +234,7 @@ impl Store {
 }
 
 fn register(tx: &mut WriteTx<'_>, new: &NewDevice) -> Result<Registered, StoreError> {
+    apps::must_live(tx.sql, new.app)?;
     let secret = Secret::new(
         random::<16>()
             .iter()
@@ -315,6 +302,7 @@ fn apply_change(
     id: DeviceId,
     change: &DeviceChange,
 ) -> Result<Option<Changed>, StoreError> {
+    apps::must_live(tx.sql, app)?;
     let mut select = tx.sql.prepare_cached(
         "SELECT platform FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
     )?;
@@ -368,6 +356,28 @@ fn apply_change(
     Ok(Some(Changed { former }))
 }
 
+fn delete(tx: &mut WriteTx<'_>, app: AppId, id: DeviceId) -> Result<bool, StoreError> {
+    let place = Place {
+        app,
+        at: tx.ids.next(tx.now),
+        device: id,
+    };
+    let mark = "UPDATE devices SET deleted_at = ?3, secret_hash = x'', locale = NULL, time_zone = NULL, app_version = NULL
+                WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL";
+    let marked = tx
+        .sql
+        .prepare_cached(mark)?
+        .execute(params![app.0, id.0, place.at])?;
+    if marked == 0 {
+        return Ok(false);
+    }
+    channels::end_all(tx, place, &Reason::known("device_deleted"))?;
+    tx.sql
+        .prepare_cached("UPDATE tombstones SET token = NULL WHERE app = ?1 AND device = ?2")?
+        .execute(params![app.0, id.0])?;
+    Ok(true)
+}
+
 fn texts(tags: &[Tag]) -> Vec<&str> {
     tags.iter().map(Tag::as_str).collect()
 }
@@ -377,6 +387,9 @@ pub(crate) fn find(
     app: AppId,
     id: DeviceId,
 ) -> Result<Option<Device>, StoreError> {
+    if !apps::lives(sql, app)? {
+        return Ok(None);
+    }
     let mut select = sql.prepare_cached(
         "SELECT platform, secret_hash, locale, time_zone, app_version, created_at
          FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
@@ -409,6 +422,9 @@ pub(crate) fn history(
     app: AppId,
     id: DeviceId,
 ) -> Result<Option<DeviceHistory>, StoreError> {
+    if !apps::lives(sql, app)? {
+        return Ok(None);
+    }
     let mut select = sql.prepare_cached(
         "SELECT platform, forgotten_until FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
     )?;

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
-use tidings_model::IdClock;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -47,9 +46,9 @@ pub(crate) enum Role {
 
 impl Engine {
     /// Opens `path` for one writer and its readers. The schema must be in place.
-    pub(crate) fn start(path: &Path, ids: IdClock) -> Result<Self, StoreError> {
+    pub(crate) fn start(path: &Path) -> Result<Self, StoreError> {
         let (writes, write_jobs) = mpsc::channel(WRITE_QUEUE_MAX);
-        let writer = Writer::new(connect(path, Role::Writer)?, ids);
+        let writer = Writer::new(connect(path, Role::Writer)?)?;
         let mut threads = vec![spawn("store-writer", move || writer.run(write_jobs))?];
         let points = readers(path, Role::Point, POINT_READERS, &mut threads)?;
         let scans = readers(path, Role::Scan, SCAN_READERS, &mut threads)?;

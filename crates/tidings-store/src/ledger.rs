@@ -234,19 +234,31 @@ pub(crate) fn add_reasons(
             *counted.entry((answer.ending, reason)).or_default() += 1;
         }
     }
+    for ((ending, reason), count) in counted {
+        add_reason(sql, message, provider, ending, reason.as_str(), count)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn add_reason(
+    sql: &Connection,
+    message: MsgId,
+    provider: Provider,
+    ending: Ending,
+    reason: &str,
+    count: u64,
+) -> Result<(), StoreError> {
     let mut upsert = sql.prepare_cached(
         "INSERT INTO reasons (message, provider, ending, reason, count) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (message, provider, ending, reason) DO UPDATE SET count = count + ?5",
     )?;
-    for ((ending, reason), count) in counted {
-        upsert.execute(params![
-            message.0,
-            AsCode(provider),
-            AsCode(ending),
-            reason.as_str(),
-            count
-        ])?;
-    }
+    upsert.execute(params![
+        message.0,
+        AsCode(provider),
+        AsCode(ending),
+        reason,
+        count
+    ])?;
     Ok(())
 }
 
@@ -328,7 +340,7 @@ fn carrier(
 pub(crate) fn finish(
     tx: &mut WriteTx<'_>,
     now: UnixMillis,
-    limit: u32,
+    limit: usize,
 ) -> Result<usize, StoreError> {
     let mut select = tx.sql.prepare_cached(
         "SELECT id FROM messages WHERE finished = 0 AND expires_at <= ?1

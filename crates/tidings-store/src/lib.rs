@@ -16,20 +16,22 @@ mod inbox;
 mod labels;
 mod ledger;
 pub mod limits;
+mod marks;
 mod messages;
 mod pages;
 mod retention;
 mod schema;
 mod seal;
+mod slice;
+mod sweep;
+mod tables;
 mod trace;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
-use tidings_model::IdClock;
 
 pub use apps::App;
 pub use audience::{Scope, Target};
@@ -43,8 +45,8 @@ pub use inbox::{Ack, AckKind};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};
 pub use messages::{Accepted, OpenTask};
 pub use pages::{NewPage, Page, PageKey, Removal};
-pub use retention::Purged;
 pub use seal::{SealError, SealKey};
+pub use slice::Cleared;
 pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};
 
 use crate::engine::{Engine, Role, WriteTx, connect};
@@ -52,6 +54,9 @@ use crate::engine::{Engine, Role, WriteTx, connect};
 /// Why the store could not do what it was asked. The text of each holds its cause, so that whoever prints it prints all of it.
 #[derive(Debug, Error)]
 pub enum StoreError {
+    /// Whoever asked has seen it before it was.
+    #[error("the app has been forgotten")]
+    AppForgotten,
     /// Nothing has been done, and the same may well work a moment later: another program holds the database, say.
     #[error("the database lets nobody write: {}", said(.0))]
     Begin(Arc<rusqlite::Error>),
@@ -126,30 +131,13 @@ impl Store {
         let path = dir.join("tidings.db");
         let mut sql = connect(&path, Role::Writer)?;
         schema::migrate(&mut sql)?;
-        let ids = IdClock::after(greatest_id(&sql)?);
         drop(sql);
         Ok(Self {
-            engine: Engine::start(&path, ids)?,
+            engine: Engine::start(&path)?,
             seal,
             _lock: lock,
         })
     }
-}
-
-/// The greatest id that any message or device has.
-fn greatest_id(sql: &Connection) -> Result<i64, StoreError> {
-    let message: Option<i64> =
-        sql.query_row("SELECT max(id) FROM messages", [], |row| row.get(0))?;
-    let mut greatest = message.unwrap_or(0);
-    let mut apps = sql.prepare("SELECT id FROM apps")?;
-    for app in apps.query_map([], |row| row.get::<_, i64>(0))? {
-        let last = "SELECT id FROM devices WHERE app = ?1 ORDER BY id DESC LIMIT 1";
-        let device: Option<i64> = sql
-            .query_row(last, params![app?], |row| row.get(0))
-            .optional()?;
-        greatest = greatest.max(device.unwrap_or(0));
-    }
-    Ok(greatest)
 }
 
 /// A stored JSON text as the value that it was.

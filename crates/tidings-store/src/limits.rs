@@ -28,13 +28,19 @@ pub(crate) const SCAN_CACHE_KIB: u32 = 8 * 1024;
 pub(crate) const JOURNAL_KEPT_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Prepared statements kept by each connection; there are fewer than this many texts.
-pub(crate) const STATEMENTS_MAX: usize = 160;
+pub(crate) const STATEMENTS_MAX: usize = 256;
 
 /// Deliveries in a page: the unit of work, of recovery and of bookkeeping.
 pub const PAGE_MAX: usize = 1000;
 
 /// For how long a `cid` is remembered (JPush's rule).
 pub const CID_KEPT: Duration = Duration::from_secs(86_400);
+
+/// Rows that one statement of a deletion takes, and rows and time of one job of it: with what else its transaction does, the
+/// writer is held for well below 50 ms.
+pub(crate) const STEP_ROWS: usize = 100;
+pub(crate) const SLICE_ROWS_MAX: usize = 2000;
+pub(crate) const SLICE_TIME: Duration = Duration::from_millis(10);
 
 /// Tombstones kept for a device, newest first.
 pub(crate) const TOMBSTONES_MAX: usize = 20;

@@ -1,11 +1,11 @@
 //! The message log: what was accepted, and how far it has been dispatched.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tidings_model::{AppId, DeviceId, Message, MsgId, Provider, Push, UnixMillis};
+use tidings_model::{AppId, DeviceId, Life, Message, MsgId, Provider, Push, UnixMillis};
 
 use crate::codes::AsCode;
 use crate::limits::CID_KEPT;
-use crate::{Scope, Store, StoreError, WriteTx, audience, from_json, to_json};
+use crate::{Scope, Store, StoreError, WriteTx, apps, audience, from_json, to_json};
 
 /// What accepting a push gave.
 #[derive(Clone, Debug)]
@@ -127,6 +127,21 @@ impl Store {
     }
 }
 
+/// The oldest message of an app that is not yet wholly dispatched; later than every id of today when there is none.
+pub(crate) fn first_open(sql: &Connection, app: AppId) -> Result<MsgId, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT message FROM tasks WHERE app = ?1 AND provider = ?2 ORDER BY message LIMIT 1",
+    )?;
+    let mut first = MsgId(Life::ON);
+    for provider in Provider::ALL {
+        let open = select.query_row(params![app.0, AsCode(provider)], |row| {
+            row.get(0).map(MsgId)
+        });
+        first = first.min(open.optional()?.unwrap_or(first));
+    }
+    Ok(first)
+}
+
 pub(crate) fn finish_task(
     tx: &mut WriteTx<'_>,
     message: MsgId,
@@ -145,6 +160,7 @@ fn accept(
     push: Push,
     cid: Option<&str>,
 ) -> Result<Accepted, StoreError> {
+    apps::must_live(tx.sql, app)?;
     if let Some(cid) = cid
         && let Some(known) = accepted(tx.sql, app, cid, tx.now.minus(CID_KEPT))?
     {

@@ -3,53 +3,50 @@
 use std::time::Duration;
 
 use rusqlite::params;
-use tidings_model::{IdClock, UnixMillis};
+use tidings_model::{Life, UnixMillis};
 
-use crate::apps::BY_MESSAGE;
-use crate::limits::CID_KEPT;
+use crate::limits::{CID_KEPT, STEP_ROWS};
+use crate::slice::{Cleared, Slice};
+use crate::tables::{CHANNELS, CIDS, LABELS};
 use crate::{Store, StoreError, WriteTx, ledger};
 
-/// Records dropped in one go; a larger backlog takes several, so that others get their turn at the writer.
-const PURGE_MAX: u32 = 200;
-
-/// What a round of [`Store::purge`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purged {
-    pub finished: usize,
-    pub forgotten: usize,
-    /// There is more of it: call again.
-    pub more: bool,
+impl Store {
+    /// Does a slice of what time brings: finishes messages whose time is over, and forgets messages that were accepted longer
+    /// than `kept` ago, old `cid`s, and channels and labels that had ended before the oldest message that is kept.
+    ///
+    /// By times and never by ids, which may have run ahead of the clock.
+    pub async fn purge(&self, now: UnixMillis, kept: Duration) -> Result<Cleared, StoreError> {
+        self.engine.write(move |tx| purge(tx, now, kept)).await
+    }
 }
 
-impl Store {
-    /// Finishes messages whose time is over, forgets those that were accepted longer than `kept` ago, and old `cid`s.
-    pub async fn purge(&self, now: UnixMillis, kept: Duration) -> Result<Purged, StoreError> {
-        let purge = move |tx: &mut WriteTx<'_>| {
-            let finished = ledger::finish(tx, now, PURGE_MAX)?;
-            // Ids are ordered by time, so what is old lies together at the start.
-            let before = IdClock::floor(now.minus(kept));
-            let old = "SELECT id FROM messages WHERE id < ?1 AND finished = 1 ORDER BY id LIMIT ?2";
-            for table in BY_MESSAGE {
-                let forget = format!("DELETE FROM {table} WHERE message IN ({old})");
-                tx.sql
-                    .prepare_cached(&forget)?
-                    .execute(params![before, PURGE_MAX])?;
-            }
-            let forgotten = tx
-                .sql
-                .prepare_cached(&format!("DELETE FROM messages WHERE id IN ({old})"))?
-                .execute(params![before, PURGE_MAX])?;
-            let cids = "DELETE FROM cids WHERE at < ?1";
-            tx.sql
-                .prepare_cached(cids)?
-                .execute(params![now.minus(CID_KEPT).0])?;
-            let more = finished == PURGE_MAX as usize || forgotten == PURGE_MAX as usize;
-            Ok(Purged {
-                finished,
-                forgotten,
-                more,
-            })
-        };
-        self.engine.write(purge).await
+fn purge(tx: &mut WriteTx<'_>, now: UnixMillis, kept: Duration) -> Result<Cleared, StoreError> {
+    let mut slice = Slice::new(tx.sql);
+    loop {
+        let finished = ledger::finish(tx, now, STEP_ROWS)?;
+        slice.count(finished);
+        if finished < STEP_ROWS {
+            break;
+        }
+        if slice.is_over() {
+            return Ok(slice.end(false));
+        }
     }
+    let old =
+        "INDEXED BY messages_over WHERE finished = 1 AND accepted_at < ?1 ORDER BY accepted_at";
+    let done = slice.forget_messages(old, now.minus(kept).0)?
+        && slice.clear(&CIDS, "at < ?1", &[now.minus(CID_KEPT).0])?
+        && forget_ended(&mut slice)?;
+    Ok(slice.end(done))
+}
+
+/// A life that ended before the oldest message is asked about by none.
+fn forget_ended(slice: &mut Slice<'_>) -> Result<bool, StoreError> {
+    let mut select = slice
+        .sql
+        .prepare_cached("SELECT coalesce(min(id), ?1) FROM messages")?;
+    let oldest = select.query_row(params![Life::ON], |row| row.get(0))?;
+    // The second condition is that of the index.
+    let ended = "until < ?1 AND until < 9223372036854775807";
+    Ok(slice.clear(&CHANNELS, ended, &[oldest])? && slice.clear(&LABELS, ended, &[oldest])?)
 }

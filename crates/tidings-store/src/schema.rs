@@ -5,9 +5,10 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_lives.sql"),
+    include_str!("../migrations/sqlite/0003_deletion.sql"),
 ];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.

@@ -744,7 +744,7 @@ async fn an_inbox_row_is_acknowledged_once_and_expires() {
         .purge(message.expires_at, Duration::MAX)
         .await
         .expect("purged");
-    assert_eq!(purged.finished, 1);
+    assert!(!purged.more);
     let ledger = store
         .ledger(app, message.id)
         .await
@@ -899,6 +899,7 @@ async fn a_deleted_app_takes_everything_with_it() {
     let device = store.register(device).await.expect("registered").id;
     let message = accept(&store, app, push(Audience::All)).await;
     assert!(store.delete_app(app).await.expect("deleted"));
+    while store.sweep().await.expect("swept").more {}
     assert!(store.device(app, device).await.expect("read").is_none());
     assert!(store.message(message.id).await.expect("read").is_none());
     assert!(store.open_lanes().await.expect("read").is_empty());
@@ -959,6 +960,6 @@ async fn what_is_old_is_forgotten() {
     }
     let kept = Duration::from_secs(3600);
     let purged = store.purge(message.expires_at, kept).await.expect("purged");
-    assert_eq!((purged.finished, purged.forgotten), (1, 1));
+    assert!(!purged.more);
     assert!(store.message(message.id).await.expect("read").is_none());
 }

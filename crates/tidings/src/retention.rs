@@ -1,30 +1,55 @@
-//! What ends by time: every few seconds the store is asked to end what has expired, and to forget what is too old.
+//! What goes: what has expired or is too old, looked for every few seconds, and what has been deleted, at once. Either goes in
+//! slices that let everybody else through; a server that is killed meanwhile goes on with it at its next start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_model::UnixMillis;
-use tidings_store::Store;
-use tokio::time::{MissedTickBehavior, interval};
+use tidings_store::{Cleared, Store, StoreError};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::error;
 
-/// How often what has expired or is too old is looked for.
+/// How often what has expired or is too old is looked for, and what a failure has left of what was deleted.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until it is dropped. `kept`: for how long messages are.
-pub(crate) async fn run(store: Arc<Store>, kept: Duration) {
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
+/// Runs until it is dropped. `kept`: for how long messages are; `deleted`: told when there is something to clear.
+pub(crate) async fn run(store: Arc<Store>, kept: Duration, deleted: Arc<Notify>) {
+    // One slice at a time, whichever it is.
+    let turn = Mutex::new(());
+    let by_time = async {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match store.purge(UnixMillis::now(), kept).await {
-                Ok(purged) if purged.more => {}
-                Ok(_) => break,
-                Err(error) => {
-                    error!(%error, "cannot clear what is old");
-                    break;
-                }
+            look.tick().await;
+            clear(&turn, || store.purge(UnixMillis::now(), kept)).await;
+        }
+    };
+    let by_deletion = async {
+        loop {
+            clear(&turn, || store.sweep()).await;
+            // Told or not: what was deleted is in the store.
+            let _ = timeout(LOOK_EVERY, deleted.notified()).await;
+        }
+    };
+    tokio::join!(by_time, by_deletion);
+}
+
+/// Takes slices until nothing is left, and leaves others as much of the writer's time as each took.
+async fn clear<F>(turn: &Mutex<()>, slice: impl Fn() -> F)
+where
+    F: Future<Output = Result<Cleared, StoreError>>,
+{
+    loop {
+        let _turn = turn.lock().await;
+        match slice().await {
+            Ok(Cleared {
+                more: true, took, ..
+            }) => sleep(took).await,
+            Ok(_) => return,
+            Err(error) => {
+                error!(%error, "cannot clear what is old or deleted");
+                return;
             }
         }
     }

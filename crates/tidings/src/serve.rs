@@ -13,7 +13,7 @@ use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
 use tidings_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
@@ -124,7 +124,13 @@ impl Server {
         vital.watch("dispatch", async move { commands.closed().await });
         let ending = link.clone();
         vital.watch("link", async move { ending.ended().await });
-        let pass_on = pass_on(changed, dispatch.commands(), link.clone());
+        let deleted = Arc::new(Notify::new());
+        let pass_on = pass_on(
+            changed,
+            dispatch.commands(),
+            link.clone(),
+            Arc::clone(&deleted),
+        );
         let (expiring, kept, old) = (Arc::clone(&store), config.kept, Arc::clone(&store));
         Ok(Self {
             api: api_addr,
@@ -136,7 +142,7 @@ impl Server {
             })),
             link,
             retention: tokio::spawn(restarted("retention", move || {
-                retention::run(Arc::clone(&old), kept)
+                retention::run(Arc::clone(&old), kept, Arc::clone(&deleted))
             })),
             sandbox,
             sandbox_url: wiring.map(|wiring| wiring.url),
@@ -207,17 +213,19 @@ fn open_store(data: &Path) -> Result<Arc<Store>> {
     ))
 }
 
-/// Tells dispatch and the link what the API changed.
+/// Tells dispatch, the link and retention what the API changed.
 async fn pass_on(
     mut changed: mpsc::Receiver<Change>,
     dispatch: mpsc::Sender<dispatch::Command>,
     link: Link,
+    deleted: Arc<Notify>,
 ) {
     while let Some(change) = changed.recv().await {
         let command = match change {
             Change::AppForgotten { app } => {
                 link.close_app(app);
-                continue;
+                deleted.notify_one();
+                dispatch::Command::AppForgotten(app)
             }
             Change::CredentialChanged { app, provider } => {
                 dispatch::Command::CredentialChanged(app, provider)
@@ -228,6 +236,7 @@ async fn pass_on(
             }
             Change::DeviceForgotten { app, device } => {
                 link.close(app, device);
+                deleted.notify_one();
                 continue;
             }
             Change::MessageAccepted { app, .. } => dispatch::Command::MessageAccepted(app),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rusqlite::params;
 use tempfile::TempDir;
+use tidings_model::UnixMillis;
 
 use super::*;
+
 use crate::limits::WRITE_GROUP_TIME;
 
 /// A blob that needs pages of its own.
@@ -14,10 +16,14 @@ const LARGE: usize = 64 * 1024;
 fn start(dir: &TempDir) -> Engine {
     let path = dir.path().join("test.db");
     let sql = connect(&path, Role::Writer).expect("a database");
-    sql.execute_batch("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB) STRICT;")
-        .expect("a table");
+    sql.execute_batch(
+        "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB) STRICT;
+         CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+         INSERT INTO marks VALUES ('id', 0) ON CONFLICT DO NOTHING;",
+    )
+    .expect("tables");
     drop(sql);
-    Engine::start(&path, IdClock::after(0)).expect("starts")
+    Engine::start(&path).expect("starts")
 }
 
 fn insert(tx: &mut WriteTx<'_>, id: i64, bytes: usize) -> Result<(), StoreError> {
@@ -228,6 +234,25 @@ async fn a_panic_undoes_its_own_work_and_ends_no_thread() {
         engine.read(committed).await.expect("read"),
         BTreeSet::from([2])
     );
+}
+
+#[tokio::test]
+async fn an_id_never_comes_again_though_no_row_has_it_and_the_clock_went_back() {
+    let dir = TempDir::new().expect("a directory");
+    let far = UnixMillis(4_000_000_000_000);
+    let engine = start(&dir);
+    let drawn = engine.write(move |tx| Ok(tx.ids.next(far))).await;
+    let drawn = drawn.expect("an id");
+    // One of a caller that failed is not given again either: somebody may have seen it.
+    let failed = engine.write(move |tx| -> Result<(), StoreError> {
+        tx.ids.next(far);
+        Err(StoreError::Closed)
+    });
+    failed.await.expect_err("it fails");
+    drop(engine);
+    let engine = start(&dir);
+    let next = engine.write(|tx| Ok(tx.ids.next(tx.now))).await;
+    assert_eq!(next.expect("an id"), drawn + 2);
 }
 
 #[tokio::test]

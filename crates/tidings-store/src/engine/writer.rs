@@ -16,6 +16,7 @@ use tracing::error;
 use super::caught;
 use crate::StoreError;
 use crate::limits::{WRITE_GROUP_MAX, WRITE_GROUP_TIME};
+use crate::marks::Mark;
 
 /// What a writing closure works with.
 pub(crate) struct WriteTx<'a> {
@@ -90,12 +91,19 @@ impl WriteTx<'_> {
 
 pub(super) struct Writer {
     ids: IdClock,
+    /// The greatest id that the database knows to be given out.
+    mark: i64,
     sql: Connection,
 }
 
 impl Writer {
-    pub(super) fn new(sql: Connection, ids: IdClock) -> Self {
-        Self { ids, sql }
+    pub(super) fn new(sql: Connection) -> Result<Self, StoreError> {
+        let mark = Mark::Id.value(&sql)?;
+        Ok(Self {
+            ids: IdClock::after(mark),
+            mark,
+            sql,
+        })
     }
 
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
@@ -145,20 +153,28 @@ impl Writer {
         if let Some(cause) = tx.undone {
             return Err(cause);
         }
-        transaction.commit().map_err(|error| Arc::new(error.into()))
+        let last = self.ids.last();
+        // Before they leave the house: no later start may give the same ids out.
+        if last > self.mark {
+            Mark::Id.set(&transaction, last).map_err(Arc::new)?;
+        }
+        transaction
+            .commit()
+            .map_err(|error| Arc::new(error.into()))?;
+        self.mark = last;
+        Ok(())
     }
 }
 
-/// Tells all who wait that no transaction could begin: they have waited together, and would otherwise fail one after
+/// Tells all who wait by now that no transaction could begin: they have waited together, and would otherwise fail one after
 /// another.
 fn refuse(error: rusqlite::Error, first: WriteJob, jobs: &mut mpsc::Receiver<WriteJob>) {
     let cause = Arc::new(error);
-    let mut refused = 0;
-    let mut job = Some(first);
-    while let Some(work) = job {
+    let waiting = jobs.len();
+    let others = std::iter::from_fn(|| jobs.try_recv().ok()).take(waiting);
+    for work in std::iter::once(first).chain(others) {
         work(Err(StoreError::Begin(Arc::clone(&cause))));
-        refused += 1;
-        job = jobs.try_recv().ok();
     }
+    let refused = 1 + waiting;
     error!(error = %StoreError::Begin(cause), refused, "the store could not begin to write");
 }

@@ -257,6 +257,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::AppForgotten => Self::new(Fault::AppUnknown, "The app has been forgotten."),
             StoreError::Closed => Self::new(
                 Fault::Busy,
                 "The server is shutting down: try again in a moment.",

@@ -53,6 +53,7 @@ impl Context {
 /// What dispatch is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command {
+    AppForgotten(AppId),
     CredentialChanged(AppId, Provider),
     MessageAccepted(AppId),
 }
@@ -148,6 +149,14 @@ impl Lanes {
                     Some(Command::MessageAccepted(app)) => {
                         for provider in Provider::ALL {
                             self.wake((app, provider));
+                        }
+                    }
+                    Some(Command::AppForgotten(app)) => {
+                        // Its credentials are gone with it.
+                        for provider in Provider::ALL {
+                            if let Some(signal) = self.signals.get(&(app, provider)) {
+                                signal.credential_changed();
+                            }
                         }
                     }
                     Some(Command::CredentialChanged(app, provider)) => {

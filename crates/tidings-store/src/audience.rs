@@ -339,7 +339,7 @@ fn otherwise(scope: &Scope) -> String {
         .iter()
         .map(|provider| {
             format!(
-                "EXISTS (SELECT 1 FROM channels AS o WHERE o.app = ?1 AND o.provider = {} AND o.device = c.device
+                "EXISTS (SELECT 1 FROM channels AS o INDEXED BY sqlite_autoindex_channels_1 WHERE o.app = ?1 AND o.provider = {} AND o.device = c.device
                      AND o.since < ?3 AND o.until > ?3)",
                 provider.code()
             )
@@ -364,7 +364,7 @@ fn labelled(kind: Kind, list: Option<usize>) -> String {
     };
     let kind = kind.code();
     format!(
-        " AND EXISTS (SELECT 1 FROM json_each(?{list}) AS g CROSS JOIN labels AS t
+        " AND EXISTS (SELECT 1 FROM json_each(?{list}) AS g CROSS JOIN labels AS t INDEXED BY sqlite_autoindex_labels_1
               WHERE t.app = ?1 AND t.kind = {kind} AND t.label = g.value AND t.device = c.device
                   AND t.since < ?3 AND t.until > ?3)"
     )

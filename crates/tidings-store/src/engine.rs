@@ -181,6 +181,12 @@ pub(crate) fn connect(path: &Path, role: Role) -> Result<Connection, StoreError>
         Role::Point | Role::Scan => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
     let sql = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    #[cfg(test)]
+    let sql = {
+        let mut sql = sql;
+        crate::plans::attach(path, &mut sql)?;
+        sql
+    };
     sql.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // 5 s for a writer from outside (a backup, say) to finish.
     sql.execute_batch(

@@ -19,6 +19,8 @@ pub mod limits;
 mod marks;
 mod messages;
 mod pages;
+#[cfg(test)]
+mod plans;
 mod retention;
 mod schema;
 mod seal;

@@ -1,0 +1,231 @@
+//! No statement walks: each is judged by its plan and by the steps that its runs really take, on the SQLite that is linked in
+//! and on data of a realistic shape.
+//!
+//! A plan alone does not tell: of the faults that this is here for, two printed as a SEARCH that bound fewer columns of a key
+//! than the statement named, and one was a foreign key's action, which stands in no plan.
+
+mod check;
+mod drive;
+mod recorder;
+
+pub(crate) use recorder::attach;
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::check::{Excused, complaints};
+    use super::drive::Stage;
+    use super::recorder::Recorder;
+    use crate::engine::{Role, connect};
+    use crate::limits::{ENDED_LABELS_MAX, PAGE_MAX, STEP_ROWS};
+
+    /// Tags that a device may have.
+    const TAGS_MAX: i64 = 1000;
+
+    /// Statements that walk, and by what their walk is bounded.
+    const EXCUSED: [Excused; 10] = [
+        Excused {
+            text: "FROM json_each(?4) AS w CROSS JOIN channels AS c",
+            steps: 150 * PAGE_MAX as i64,
+            plan: &[],
+            why: "looks at up to a page of candidates, of which few may be taken",
+        },
+        Excused {
+            text: "LIMIT ?2)",
+            steps: 100 * STEP_ROWS as i64,
+            plan: &[],
+            why: "deletes some rows, and counts as returning none",
+        },
+        Excused {
+            text: "FROM credentials ORDER BY app, provider, environment",
+            steps: 0,
+            plan: &["SCAN credentials"],
+            why: "all credentials, once a day, on a reader for scans",
+        },
+        Excused {
+            text: "FROM labels INDEXED BY labels_by_device WHERE app = ?1 AND device = ?2 AND kind = ?3",
+            steps: 50 * ENDED_LABELS_MAX as i64,
+            plan: &["does not search by kind"],
+            why: "what a device has and had, as much as is kept of it",
+        },
+        Excused {
+            text: "WHERE app = ?1 AND device = ?2 AND until <= ?3",
+            steps: 30 * TAGS_MAX,
+            plan: &[],
+            why: "what one change of a device has ended",
+        },
+        Excused {
+            text: "ORDER BY until DESC LIMIT 1 OFFSET ?4",
+            steps: 5 * ENDED_LABELS_MAX as i64,
+            plan: &[],
+            why: "what is kept of a device, of which the last is looked for",
+        },
+        Excused {
+            text: "FROM events WHERE message = ?1 AND device = ?2 ORDER BY at, kind",
+            steps: 0,
+            plan: &["sorts"],
+            why: "of one device and message there are as many events as kinds",
+        },
+        Excused {
+            text: "FROM reasons WHERE message = ?1 ORDER BY count DESC",
+            steps: 0,
+            plan: &["sorts"],
+            why: "as many as providers have words",
+        },
+        Excused {
+            text: "FROM tombstones WHERE app = ?1 AND device = ?2 ORDER BY removed_at",
+            steps: 0,
+            plan: &["sorts"],
+            why: "as many as are kept of a device",
+        },
+        Excused {
+            text: "FROM pages AS p WHERE message = ?1",
+            steps: 0,
+            plan: &["does not search by provider"],
+            why: "a device has a few channels",
+        },
+    ];
+
+    #[tokio::test]
+    async fn no_statement_of_the_store_walks() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("tidings.db");
+        // What comes of migrations and of bulk is not looked at: both may walk.
+        let stage = Stage::set(dir.path()).await;
+        let recorder = Recorder::of(&path);
+        let stage = stage.reopen(dir.path());
+        stage.apps().await;
+        stage.devices().await;
+        stage.messages().await;
+        stage.end().await;
+        drop(stage);
+        let seen = recorder.seen();
+        println!("{} statements", seen.len());
+        let sql = connect(&path, Role::Point).expect("opens");
+        let complaints = complaints(&sql, &seen, &EXCUSED);
+        assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+    }
+
+    const DEVICES: i64 = 5000;
+
+    /// The first schema, where its faults were, with some thousand devices.
+    fn first_schema() -> (Connection, Recorder) {
+        let mut sql = Connection::open_in_memory().expect("opens");
+        sql.execute_batch("PRAGMA foreign_keys = ON;").expect("on");
+        sql.execute_batch(include_str!("../migrations/sqlite/0001_first.sql"))
+            .expect("a schema");
+        let transaction = sql.transaction().expect("begins");
+        transaction
+            .execute_batch(
+                "INSERT INTO apps VALUES (1, x'01', 'one', x'', 0), (2, x'02', 'two', x'', 0);",
+            )
+            .expect("apps");
+        for id in 1..=DEVICES {
+            let device =
+                "INSERT INTO devices VALUES (2, ?1, 3, 'user' || ?1, x'', NULL, NULL, NULL, 0, 0)";
+            transaction.execute(device, [id]).expect("a device");
+            let channel =
+                "INSERT INTO channels VALUES (2, 1, ?1, 3, 1, 't' || ?1, randomblob(16), 0, 0)";
+            transaction.execute(channel, [id]).expect("a channel");
+        }
+        transaction.commit().expect("commits");
+        let recorder = Recorder::default();
+        recorder.listen(&mut sql).expect("listens");
+        (sql, recorder)
+    }
+
+    fn complaints_of(text: &str, excused: &[Excused]) -> Vec<String> {
+        let (sql, recorder) = first_schema();
+        let mut statement = sql.prepare(text).expect("a statement");
+        let rows = statement.raw_query().mapped(|_| Ok(())).count();
+        println!("{rows} rows");
+        drop(statement);
+        complaints(&sql, &recorder.seen(), excused)
+    }
+
+    /// Each of `expected` is part of a complaint of its own, and there is no other.
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let complaints = complaints_of(text, &[]);
+        assert_eq!(complaints.len(), expected.len(), "{complaints:#?}");
+        for (complaint, expected) in complaints.iter().zip(expected) {
+            assert!(complaint.contains(expected), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn the_faults_that_were_are_refused() {
+        // Whose a device is.
+        check(
+            "SELECT apps.id FROM apps JOIN devices ON devices.app = apps.id WHERE devices.id = 4999",
+            &["steps for 1 rows", "a scan: SCAN devices"],
+        );
+        // A push to an alias.
+        check(
+            "SELECT c.device FROM devices AS d CROSS JOIN channels AS c
+             WHERE d.app = 2 AND d.alias IN (SELECT value FROM json_each('[\"user4999\"]')) AND c.app = 2 AND c.provider = 1
+                 AND d.id > 0 AND d.id <= 100000 AND c.device = d.id ORDER BY d.id LIMIT 1000",
+            &["steps for 1 rows", "does not search by alias: SEARCH d USING PRIMARY KEY (app=? AND id>?"],
+        );
+        // A device goes, and its channels with it: nothing of that stands in the plan.
+        check(
+            "DELETE FROM devices WHERE app = 2 AND id = 4999",
+            &["steps for 0 rows"],
+        );
+        check(
+            "DELETE FROM channels WHERE app = 2 AND device = 4999",
+            &[
+                "steps for 0 rows",
+                "does not search by device: SEARCH channels USING PRIMARY KEY (app=?)",
+            ],
+        );
+        // An alias that many share is sorted anew for each page.
+        check(
+            "SELECT d.id FROM devices AS d INDEXED BY devices_by_alias
+             WHERE d.app = 2 AND d.alias IN ('user1', 'user2') ORDER BY d.id LIMIT 1",
+            &["sorts: USE TEMP B-TREE FOR ORDER BY"],
+        );
+    }
+
+    #[test]
+    fn what_is_found_by_a_key_is_let_through() {
+        for text in [
+            "SELECT alias FROM devices WHERE app = 2 AND id = 4999",
+            "SELECT id FROM devices INDEXED BY devices_by_alias WHERE app = 2 AND alias = 'user7' ORDER BY id",
+            "SELECT device FROM channels WHERE app = 2 AND provider = 1 AND device > 70 ORDER BY device LIMIT 1000",
+            "UPDATE devices SET alias = 'x', locale = 'y' WHERE app = 2 AND id = 7",
+            "SELECT w.value, (SELECT c.token FROM channels AS c WHERE c.app = 2 AND c.provider = 1 AND c.device = w.value)
+             FROM json_each('[1, 2, 3]') AS w",
+            "INSERT INTO events (message, device, kind, at) SELECT 1, 1, 1, 1 WHERE 1 = 0",
+            "SELECT max(id) FROM messages",
+            "PRAGMA page_count",
+        ] {
+            check(text, &[]);
+        }
+    }
+
+    #[test]
+    fn an_excuse_holds_for_what_it_says_and_only_while_it_is_needed() {
+        let all = "SELECT count(*) FROM devices WHERE locale IS NULL";
+        let excuse = Excused {
+            text: "FROM devices WHERE locale IS NULL",
+            steps: 100_000,
+            plan: &["SCAN devices"],
+            why: "the test's",
+        };
+        assert_eq!(complaints_of(all, &[excuse]), Vec::<String>::new());
+        let fewer = Excused {
+            steps: 1000,
+            ..excuse
+        };
+        assert_eq!(complaints_of(all, &[fewer]).len(), 1);
+        let other = Excused {
+            text: "FROM channels",
+            ..excuse
+        };
+        // The steps, the scan, and the excuse that nobody needs.
+        assert_eq!(complaints_of(all, &[other]).len(), 3);
+    }
+}

@@ -1,0 +1,333 @@
+//! The store's calls, on data of a realistic shape: some apps, one of them large, labels that one device has and labels that
+//! thousands share, messages of each kind of audience, and what devices and providers say of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tidings_model::{
+    AppId, Audience, DeviceId, Environment, Message, Notification, Platform, PlatformSet, Provider,
+    Push, PushOptions, Selection, UnixMillis,
+};
+
+use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
+use crate::{
+    Accepted, ChannelChange, CredentialSlot, DeviceChange, DeviceEvent, EventKind, NewDevice,
+    Scope, SealKey, Store, TagChange,
+};
+
+const DEVICES: usize = 20_000;
+const KEPT: Duration = Duration::from_secs(11 * 86_400);
+
+/// The store of a test, and whom it knows.
+pub(super) struct Stage {
+    pub(super) devices: Vec<DeviceId>,
+    pub(super) large: AppId,
+    pub(super) small: AppId,
+    pub(super) store: Store,
+}
+
+/// Every second has a token, every second the link, every sixth both; a quarter shares an alias, the others have their own.
+fn device(app: AppId, number: usize) -> NewDevice {
+    let channel = |provider, token| ChannelChange {
+        environment: None,
+        provider,
+        token,
+    };
+    let (apns, link) = match number % 6 {
+        0 => (true, true),
+        1 | 2 => (true, false),
+        _ => (false, true),
+    };
+    let token = format!("{:032x}{number:032x}", app.0);
+    let channels = [
+        apns.then(|| channel(Provider::Apns, Some(token))),
+        link.then(|| channel(Provider::Link, None)),
+    ];
+    let alias = match number % 4 {
+        0 => "guest".to_owned(),
+        _ => format!("user{number}"),
+    };
+    let mut tags = vec!["all".to_owned(), format!("t{}", number % 50)];
+    tags.extend((number == 777).then(|| "rare".to_owned()));
+    NewDevice {
+        alias: Some(alias.parse().expect("an alias")),
+        app,
+        app_version: Some("1.0".into()),
+        channels: channels.into_iter().flatten().collect(),
+        locale: Some("en".into()),
+        platform: Platform::Ios,
+        proof: None,
+        tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+        time_zone: None,
+    }
+}
+
+fn push(audience: Audience) -> Push {
+    Push {
+        audience,
+        message: None,
+        notification: Some(Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        }),
+        options: PushOptions::default(),
+        platforms: PlatformSet::ALL,
+    }
+}
+
+/// One audience of each kind, and some of each size.
+pub(super) fn audiences(devices: &[DeviceId]) -> Vec<Audience> {
+    let tags = |tags: &[&str]| Selection {
+        tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+        ..Selection::default()
+    };
+    let aliases = |aliases: &[&str]| Selection {
+        aliases: aliases
+            .iter()
+            .map(|alias| alias.parse().expect("an alias"))
+            .collect(),
+        ..Selection::default()
+    };
+    let named = |devices: &[DeviceId]| Selection {
+        devices: devices.to_vec(),
+        ..Selection::default()
+    };
+    let selections = [
+        tags(&["rare"]),
+        tags(&["all"]),
+        tags(&["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10"]),
+        tags(&["nobody", "none"]),
+        aliases(&["user777"]),
+        aliases(&["guest"]),
+        aliases(&["user1", "user19999", "guest"]),
+        named(&devices[..1]),
+        named(&devices[..PAGE_MAX]),
+        Selection {
+            tags: tags(&["all", "t1"]).tags,
+            ..aliases(&["guest"])
+        },
+        Selection {
+            tags: tags(&["rare", "t5"]).tags,
+            ..named(&devices[..PAGE_MAX])
+        },
+    ];
+    let selections = selections.into_iter().map(Audience::Selection);
+    std::iter::once(Audience::All).chain(selections).collect()
+}
+
+pub(super) async fn accept(store: &Store, app: AppId, push: Push) -> Message {
+    match store.accept(app, push, None).await.expect("accepted") {
+        Accepted::New(message) => message,
+        Accepted::Repeated(_) => panic!("no cid was given"),
+    }
+}
+
+impl Stage {
+    fn open(dir: &Path) -> Store {
+        Store::open(dir, SealKey::parse(&"0a".repeat(32)).expect("a key")).expect("opens")
+    }
+
+    pub(super) async fn set(dir: &Path) -> Self {
+        let store = Self::open(dir);
+        let small = store.create_app("small".into()).await.expect("an app").0.id;
+        let large = store.create_app("large".into()).await.expect("an app").0.id;
+        let new = (0..300).map(|number| device(small, number));
+        store.register_all(new.collect()).await.expect("registered");
+        let mut devices = Vec::new();
+        for thousand in (0..DEVICES).step_by(1000) {
+            let new = (thousand..thousand + 1000).map(|number| device(large, number));
+            let registered = store.register_all(new.collect()).await.expect("registered");
+            devices.extend(registered.iter().map(|registered| registered.id));
+        }
+        Self {
+            devices,
+            large,
+            small,
+            store,
+        }
+    }
+
+    pub(super) fn reopen(self, dir: &Path) -> Self {
+        drop(self.store);
+        Self {
+            store: Self::open(dir),
+            ..self
+        }
+    }
+
+    pub(super) async fn apps(&self) {
+        let store = &self.store;
+        let (app, _) = store.create_app("x".into()).await.expect("an app");
+        store.app(app.key).await.expect("read").expect("known");
+        store.app_by_id(app.id).await.expect("read").expect("known");
+        store.apps(AppId(0), 100).await.expect("read");
+        store.rename_app(app.id, "y".into()).await.expect("renamed");
+        store.rotate_master_secret(app.id).await.expect("rotated");
+        for environment in [None, Some(Environment::Sandbox)] {
+            let slot = CredentialSlot {
+                app: app.id,
+                environment,
+                provider: Provider::Apns,
+            };
+            let summary = serde_json::json!({});
+            store
+                .put_credential(slot, &summary, b"secret")
+                .await
+                .expect("set");
+            store.open_credential(slot).await.expect("opened");
+            store.credentials(app.id).await.expect("read");
+            let as_of = UnixMillis(0);
+            store
+                .note_credential(slot, None, as_of)
+                .await
+                .expect("noted");
+            store.delete_credential(slot).await.expect("deleted");
+        }
+        store.all_credentials().await.expect("read");
+    }
+
+    pub(super) async fn devices(&self) {
+        let (store, app) = (&self.store, self.large);
+        for (number, id) in self.devices.iter().copied().enumerate().step_by(1999) {
+            store.device(app, id).await.expect("read").expect("known");
+            store.device_by_id(id).await.expect("read").expect("known");
+            store.history(app, id).await.expect("read").expect("known");
+            store.login(app, id).await.expect("read").expect("known");
+            let edit = TagChange::Edit {
+                add: vec!["new".parse().expect("a tag")],
+                remove: vec!["all".parse().expect("a tag")],
+            };
+            let replaced = device(app, DEVICES + number);
+            let changes = [
+                DeviceChange {
+                    tags: Some(edit),
+                    ..DeviceChange::default()
+                },
+                DeviceChange {
+                    alias: Some(None),
+                    channels: Some(replaced.channels),
+                    locale: Some(None),
+                    tags: Some(TagChange::Replace(replaced.tags)),
+                    ..DeviceChange::default()
+                },
+            ];
+            for change in changes {
+                store.change_device(app, id, change).await.expect("changed");
+            }
+            // It comes again with its token and no proof, so that the token moves to a newcomer.
+            let newcomer = NewDevice {
+                alias: None,
+                tags: vec![],
+                ..device(app, DEVICES + number)
+            };
+            store.register(newcomer).await.expect("registered");
+        }
+        self.restless().await;
+        let nobody = DeviceId(7);
+        assert!(store.device_by_id(nobody).await.expect("read").is_none());
+    }
+
+    /// A device that exchanges all it has, again and again.
+    async fn restless(&self) {
+        let (store, app, id) = (&self.store, self.large, self.devices[1]);
+        let tags = |round: usize| {
+            let tags = (0..1000).map(|number| format!("r{}", round * 1000 + number));
+            tags.map(|tag| tag.parse().expect("a tag")).collect()
+        };
+        for round in 0..=ENDED_LABELS_MAX / 1000 + 1 {
+            let change = DeviceChange {
+                tags: Some(TagChange::Replace(tags(round))),
+                ..DeviceChange::default()
+            };
+            store.change_device(app, id, change).await.expect("changed");
+        }
+        for round in 0..ENDED_CHANNELS_MAX + 5 {
+            let environment = match round % 2 {
+                0 => Environment::Sandbox,
+                _ => Environment::Production,
+            };
+            let channel = ChannelChange {
+                environment: Some(environment),
+                provider: Provider::Apns,
+                token: Some(format!("{round:064x}")),
+            };
+            let change = DeviceChange {
+                channels: Some(vec![channel]),
+                ..DeviceChange::default()
+            };
+            store.change_device(app, id, change).await.expect("changed");
+        }
+        store.login(app, id).await.expect("read").expect("known");
+    }
+
+    /// Pushes to each kind of audience, and walks over who is meant.
+    pub(super) async fn messages(&self) {
+        let (store, app) = (&self.store, self.large);
+        for audience in audiences(&self.devices) {
+            let push = push(audience);
+            store.reaches_any(app, &push).await.expect("asked");
+            let message = accept(store, app, push).await;
+            for provider in Provider::ALL {
+                let Some(scope) = Scope::of(&message, provider) else {
+                    continue;
+                };
+                store.count_targets(&scope).await.expect("counted");
+                let mut after = DeviceId(0);
+                // The first pages, and the last.
+                for _ in 0..3 {
+                    let page = store.targets(&scope, after, PAGE_MAX).await.expect("read");
+                    let [first, .., last] = page.as_slice() else {
+                        break;
+                    };
+                    let (first, last) = (first.device, last.device);
+                    let again = store.targets_between(&scope, first, last, PAGE_MAX);
+                    assert_eq!(again.await.expect("read"), page);
+                    after = last.max(self.devices[DEVICES - PAGE_MAX]);
+                }
+            }
+            store
+                .message(message.id)
+                .await
+                .expect("read")
+                .expect("known");
+            store
+                .ledger(app, message.id)
+                .await
+                .expect("read")
+                .expect("known");
+            for id in self.devices.iter().step_by(5000) {
+                store.journey(app, message.id, *id).await.expect("read");
+                let opened = DeviceEvent {
+                    kind: EventKind::Opened,
+                    message: message.id,
+                };
+                let added = store.add_events(app, *id, Platform::Ios, vec![opened]);
+                added.await.expect("added");
+            }
+        }
+        let cid = || Some("cid".to_owned());
+        let again = push(Audience::All);
+        for _ in 0..2 {
+            let accepted = store.accept(self.small, again.clone(), cid()).await;
+            accepted.expect("accepted");
+        }
+        store.accepted(app, "cid".into()).await.expect("read");
+        store.void_id().await.expect("drawn");
+        store.newest_message().await.expect("read");
+    }
+
+    /// Time passes, and much is deleted.
+    pub(super) async fn end(&self) {
+        let (store, app) = (&self.store, self.large);
+        for id in self.devices.iter().step_by(2222) {
+            assert!(store.delete_device(app, *id).await.expect("deleted"));
+        }
+        while store.sweep().await.expect("swept").more {}
+        for days in [1, 30] {
+            let now = UnixMillis::now().plus(Duration::from_secs(days * 86_400));
+            while store.purge(now, KEPT).await.expect("purged").more {}
+        }
+        assert!(store.delete_app(app).await.expect("deleted"));
+        while store.sweep().await.expect("swept").more {}
+    }
+}

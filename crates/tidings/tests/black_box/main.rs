@@ -2,6 +2,8 @@
 
 mod apns;
 mod crash;
+mod deletion;
+mod disk;
 mod doctor;
 mod faults;
 mod layers;

@@ -16,9 +16,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the binary and waits until it is ready.
     pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_tidings")).args(args))
+    }
+
+    /// The same, but a write beyond a limit of the size of files fails as one on a full disk does, and kills nothing.
+    pub(crate) fn start_limitable<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Self {
+        let by_shell = ["-c", "trap '' XFSZ && exec \"$0\" \"$@\""];
+        let mut shell = Command::new("sh");
+        let shell = shell.args(by_shell).arg(env!("CARGO_BIN_EXE_tidings"));
+        Self::run(shell.args(args))
+    }
+
+    fn run(command: &mut Command) -> Self {
         let start = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(args)
+        let mut child = command
             .env("TIDINGS_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,6 +81,16 @@ impl Process {
     /// SIGCONT.
     pub(crate) fn resume(&self) {
         self.signal("-CONT");
+    }
+
+    /// How large its files may become from now on.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let pid = self.child.id().to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        let set = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(set.expect("prlimit runs").success());
     }
 
     fn signal(&self, signal: &str) {

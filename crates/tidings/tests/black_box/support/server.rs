@@ -51,15 +51,19 @@ impl Server {
         Self::start_at(data, control, "127.0.0.1:0")
     }
 
+    /// One whose files can be limited ([`Process::limit_files`]).
+    pub(crate) fn start_limitable(data: &Path) -> Self {
+        Self::of(
+            data,
+            Process::start_limitable(&args(data, None, "127.0.0.1:0")),
+        )
+    }
+
     pub(crate) fn start_at(data: &Path, control: Option<&str>, link: &str) -> Self {
-        let mut args = vec![
-            "serve".to_owned(),
-            "--data".into(),
-            data.display().to_string(),
-        ];
-        args.extend(["--api", "127.0.0.1:0", "--link", link].map(String::from));
-        args.extend(control.map(|control| format!("--sandbox={control}")));
-        let process = Process::start(&args);
+        Self::of(data, Process::start(&args(data, control, link)))
+    }
+
+    fn of(data: &Path, process: Process) -> Self {
         let link = process.ready["link"]
             .strip_prefix("mqtt://")
             .expect("an address")
@@ -172,6 +176,17 @@ impl Server {
         .good()["counts"]
             .clone()
     }
+}
+
+fn args(data: &Path, control: Option<&str>, link: &str) -> Vec<String> {
+    let mut args = vec![
+        "serve".to_owned(),
+        "--data".into(),
+        data.display().to_string(),
+    ];
+    args.extend(["--api", "127.0.0.1:0", "--link", link].map(String::from));
+    args.extend(control.map(|control| format!("--sandbox={control}")));
+    args
 }
 
 /// The token of the phone with a number.

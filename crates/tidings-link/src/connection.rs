@@ -5,29 +5,30 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tidings_model::{
-    AppId, AppKey, DeviceId, MsgId, Platform, Provider, Secret, SecretHash, UnixMillis,
-};
+use tidings_model::{AppId, AppKey, DeviceId, MsgId, Provider, Secret, SecretHash, UnixMillis};
 use tidings_mqtt::server::{
     ConnectAccepted, ConnectRefusal, ConnectRequest, DisconnectReason, Event, PublishReason,
     PublishResult, ServerSession,
 };
 use tidings_mqtt::{DeviceTopic, PUSH_TOPIC};
-use tidings_store::{Ack, Login, StoreError};
+use tidings_store::{Ack, Acked, Cursor, LinkEnd, Login, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error};
 
-use crate::feed::{Feed, Next};
-use crate::limits::{LINGER_MAX, READ_MAX, UPLINK_MAX, WRITE_MAX};
+use crate::acks::Acks;
+use crate::feed::{Feed, Next, Outgoing};
+use crate::limits::{
+    HEARD_OUT_MAX, JUDGED_WRITTEN_AFTER, LAST_WORD_MAX, LINGER_MAX, READ_MAX, UPLINK_MAX, WRITE_MAX,
+};
 use crate::room::{Handle, Room, Signals};
-use crate::window::{End, Window};
+use crate::window::{Window, tag};
 use crate::{Inner, Uplink, UplinkEnd, UplinkTopic};
 
 /// Serves a socket until either side ends it.
-pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: TcpStream) {
+pub(crate) async fn serve(inner: Arc<Inner>, acks: Acks, socket: TcpStream) {
     let mut connection = Connection {
         acks,
         inner,
@@ -38,10 +39,13 @@ pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: Tc
     };
     let mut device = None;
     let end = connection.exchange(&mut device).await;
-    // In this order, whatever the end was: nobody is routed here any more, then the last words are written.
-    if let Some(device) = &device {
+    // In this order, whatever the end was: nobody is routed here any more, what the device said is on its way to the
+    // store, whoever takes its place may look there; then the last words are written.
+    if let Some(mut device) = device {
         let id = device.feed.device();
         connection.inner.leave(&device.room, id, &device.handle);
+        Box::pin(connection.write_judged(&mut device)).await;
+        device.handle.end();
     }
     if let Err(error) = &end {
         debug!(%error, "a connection of the link ended");
@@ -52,7 +56,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, acks: mpsc::Sender<Ack>, socket: Tc
 }
 
 struct Connection {
-    acks: mpsc::Sender<Ack>,
+    acks: Acks,
     inner: Arc<Inner>,
     input: BytesMut,
     output: BytesMut,
@@ -65,7 +69,8 @@ struct Present {
     app: AppId,
     feed: Feed,
     handle: Arc<Handle>,
-    platform: Platform,
+    /// How far the log has been judged without anything to remember, and since when that waits to be written.
+    judged: Option<(Cursor, Instant)>,
     room: Arc<Room>,
     /// That by which it proved itself: a connection ends when the device gets another.
     secret: SecretHash,
@@ -96,7 +101,7 @@ impl Connection {
                 }
             }
             if let Some(device) = device
-                && let Err(error) = self.feed(device).await
+                && let Err(error) = Box::pin(self.feed(device)).await
             {
                 return Err(self.store_failed(&error));
             }
@@ -159,6 +164,9 @@ impl Connection {
     }
 
     async fn heed(&mut self, device: &mut Present, signals: Signals) -> Result<Step, StoreError> {
+        if signals.has(Signals::TAKEN_OVER) {
+            Box::pin(self.hear_out(device)).await;
+        }
         let goodbyes = [
             (Signals::TAKEN_OVER, DisconnectReason::SessionTakenOver),
             (Signals::FORGOTTEN, DisconnectReason::AdministrativeAction),
@@ -179,7 +187,7 @@ impl Connection {
                 .await?;
             let is_it = |login: &Login| is_on_link(login) && login.device.secret == device.secret;
             match login.filter(is_it) {
-                Some(login) => device.feed.set_device(login.history),
+                Some(login) => device.feed.set_history(login.history),
                 None => {
                     self.session.disconnect(DisconnectReason::NotAuthorized);
                     return Ok(Step::Ended);
@@ -203,7 +211,8 @@ impl Connection {
     ) -> Result<Step, StoreError> {
         match (event, device) {
             (Event::Connect(request), device) => {
-                match self.let_in(&request).await {
+                // Boxed, as all that runs once or seldom: it would be a part of every idle connection.
+                match Box::pin(self.let_in(&request)).await {
                     Ok(present) => *device = Some(Box::new(present)),
                     Err(Refused::Store(error)) => {
                         self.session.reject(ConnectRefusal::ServerUnavailable);
@@ -217,12 +226,7 @@ impl Connection {
                 Ok(Step::GoOn)
             }
             (Event::Acked { tag, code }, Some(device)) => {
-                let end = if code < 0x80 {
-                    End::Delivered
-                } else {
-                    End::Dropped
-                };
-                device.window.end(MsgId(tag.cast_signed()), end);
+                device.window.end(tag, acked(code));
                 self.remember(device).await;
                 Ok(Step::GoOn)
             }
@@ -233,7 +237,7 @@ impl Connection {
                     packet_id,
                 },
                 Some(device),
-            ) => Ok(self.pass_up(device, topic, payload, packet_id).await),
+            ) => Ok(Box::pin(self.pass_up(device, topic, payload, packet_id)).await),
             (Event::Closed(why), _) => {
                 debug!(?why, "a connection of the link was closed");
                 Ok(Step::Ended)
@@ -255,28 +259,40 @@ impl Connection {
         let store = inner.store()?;
         let (app, id, secret) = self.identify(request).await?;
         let handle = Arc::new(Handle::default());
-        let room = inner.room(app);
-        if room.open_tail(&store).await? {
-            inner.announce(app);
+        let (room, older) = inner.join(app, id, &handle);
+        if let Some(older) = older {
+            // It may have acknowledgements in its hands. One that is stuck is not waited for: the device drops by their
+            // ids what it is sent again.
+            let _ = timeout(LAST_WORD_MAX, older.ended()).await;
         }
-        inner.join(&room, id, &handle);
-        let (login, joined) = match self.look(app, id, &secret).await {
+        self.acks.written(id).await;
+        let looked = match room.open_tail(&store).await {
+            Ok(has_begun) => {
+                if has_begun {
+                    inner.announce(app);
+                }
+                self.look(app, id, &secret).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let (login, joined) = match looked {
             Ok(looked) => looked,
             Err(refused) => {
                 inner.leave(&room, id, &handle);
+                handle.end();
                 return Err(refused);
             }
         };
         // A new session each time: what is in flight is known by its message id, not by MQTT's.
         self.session
             .accept(std::time::Instant::now(), ConnectAccepted::default());
-        let platform = login.device.platform;
-        let feed = Feed::new(app, login, joined, Arc::clone(&room), store);
+        let cursor = login.cursor;
+        let feed = Feed::new(app, login.history, cursor, joined, Arc::clone(&room), store);
         Ok(Present {
             app,
             feed,
             handle,
-            platform,
+            judged: None,
             room,
             secret,
             window: Window::default(),
@@ -350,49 +366,135 @@ impl Connection {
             && device.window.has_room()
             && !device.handle.has(Signals::TAKEN_OVER)
         {
-            let next = device.feed.next(&device.handle).await?;
-            let Some(Next { entry, kind, parts }) = next else {
-                return Ok(());
-            };
-            let message = &entry.message;
-            let payload = entry.payload(device.platform, parts);
-            let left = message.expires_at.since(UnixMillis::now());
-            let expiry = u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
-            let now = std::time::Instant::now();
-            let tag = message.id.0.cast_unsigned();
-            match self
-                .session
-                .publish(now, PUSH_TOPIC, &payload, Some(expiry), false, tag)
-            {
-                PublishResult::Sent => device.window.sent(message.id, kind),
-                PublishResult::TooLargeForClient => {
-                    device.window.sent(message.id, kind);
-                    device.window.end(message.id, End::Dropped);
+            match device.feed.next(&device.handle).await? {
+                Some(Next::Send(outgoing)) => {
+                    if !self.publish(device, outgoing).await? {
+                        return Ok(());
+                    }
+                }
+                Some(Next::Passed(cursor)) => {
+                    device.window.passed(cursor);
                     self.remember(device).await;
                 }
-                // Not while the session can send; and if it has closed, the message comes on the next connection.
-                PublishResult::WindowFull => return Ok(()),
+                Some(Next::Over(message, parts, reason)) => {
+                    let over = Acked::Inbox {
+                        end: LinkEnd::Expired(reason),
+                        message,
+                        parts,
+                    };
+                    self.say(device, over).await;
+                }
+                None => break,
             }
+        }
+        let is_old = |(_, since): &(Cursor, Instant)| since.elapsed() > JUDGED_WRITTEN_AFTER;
+        if device.judged.as_ref().is_some_and(is_old) {
+            self.write_judged(device).await;
         }
         Ok(())
     }
 
-    /// Hands on what has ended, unless a newer connection has the say.
+    /// False when nothing more can be sent.
+    async fn publish(
+        &mut self,
+        device: &mut Present,
+        outgoing: Outgoing,
+    ) -> Result<bool, StoreError> {
+        let store = self.inner.store()?;
+        let payload = outgoing.payload(&store, device.feed.platform()).await?;
+        let Outgoing {
+            expires_at,
+            message,
+            parts,
+            place,
+            ..
+        } = outgoing;
+        let Some(payload) = payload else {
+            // The message has been forgotten meanwhile, and all that is counted of it.
+            if let Some(position) = place {
+                device.window.passed(Cursor::to(position));
+            }
+            return Ok(true);
+        };
+        let left = expires_at.since(UnixMillis::now());
+        let expiry = u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
+        let (now, tag) = (std::time::Instant::now(), tag(message, parts));
+        let session = &mut self.session;
+        match session.publish(now, PUSH_TOPIC, &payload, Some(expiry), false, tag) {
+            PublishResult::Sent => device.window.sent(message, parts, place),
+            PublishResult::TooLargeForClient => {
+                device.window.sent(message, parts, place);
+                device.window.end(tag, LinkEnd::TooLarge);
+                self.remember(device).await;
+            }
+            // Not while the session can send; and if it has closed, the message comes on the next connection.
+            PublishResult::WindowFull => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Hands on what has ended.
     async fn remember(&self, device: &mut Present) {
-        while let Some((message, kind, end)) = device.window.take_ended() {
-            if device.handle.has(Signals::TAKEN_OVER) {
+        while let Some(acked) = device.window.take_ended() {
+            match acked {
+                Acked::Log {
+                    ended: None,
+                    passed,
+                } if passed.exceptions.is_empty() => {
+                    let since = device.judged.take().map_or_else(Instant::now, |(_, at)| at);
+                    device.judged = Some((passed, since));
+                }
+                acked => {
+                    // What has been judged before lies below a logged one.
+                    if matches!(acked, Acked::Log { .. }) {
+                        device.judged = None;
+                    }
+                    self.say(device, acked).await;
+                }
+            }
+        }
+    }
+
+    /// Hands on how far the log has been judged, if that has not been.
+    async fn write_judged(&self, device: &mut Present) {
+        if let Some((passed, _)) = device.judged.take() {
+            let ended = None;
+            self.say(device, Acked::Log { ended, passed }).await;
+        }
+    }
+
+    async fn say(&self, device: &Present, what: Acked) {
+        let ack = Ack {
+            app: device.app,
+            device: device.feed.device(),
+            platform: device.feed.platform(),
+            what,
+        };
+        self.acks.send(ack).await;
+    }
+
+    /// Takes in what the device has said until now: its acknowledgements are its own, whoever takes its place.
+    async fn hear_out(&mut self, device: &mut Present) {
+        let mut heard = 0;
+        loop {
+            let now = std::time::Instant::now();
+            if self.session.handle_input(now, &mut self.input).is_err() {
                 return;
             }
-            let ack = Ack {
-                app: device.app,
-                device: device.feed.device(),
-                dropped: end == End::Dropped,
-                kind,
-                message,
-                platform: device.platform,
-            };
-            // Fails only when the server ends: the device is then sent the message again, and drops it by its id.
-            let _ = self.acks.send(ack).await;
+            while let Some(event) = self.session.poll_event() {
+                if let Event::Acked { tag, code } = event {
+                    device.window.end(tag, acked(code));
+                    self.remember(device).await;
+                }
+                if self.session.handle_input(now, &mut self.input).is_err() {
+                    return;
+                }
+            }
+            self.input.reserve(READ_MAX);
+            match self.socket.try_read_buf(&mut self.input) {
+                Ok(read @ 1..) if heard < HEARD_OUT_MAX => heard += read,
+                Ok(_) | Err(_) => return,
+            }
         }
     }
 
@@ -410,7 +512,7 @@ impl Connection {
             device: device.feed.device(),
             done,
             payload,
-            platform: device.platform,
+            platform: device.feed.platform(),
             topic: match topic {
                 DeviceTopic::Event => UplinkTopic::Event,
                 DeviceTopic::Profile => UplinkTopic::Profile,
@@ -477,6 +579,14 @@ enum Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// What a PUBACK with this reason code says.
+fn acked(code: u8) -> LinkEnd {
+    match code {
+        0x80.. => LinkEnd::Refused(code),
+        _ => LinkEnd::Delivered,
     }
 }
 

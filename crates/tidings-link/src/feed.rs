@@ -1,67 +1,139 @@
-//! What comes next for one device: the app's log after its position and its inbox, merged by id.
+//! What comes next for one device: the app's log after its position and its inbox, merged in the order in which they came.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_model::{AppId, DeviceHistory, DeviceId, MsgId, Parts, Provider, UnixMillis};
-use tidings_store::{AckKind, Login, Store, StoreError};
+use bytes::Bytes;
+use tidings_model::{
+    AppId, DeviceHistory, DeviceId, Message, MsgId, Parts, Platform, Reason, UnixMillis,
+};
+use tidings_store::{
+    Cursor, Lot, NOT_ACKNOWLEDGED, NOT_CONNECTED, Position, Step, Store, StoreError, Waiting,
+};
 
 use crate::limits::AHEAD_MAX;
-use crate::room::{Entry, Handle, Room, Signals, TailRead};
+use crate::payload;
+use crate::room::{Handle, Room, Signals};
+use crate::tail::{Entry, TailRead};
 
 pub(crate) struct Feed {
     app: AppId,
-    device: DeviceHistory,
-    inbox: VecDeque<Arc<Entry>>,
-    inbox_after: MsgId,
+    history: DeviceHistory,
+    inbox: VecDeque<Waiting>,
+    inbox_after: Position,
     inbox_news: bool,
     /// The newest message when the device joined: those that are only for who is there must be newer. Not a time, which
     /// cannot tell before from after within its millisecond; ids are drawn in the order of the commits.
     joined: MsgId,
-    log: VecDeque<Arc<Entry>>,
-    log_after: MsgId,
+    log: VecDeque<Logged>,
+    log_after: Position,
     log_news: bool,
+    /// How far of the log has been handed out.
+    passed: Position,
     room: Arc<Room>,
     store: Arc<Store>,
 }
 
+/// An entry of the log that was read: from the tail, to be judged, or judged by the store.
+enum Logged {
+    Judged(Step),
+    Tail(Arc<Entry>),
+}
+
+impl Logged {
+    fn position(&self) -> Position {
+        match self {
+            Self::Judged(Step::Missed(exception)) => exception.position,
+            Self::Judged(Step::Send(position, ..)) => *position,
+            Self::Tail(entry) => entry.logged.position,
+        }
+    }
+}
+
+/// What is to be done for the device.
+pub(crate) enum Next {
+    /// A row of its inbox is over without having been sent.
+    Over(MsgId, Parts, Reason),
+    /// Of the log nothing more is to be sent up to the cursor's position.
+    Passed(Cursor),
+    Send(Outgoing),
+}
+
 /// A message that is for the device.
-pub(crate) struct Next {
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) kind: AckKind,
+pub(crate) struct Outgoing {
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) message: MsgId,
     pub(crate) parts: Parts,
+    /// Its position in the log; none when it comes from the inbox.
+    pub(crate) place: Option<Position>,
+    source: Source,
+}
+
+enum Source {
+    Own(Box<Message>),
+    Tail(Arc<Entry>),
+}
+
+impl Outgoing {
+    fn own(message: Box<Message>, parts: Parts, place: Option<Position>) -> Self {
+        Self {
+            expires_at: message.expires_at,
+            message: message.id,
+            parts,
+            place,
+            source: Source::Own(message),
+        }
+    }
+
+    /// None when the message is not there any more.
+    pub(crate) async fn payload(
+        &self,
+        store: &Store,
+        platform: Platform,
+    ) -> Result<Option<Bytes>, StoreError> {
+        match &self.source {
+            Source::Own(message) => Ok(Some(payload::encode(message, platform, self.parts))),
+            Source::Tail(entry) => entry.payload(store, platform, self.parts).await,
+        }
+    }
 }
 
 impl Feed {
-    /// From a device's cursor on. The device must have joined the room before `login` and `joined` were read.
+    /// From a device's cursor on. The device must have joined the room before its history, `cursor` and `joined` were read.
     pub(crate) fn new(
         app: AppId,
-        login: Login,
+        history: DeviceHistory,
+        cursor: Position,
         joined: MsgId,
         room: Arc<Room>,
         store: Arc<Store>,
     ) -> Self {
         Self {
             app,
+            history,
             inbox: VecDeque::new(),
-            inbox_after: MsgId(0),
+            inbox_after: Position(0),
             inbox_news: true,
             joined,
             log: VecDeque::new(),
-            log_after: login.cursor,
+            log_after: cursor,
             log_news: true,
-            device: login.history,
+            passed: cursor,
             room,
             store,
         }
     }
 
     pub(crate) fn device(&self) -> DeviceId {
-        self.device.id
+        self.history.id
     }
 
-    pub(crate) fn set_device(&mut self, device: DeviceHistory) {
-        self.device = device;
+    pub(crate) fn platform(&self) -> Platform {
+        self.history.platform
+    }
+
+    pub(crate) fn set_history(&mut self, history: DeviceHistory) {
+        self.history = history;
     }
 
     pub(crate) fn log_news(&mut self) {
@@ -72,8 +144,8 @@ impl Feed {
         self.inbox_news = true;
     }
 
-    /// The next message for the device; none until there is news, or when the device's record has changed: then it must be
-    /// read again first. Not cancel safe: what was read may be lost with it.
+    /// What is next for the device; none until there is news, or when the device's record has changed: then it must be read
+    /// again first. Not cancel safe: what was read may be lost with it.
     pub(crate) async fn next(&mut self, handle: &Handle) -> Result<Option<Next>, StoreError> {
         loop {
             if self.log.is_empty() && self.log_news {
@@ -86,91 +158,136 @@ impl Feed {
             if handle.has(Signals::REFRESH) {
                 return Ok(None);
             }
-            let id = |entry: &Arc<Entry>| entry.message.id;
-            let (entry, kind) = match (self.log.front().map(id), self.inbox.front().map(id)) {
-                (Some(logged), Some(waiting)) if logged < waiting => {
-                    (self.log.pop_front(), AckKind::Logged)
+            let logged = self.log.front().map(Logged::position);
+            let waiting = self.inbox.front().map(|waiting| waiting.position);
+            let next = match (logged, waiting) {
+                (Some(logged), waiting) if waiting.is_none_or(|waiting| logged < waiting) => {
+                    let logged = self.log.pop_front();
+                    logged.and_then(|logged| self.judge(logged, UnixMillis::now()))
                 }
-                (Some(_), None) => (self.log.pop_front(), AckKind::Logged),
-                (_, Some(_)) => (self.inbox.pop_front(), AckKind::Inbox),
+                (_, Some(_)) => {
+                    let waiting = self.inbox.pop_front();
+                    waiting.map(|waiting| self.judge_waiting(waiting, UnixMillis::now()))
+                }
                 // A page of the log may have held nothing for the device.
-                (None, None) if self.log_news || self.inbox_news => continue,
-                (None, None) => return Ok(None),
+                _ if self.log_news || self.inbox_news => None,
+                _ => return Ok(self.rest()),
             };
-            if let Some(entry) = entry
-                && let Some(parts) = self.parts(&entry, UnixMillis::now())
-            {
-                return Ok(Some(Next { entry, kind, parts }));
+            if next.is_some() {
+                return Ok(next);
             }
         }
+    }
+
+    /// What of the log was not for the device and has not been handed out yet.
+    fn rest(&mut self) -> Option<Next> {
+        let is_new = self.log_after > self.passed;
+        is_new.then(|| {
+            self.log = VecDeque::new(); // An idle connection holds no buffer.
+            self.passed = self.log_after;
+            Next::Passed(Cursor::to(self.passed))
+        })
     }
 
     async fn read_log(&mut self) -> Result<(), StoreError> {
         // Before the read: news that come during it must not be lost.
         self.log_news = false;
-        match self.room.read_tail(self.log_after, AHEAD_MAX as usize) {
+        match self.room.read_tail(self.log_after, AHEAD_MAX) {
             TailRead::Entries(entries, more) => {
                 self.log_news = more;
-                self.log.extend(entries);
-            }
-            TailRead::Store { to } => {
-                let page = self
-                    .store
-                    .log_after(self.app, self.log_after, UnixMillis::now(), AHEAD_MAX)
-                    .await;
-                let page = page.inspect_err(|_| self.log_news = true)?;
-                let complete = page.len() < AHEAD_MAX as usize;
-                self.log.extend(page.into_iter().map(Entry::new));
-                if complete && self.log.is_empty() {
-                    // Nothing up to the tail's end is left: from here on, the tail serves.
-                    self.log_after = self.log_after.max(to);
-                } else {
-                    // Once more from behind this page, if only to find that the tail goes on from there.
-                    self.log_news = true;
+                self.log.extend(entries.into_iter().map(Logged::Tail));
+                if let Some(last) = self.log.back() {
+                    self.log_after = last.position();
                 }
             }
-        }
-        if let Some(last) = self.log.back() {
-            self.log_after = last.message.id;
+            TailRead::Store { to } => {
+                let (app, device, now) = (self.app, self.history.id, UnixMillis::now());
+                let (after, joined) = (self.log_after, self.joined);
+                let judge = self
+                    .store
+                    .judge_log(app, device, after, joined, now, AHEAD_MAX);
+                let judged = judge.await.inspect_err(|_| self.log_news = true)?;
+                // A device that is gone gets nothing more; its connection is told.
+                let Some(stretch) = judged else {
+                    return Ok(());
+                };
+                self.log
+                    .extend(stretch.steps.into_iter().map(Logged::Judged));
+                self.log_after = match stretch.more {
+                    true => stretch.to,
+                    // Nothing up to the tail's end is left: from here on, the tail serves.
+                    false => stretch.to.max(to),
+                };
+                // Once more from behind this stretch, if only to find that the tail goes on from there.
+                self.log_news = true;
+            }
         }
         Ok(())
     }
 
     async fn read_inbox(&mut self) -> Result<(), StoreError> {
         self.inbox_news = false;
-        let (app, device, after) = (self.app, self.device.id, self.inbox_after);
+        let (app, device, after) = (self.app, self.history.id, self.inbox_after);
         let page = self
             .store
-            .inbox_after(app, device, after, UnixMillis::now(), AHEAD_MAX)
+            .inbox_after(app, device, after, AHEAD_MAX as u32)
             .await;
         let page = page.inspect_err(|_| self.inbox_news = true)?;
-        self.inbox_news = page.len() == AHEAD_MAX as usize;
-        self.inbox.extend(page.into_iter().map(Entry::new));
+        self.inbox_news = page.len() == AHEAD_MAX;
+        self.inbox = page.into();
         if let Some(last) = self.inbox.back() {
-            self.inbox_after = last.message.id;
+            self.inbox_after = last.position;
         }
         Ok(())
     }
 
-    /// What of a message is for the device; none when nothing is, or no longer.
-    fn parts(&self, entry: &Entry, now: UnixMillis) -> Option<Parts> {
-        let message = &entry.message;
-        let in_time =
-            message.expires_at > now && (!message.is_online_only() || message.id > self.joined);
-        let push = &message.push;
-        let parts = self
-            .device
-            .parts(message.id, &push.audience, push.aim(), Provider::Link);
-        (in_time && !parts.is_empty()).then_some(parts)
+    fn judge(&mut self, logged: Logged, now: UnixMillis) -> Option<Next> {
+        let position = logged.position();
+        let next = match logged {
+            Logged::Judged(Step::Missed(exception)) => missed(exception),
+            Logged::Judged(Step::Send(position, message, parts)) => {
+                Next::Send(Outgoing::own(message, parts, Some(position)))
+            }
+            Logged::Tail(entry) => match entry.logged.lot(&self.history, self.joined, now) {
+                Lot::NotForIt => return None,
+                Lot::Missed(exception) => missed(exception),
+                Lot::Send(parts) => Next::Send(Outgoing {
+                    expires_at: entry.logged.expires_at,
+                    message: entry.logged.message,
+                    parts,
+                    place: Some(position),
+                    source: Source::Tail(entry),
+                }),
+            },
+        };
+        self.passed = position;
+        Some(next)
+    }
+
+    fn judge_waiting(&self, waiting: Waiting, now: UnixMillis) -> Next {
+        let Waiting { message, parts, .. } = waiting;
+        if message.is_online_only() && message.id <= self.joined {
+            return Next::Over(message.id, parts, NOT_CONNECTED);
+        }
+        if message.expires_at <= now {
+            return Next::Over(message.id, parts, NOT_ACKNOWLEDGED);
+        }
+        Next::Send(Outgoing::own(message.into(), parts, None))
     }
 }
 
+fn missed(exception: tidings_store::Exception) -> Next {
+    let mut cursor = Cursor::default();
+    cursor.move_to(exception.position, vec![exception]);
+    Next::Passed(cursor)
+}
 #[cfg(test)]
 mod tests {
     use tidings_model::{
-        Audience, Life, Notification, Platform, PlatformSet, Push, PushOptions, Selection, Tag,
+        Audience, Life, Notification, Platform, PlatformSet, Provider, Push, PushOptions,
+        Selection, Tag,
     };
-    use tidings_store::{ChannelChange, NewDevice, SealKey};
+    use tidings_store::{Accepted, ChannelChange, NewDevice, SealKey};
 
     use super::*;
 
@@ -214,15 +331,23 @@ mod tests {
             options: PushOptions::default(),
             platforms: PlatformSet::ALL,
         };
-        store.accept(app, push, None).await.expect("accepted");
+        let accepted = store.accept(app, push, None).await.expect("accepted");
+        let Accepted::New(message) = accepted else {
+            panic!("no cid was given")
+        };
 
         let room = Arc::new(Room::new(app));
-        let mut feed = Feed::new(app, login, MsgId(0), room, store);
+        room.open_tail(&store).await.expect("opened");
+        store.log(&message, vec![]).await.expect("logged");
+        room.extend_tail(&store).await.expect("extended");
+        let (cursor, joined) = (login.cursor, MsgId(0));
+        let mut feed = Feed::new(app, login.history, cursor, joined, Arc::clone(&room), store);
         let handle = Handle::default();
         handle.signal(Signals::REFRESH);
         assert!(feed.next(&handle).await.expect("read").is_none());
         assert!(handle.signals().await.has(Signals::REFRESH));
-        feed.set_device(changed);
-        assert!(feed.next(&handle).await.expect("read").is_some());
+        feed.set_history(changed);
+        let next = feed.next(&handle).await.expect("read");
+        assert!(matches!(next, Some(Next::Send(_))));
     }
 }

@@ -10,6 +10,7 @@ mod feed;
 mod limits;
 mod payload;
 mod room;
+mod tail;
 mod window;
 
 use std::collections::{HashMap, HashSet};
@@ -20,17 +21,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_model::{AppId, DeviceId, Platform};
-use tidings_store::{Ack, Store, StoreError};
+use tidings_model::{AppId, DeviceId, Platform, UnixMillis};
+use tidings_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use crate::acks::Acks;
 use crate::limits::{
-    ACCEPT_PAUSE, ACKS_MAX, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN, LAST_ACKS_MAX,
-    LOGINS_MAX, STORE_PAUSE,
+    ACCEPT_PAUSE, DESCRIPTORS_KEPT, GOODBYE_EVERY, GOODBYES_MIN, LAST_ACKS_MAX, LOGINS_MAX,
+    STORE_PAUSE, TIDY_EVERY,
 };
 use crate::room::{Handle, Room, Signals, lock};
 
@@ -100,7 +102,7 @@ pub struct Link {
 
 struct Inner {
     /// Where connections' acknowledgements go; none once drained.
-    acks: Mutex<Option<mpsc::Sender<Ack>>>,
+    acks: Mutex<Option<Acks>>,
     connected: AtomicUsize,
     /// One of the tasks has ended.
     ended: Notify,
@@ -133,7 +135,7 @@ impl Link {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let (acks, acked) = mpsc::channel(ACKS_MAX);
+        let (acks, remember) = acks::open(Arc::clone(&store));
         let inner = Arc::new(Inner {
             acks: Mutex::new(Some(acks)),
             connected: AtomicUsize::new(0),
@@ -152,7 +154,6 @@ impl Link {
             "the link takes connections on {addr}"
         );
         let accept = accept(Arc::clone(&inner), listener, config.connections_max);
-        let remember = acks::remember(Arc::clone(&store), acked);
         let route = route(Arc::clone(&inner), store);
         let tasks = Tasks {
             accept: tokio::spawn(told(&inner, accept)),
@@ -278,16 +279,33 @@ impl Inner {
         self.news_came.notify_one();
     }
 
-    /// Makes a device present. A connection that it had is told, and only the newer one counts.
-    fn join(&self, room: &Room, device: DeviceId, handle: &Arc<Handle>) {
-        if room.join(device, handle).is_none() {
+    /// Makes a device present in its app's room. A connection that it had is told and returned, and only the newer one counts.
+    fn join(
+        &self,
+        app: AppId,
+        device: DeviceId,
+        handle: &Arc<Handle>,
+    ) -> (Arc<Room>, Option<Arc<Handle>>) {
+        // Under the lock of the rooms, so that nobody enters a room that is being dropped.
+        let mut rooms = lock(&self.rooms);
+        let room = rooms.entry(app).or_insert_with(|| Arc::new(Room::new(app)));
+        let older = room.join(device, handle);
+        if older.is_none() {
             self.connected.fetch_add(1, Ordering::Relaxed);
         }
+        (Arc::clone(room), older)
     }
 
-    fn leave(&self, room: &Room, device: DeviceId, handle: &Arc<Handle>) {
-        if room.leave(device, handle) {
-            self.connected.fetch_sub(1, Ordering::Relaxed);
+    /// Leaves, and drops the room with the last: opening it again is one read.
+    fn leave(&self, room: &Arc<Room>, device: DeviceId, handle: &Arc<Handle>) {
+        let mut rooms = lock(&self.rooms);
+        if !room.leave(device, handle) {
+            return;
+        }
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+        let is_its = |known: &Arc<Room>| Arc::ptr_eq(known, room);
+        if room.is_empty() && rooms.get(&room.app()).is_some_and(is_its) {
+            rooms.remove(&room.app());
         }
     }
 
@@ -295,13 +313,11 @@ impl Inner {
         lock(&self.rooms).get(&app).cloned()
     }
 
-    /// An app's room. It stays, empty or not: there are as many as apps that were ever connected to.
-    fn room(&self, app: AppId) -> Arc<Room> {
-        Arc::clone(
-            lock(&self.rooms)
-                .entry(app)
-                .or_insert_with(|| Arc::new(Room::new(app))),
-        )
+    /// Forgets what the rooms hold and nobody will read.
+    fn tidy(&self) {
+        let rooms: Vec<_> = lock(&self.rooms).values().cloned().collect();
+        let (now, at) = (UnixMillis::now(), Instant::now());
+        rooms.iter().for_each(|room| room.tidy(now, at));
     }
 }
 
@@ -363,8 +379,12 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize
 
 /// Brings each app's tail up to date before its devices are told of news: one read for all of them.
 async fn route(inner: Arc<Inner>, store: Arc<Store>) {
+    let mut tidy = interval(TIDY_EVERY);
     loop {
-        inner.news_came.notified().await;
+        tokio::select! {
+            () = inner.news_came.notified() => {}
+            _ = tidy.tick() => inner.tidy(),
+        }
         let apps = std::mem::take(&mut *lock(&inner.news));
         for app in apps {
             // Also when nobody is there: whoever comes next reads the tail, and must not find a gap in it.
@@ -424,7 +444,7 @@ mod tests {
         let socket = tokio::net::TcpStream::connect(link.local_addr())
             .await
             .expect("a connection");
-        let (acks, _) = mpsc::channel(1);
+        let (acks, _) = acks::open(link.inner.store().expect("a store"));
         let connection = connection::serve(Arc::clone(&link.inner), acks, socket);
         let bytes = size_of_val(&connection);
         println!("a connection is {bytes} bytes");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Log or inbox entries that a connection holds ready: two windows. More would only be memory.
-pub(crate) const AHEAD_MAX: u32 = 32;
+pub(crate) const AHEAD_MAX: usize = 32;
 
 /// Messages of a connection that are not acknowledged, or are but wait for one before them in the log. A device that
 /// leaves one out and takes all after it gets no more than these, until the one is overdue.
@@ -12,6 +12,15 @@ pub(crate) const WINDOW_MAX: usize = 64;
 /// Log entries of an app that its connections share. A device that is further behind reads the store.
 pub(crate) const TAIL_MAX: usize = 256;
 
+/// Bytes of the tail of one app, and as many of its payloads: they are let go from the oldest on.
+pub(crate) const TAIL_BYTES_MAX: usize = 1 << 20;
+
+/// A payload that no device was sent for this long is encoded anew for the next.
+pub(crate) const ENCODED_KEPT: Duration = Duration::from_secs(10);
+
+/// How often the tails are cleared of what has expired and what is not in use.
+pub(crate) const TIDY_EVERY: Duration = Duration::from_secs(5);
+
 /// Log entries read at once when the tail is brought up to date.
 pub(crate) const TAIL_READ: u32 = 64;
 
@@ -19,6 +28,16 @@ pub(crate) const TAIL_READ: u32 = 64;
 /// device.
 pub(crate) const ACKS_AT_ONCE: usize = 1000;
 pub(crate) const ACKS_MAX: usize = 4096;
+
+/// How far a device's log was judged without anything to remember is written when it leaves, and while it stays not more often
+/// than this: lost, it costs judging that again.
+pub(crate) const JUDGED_WRITTEN_AFTER: Duration = Duration::from_secs(180);
+
+/// A connection whose place was taken has so long to take in and hand on what its device said.
+pub(crate) const LAST_WORD_MAX: Duration = Duration::from_secs(1);
+
+/// And it takes in no more than this: some windows of acknowledgements.
+pub(crate) const HEARD_OUT_MAX: usize = 16 * 1024;
 
 /// Devices that are being let in at once: each takes four short reads. The others wait for their turn, without a limit of
 /// their own.

@@ -1,16 +1,16 @@
 //! The connected devices of one app, and the newest part of its log, which they share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use tidings_model::{AppId, DeviceId, Message, MsgId, Parts, Platform, UnixMillis};
-use tidings_store::{Store, StoreError};
+use tidings_model::{AppId, DeviceId, UnixMillis};
+use tidings_store::{Position, Store, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::limits::{SHARDS, TAIL_MAX, TAIL_READ};
-use crate::payload;
+use crate::limits::{SHARDS, TAIL_READ};
+use crate::tail::{Tail, TailRead};
 
 /// What a connection is woken for; several may come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,23 @@ impl Signals {
 /// How a connection is reached by everyone else: no queue, only what it should look at.
 #[derive(Debug, Default)]
 pub(crate) struct Handle {
+    /// Told when the connection has ended, with its last word on its way.
+    ended: Notify,
     signals: AtomicU8,
     woken: Notify,
 }
 
 impl Handle {
+    /// The connection has ended: nothing more comes from it.
+    pub(crate) fn end(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Returns when the connection has ended. One waits for it, the connection that took its place. Cancel safe.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
     pub(crate) fn signal(&self, signal: Signals) {
         self.signals.fetch_or(signal.0, Ordering::AcqRel);
         self.woken.notify_one();
@@ -65,54 +77,10 @@ impl Handle {
     }
 }
 
-/// A message as it lies in memory: encoded once for each kind of device.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    encoded: Mutex<Vec<(Platform, Parts, Bytes)>>,
-    pub(crate) message: Message,
-}
-
-impl Entry {
-    pub(crate) fn new(message: Message) -> Arc<Self> {
-        Arc::new(Self {
-            encoded: Mutex::default(),
-            message,
-        })
-    }
-
-    pub(crate) fn payload(&self, platform: Platform, parts: Parts) -> Bytes {
-        let mut encoded = lock(&self.encoded);
-        let known = encoded
-            .iter()
-            .find(|(for_platform, with, _)| (*for_platform, *with) == (platform, parts));
-        if let Some((_, _, payload)) = known {
-            return payload.clone();
-        }
-        let payload = payload::encode(&self.message, platform, parts);
-        encoded.push((platform, parts, payload.clone()));
-        payload
-    }
-}
-
 pub(crate) struct Room {
     app: AppId,
     devices: [Mutex<HashMap<DeviceId, Arc<Handle>>>; SHARDS],
     tail: Mutex<Option<Tail>>,
-}
-
-/// All log entries with `from` < id <= `to`.
-struct Tail {
-    entries: VecDeque<Arc<Entry>>,
-    from: MsgId,
-    to: MsgId,
-}
-
-/// What the tail has for a position.
-pub(crate) enum TailRead {
-    /// These, and whether there may be more.
-    Entries(Vec<Arc<Entry>>, bool),
-    /// The position lies before the tail: read the store, which has everything up to `to` at least.
-    Store { to: MsgId },
 }
 
 impl Room {
@@ -124,9 +92,12 @@ impl Room {
         }
     }
 
+    pub(crate) fn app(&self) -> AppId {
+        self.app
+    }
+
     fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Arc<Handle>>> {
-        // The low bits of an id are a counter that is mostly zero; the bits above are milliseconds.
-        lock(&self.devices[(device.0 >> 20) as usize % SHARDS])
+        lock(&self.devices[shard_of(device)])
     }
 
     /// Enters; a connection that the device had before is told and returned.
@@ -169,18 +140,19 @@ impl Room {
             .collect()
     }
 
+    /// Nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.devices.iter().all(|shard| lock(shard).is_empty())
+    }
+
     /// Begins the tail where the log ends now, if there is none yet. When it has begun, the caller must have it extended:
     /// what was committed and routed between the read and the beginning found no tail to come into.
     pub(crate) async fn open_tail(&self, store: &Store) -> Result<bool, StoreError> {
         if lock(&self.tail).is_some() {
             return Ok(false);
         }
-        let newest = store.newest_message().await?;
-        lock(&self.tail).get_or_insert_with(|| Tail {
-            entries: VecDeque::new(),
-            from: newest,
-            to: newest,
-        });
+        let end = store.log_end(self.app).await?;
+        lock(&self.tail).get_or_insert_with(|| Tail::at(end));
         Ok(true)
     }
 
@@ -188,12 +160,10 @@ impl Room {
     pub(crate) async fn extend_tail(&self, store: &Store) -> Result<(), StoreError> {
         loop {
             let to = match &*lock(&self.tail) {
-                Some(tail) => tail.to,
+                Some(tail) => tail.end(),
                 None => return Ok(()),
             };
-            let new = store
-                .log_after(self.app, to, UnixMillis::now(), TAIL_READ)
-                .await?;
+            let new = store.log_after(self.app, to, TAIL_READ).await?;
             let complete = new.len() < TAIL_READ as usize;
             if let Some(tail) = &mut *lock(&self.tail) {
                 tail.extend(new);
@@ -204,34 +174,25 @@ impl Room {
         }
     }
 
-    pub(crate) fn read_tail(&self, after: MsgId, limit: usize) -> TailRead {
+    pub(crate) fn read_tail(&self, after: Position, limit: usize) -> TailRead {
         match &*lock(&self.tail) {
-            Some(tail) if tail.from <= after => {
-                let start = tail
-                    .entries
-                    .partition_point(|entry| entry.message.id <= after);
-                let entries: Vec<_> = tail.entries.range(start..).take(limit).cloned().collect();
-                let more = start + entries.len() < tail.entries.len();
-                TailRead::Entries(entries, more)
-            }
-            Some(tail) => TailRead::Store { to: tail.to },
-            None => TailRead::Store { to: MsgId(0) },
+            Some(tail) => tail.read(after, limit),
+            None => TailRead::Store { to: Position(0) },
+        }
+    }
+
+    /// Forgets what of the tail is over or not in use.
+    pub(crate) fn tidy(&self, now: UnixMillis, at: Instant) {
+        if let Some(tail) = &mut *lock(&self.tail) {
+            tail.tidy(now, at);
         }
     }
 }
 
-impl Tail {
-    fn extend(&mut self, new: Vec<Message>) {
-        for message in new {
-            self.to = message.id;
-            self.entries.push_back(Entry::new(message));
-        }
-        while self.entries.len() > TAIL_MAX {
-            if let Some(oldest) = self.entries.pop_front() {
-                self.from = oldest.message.id;
-            }
-        }
-    }
+/// Which of the [`SHARDS`] locks is a device's.
+pub(crate) fn shard_of(device: DeviceId) -> usize {
+    // The low bits of an id are a counter that is mostly zero; the bits above are milliseconds.
+    (device.0 >> 20) as usize % SHARDS
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

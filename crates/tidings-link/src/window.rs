@@ -1,75 +1,125 @@
-//! Messages that were sent on a connection and are not acknowledged, in the order in which they were sent.
+//! What of a connection's messages has not ended, in the order in which they were sent, with what of the log was passed
+//! between them.
 
 use std::collections::VecDeque;
 
-use tidings_model::MsgId;
-use tidings_store::AckKind;
+use tidings_model::{MsgId, Parts};
+use tidings_store::{Acked, Cursor, LinkEnd, LogEnd, Position};
 
 use crate::limits::WINDOW_MAX;
 
-/// Besides those in flight it holds the acknowledged ones that wait for one before them; together at most [`WINDOW_MAX`].
+/// Besides those in flight it holds those that have ended and wait for one before them in the log; together at most
+/// [`WINDOW_MAX`], and what was passed between any two of them.
 #[derive(Default)]
 pub(crate) struct Window(VecDeque<Flight>);
 
-#[derive(Clone, Copy)]
-struct Flight {
-    ended: Option<End>,
-    kind: AckKind,
-    message: MsgId,
+enum Flight {
+    /// From the inbox.
+    Inbox(Sent),
+    /// From the log.
+    Log(Sent, Position),
+    /// Of the log, up to its position; not sent.
+    Passed(Cursor),
 }
 
-/// How a message ended on the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Delivered,
-    /// The device cannot take it.
-    Dropped,
+struct Sent {
+    end: Option<LinkEnd>,
+    message: MsgId,
+    parts: Parts,
+}
+
+/// The number by which MQTT knows a message in flight. Two parts of a message may be in flight at once, but not one part
+/// twice, so a bit beside the id tells them apart. It is the same on every connection, and so is the packet identifier
+/// that is derived from it.
+pub(crate) fn tag(message: MsgId, parts: Parts) -> u64 {
+    message.0.cast_unsigned() << 1 | u64::from(parts.notification)
 }
 
 impl Window {
     pub(crate) fn has_room(&self) -> bool {
-        self.0.len() < WINDOW_MAX
+        let sent = |flight: &&Flight| !matches!(flight, Flight::Passed(_));
+        self.0.iter().filter(sent).count() < WINDOW_MAX
     }
 
-    pub(crate) fn sent(&mut self, message: MsgId, kind: AckKind) {
-        self.0.push_back(Flight {
-            ended: None,
-            kind,
+    /// A message is in flight; `place` is that in the log, if it is from there.
+    pub(crate) fn sent(&mut self, message: MsgId, parts: Parts, place: Option<Position>) {
+        let sent = Sent {
+            end: None,
             message,
+            parts,
+        };
+        self.0.push_back(match place {
+            Some(position) => Flight::Log(sent, position),
+            None => Flight::Inbox(sent),
         });
     }
 
-    /// Notes the end of a message; one that is not in the window is not ours to end.
-    pub(crate) fn end(&mut self, message: MsgId, end: End) {
-        if let Some(flight) = self.0.iter_mut().find(|flight| flight.message == message) {
-            flight.ended.get_or_insert(end);
+    /// Nothing up to the position of `passed` is to be sent but what was.
+    pub(crate) fn passed(&mut self, passed: Cursor) {
+        let last = self.0.iter_mut().rev().find_map(|flight| match flight {
+            Flight::Inbox(_) => None,
+            Flight::Log(..) => Some(None),
+            Flight::Passed(cursor) => Some(Some(cursor)),
+        });
+        match last.flatten() {
+            Some(cursor) => cursor.pass(passed),
+            None => self.0.push_back(Flight::Passed(passed)),
         }
     }
 
-    /// The next end that may be remembered. Those of the log come out in the order of the log, since they move a cursor:
-    /// one waits until all before it have ended.
-    pub(crate) fn take_ended(&mut self) -> Option<(MsgId, AckKind, End)> {
-        let mut log_blocked = false;
-        for index in 0..self.0.len() {
-            let Flight {
-                ended,
-                kind,
-                message,
-            } = self.0[index];
-            match (ended, kind) {
-                (Some(end), AckKind::Logged) if !log_blocked => {
-                    self.0.remove(index);
-                    return Some((message, kind, end));
-                }
-                (Some(end), AckKind::Inbox) => {
-                    self.0.remove(index);
-                    return Some((message, kind, end));
-                }
-                (_, AckKind::Logged) => log_blocked = true,
-                (None, AckKind::Inbox) => {}
+    /// Notes the end of what is in flight under a tag; one that is not in the window is not ours to end.
+    pub(crate) fn end(&mut self, ended: u64, end: LinkEnd) {
+        let sent = self.0.iter_mut().find_map(|flight| match flight {
+            Flight::Inbox(sent) | Flight::Log(sent, _) => {
+                (tag(sent.message, sent.parts) == ended).then_some(sent)
             }
+            Flight::Passed(_) => None,
+        });
+        if let Some(sent) = sent {
+            sent.end.get_or_insert(end);
         }
-        None
+    }
+
+    /// The next that may be remembered. Those of the log come out in the order of the log, since they move a cursor: one
+    /// waits until all before it have ended.
+    pub(crate) fn take_ended(&mut self) -> Option<Acked> {
+        let mut log_blocked = false;
+        let next = self.0.iter().position(|flight| match flight {
+            Flight::Inbox(sent) => sent.end.is_some(),
+            Flight::Log(sent, _) => {
+                let may_go = sent.end.is_some() && !log_blocked;
+                log_blocked = true;
+                may_go
+            }
+            Flight::Passed(_) => {
+                let may_go = !log_blocked;
+                log_blocked = true;
+                may_go
+            }
+        });
+        let next = self.0.remove(next?)?;
+        if self.0.is_empty() {
+            self.0 = VecDeque::new(); // An idle connection holds no buffer.
+        }
+        Some(match next {
+            Flight::Inbox(sent) => Acked::Inbox {
+                end: sent.end?,
+                message: sent.message,
+                parts: sent.parts,
+            },
+            Flight::Log(sent, position) => Acked::Log {
+                ended: Some(LogEnd {
+                    end: sent.end?,
+                    message: sent.message,
+                    position,
+                }),
+                passed: Cursor::to(position),
+            },
+            Flight::Passed(passed) => Acked::Log {
+                ended: None,
+                passed,
+            },
+        })
     }
 }
 
@@ -77,35 +127,81 @@ impl Window {
 mod tests {
     use super::*;
 
+    const SHOWN: Parts = Parts {
+        message: false,
+        notification: true,
+    };
+    const HANDED: Parts = Parts {
+        message: true,
+        notification: false,
+    };
+
+    fn inbox(message: i64, parts: Parts) -> Acked {
+        Acked::Inbox {
+            end: LinkEnd::Delivered,
+            message: MsgId(message),
+            parts,
+        }
+    }
+
+    fn logged(message: i64, position: i64, end: LinkEnd) -> Acked {
+        Acked::Log {
+            ended: Some(LogEnd {
+                end,
+                message: MsgId(message),
+                position: Position(position),
+            }),
+            passed: Cursor::to(Position(position)),
+        }
+    }
+
+    fn passed(position: i64) -> Acked {
+        Acked::Log {
+            ended: None,
+            passed: Cursor::to(Position(position)),
+        }
+    }
+
     #[test]
     fn the_log_is_acknowledged_in_order_and_the_inbox_at_once() {
         let mut window = Window::default();
-        for (id, kind) in [
-            (1, AckKind::Logged),
-            (2, AckKind::Inbox),
-            (3, AckKind::Logged),
-            (4, AckKind::Logged),
-        ] {
-            window.sent(MsgId(id), kind);
-        }
-        window.end(MsgId(3), End::Delivered);
+        let delivered =
+            |window: &mut Window, id| window.end(tag(MsgId(id), SHOWN), LinkEnd::Delivered);
+        window.sent(MsgId(1), SHOWN, Some(Position(11)));
+        window.sent(MsgId(2), SHOWN, None);
+        window.passed(Cursor::to(Position(12)));
+        window.sent(MsgId(3), SHOWN, Some(Position(13)));
+        window.sent(MsgId(4), SHOWN, Some(Position(14)));
+        window.passed(Cursor::to(Position(15)));
+        window.passed(Cursor::to(Position(16)));
+        delivered(&mut window, 3);
         assert_eq!(window.take_ended(), None);
-        window.end(MsgId(2), End::Delivered);
-        assert_eq!(
-            window.take_ended(),
-            Some((MsgId(2), AckKind::Inbox, End::Delivered))
-        );
-        window.end(MsgId(1), End::Dropped);
-        window.end(MsgId(1), End::Delivered);
-        window.end(MsgId(9), End::Delivered);
-        assert_eq!(
-            window.take_ended(),
-            Some((MsgId(1), AckKind::Logged, End::Dropped))
-        );
-        assert_eq!(
-            window.take_ended(),
-            Some((MsgId(3), AckKind::Logged, End::Delivered))
-        );
+        delivered(&mut window, 2);
+        assert_eq!(window.take_ended(), Some(inbox(2, SHOWN)));
+        window.end(tag(MsgId(1), SHOWN), LinkEnd::Refused(0x87));
+        delivered(&mut window, 1);
+        delivered(&mut window, 9);
+        let refused = logged(1, 11, LinkEnd::Refused(0x87));
+        assert_eq!(window.take_ended(), Some(refused));
+        assert_eq!(window.take_ended(), Some(passed(12)));
+        assert_eq!(window.take_ended(), Some(logged(3, 13, LinkEnd::Delivered)));
         assert_eq!(window.take_ended(), None);
+        delivered(&mut window, 4);
+        assert_eq!(window.take_ended(), Some(logged(4, 14, LinkEnd::Delivered)));
+        assert_eq!(window.take_ended(), Some(passed(16)));
+        assert_eq!(window.take_ended(), None);
+        assert!(window.0.is_empty());
+    }
+
+    #[test]
+    fn two_parts_of_a_message_are_acknowledged_apart() {
+        let mut window = Window::default();
+        window.sent(MsgId(1), HANDED, Some(Position(11)));
+        window.sent(MsgId(1), SHOWN, None);
+        window.end(tag(MsgId(1), SHOWN), LinkEnd::Delivered);
+        assert_eq!(window.take_ended(), Some(inbox(1, SHOWN)));
+        assert_eq!(window.take_ended(), None);
+        window.end(tag(MsgId(1), HANDED), LinkEnd::Delivered);
+        assert_eq!(window.take_ended(), Some(logged(1, 11, LinkEnd::Delivered)));
     }
 }

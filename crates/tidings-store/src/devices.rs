@@ -10,6 +10,7 @@ use crate::apps::{self, random};
 use crate::channels;
 use crate::codes::AsCode;
 use crate::labels::{self, Kind};
+use crate::log::Position;
 use crate::{Store, StoreError, WriteTx};
 
 /// Lets go of the oldest lives that have ended, when a device has very many, and notes from when on it is still known what
@@ -146,7 +147,8 @@ pub struct Changed {
 /// What a device on the link has to be known by.
 #[derive(Clone, Debug)]
 pub struct Login {
-    pub cursor: MsgId,
+    /// How far its log has been judged.
+    pub cursor: Position,
     pub device: Device,
     pub history: DeviceHistory,
 }
@@ -220,11 +222,9 @@ impl Store {
             };
             let mut select =
                 sql.prepare_cached("SELECT position FROM cursors WHERE app = ?1 AND device = ?2")?;
-            let cursor: Option<i64> = select
-                .query_row(params![app.0, id.0], |row| row.get(0))
-                .optional()?;
+            let cursor = select.query_row(params![app.0, id.0], |row| row.get(0));
             Ok(Some(Login {
-                cursor: MsgId(cursor.unwrap_or(id.0)),
+                cursor: Position(cursor.optional()?.unwrap_or(id.0)),
                 device,
                 history,
             }))
@@ -426,7 +426,22 @@ pub(crate) fn history(
         return Ok(None);
     }
     let mut select = sql.prepare_cached(
-        "SELECT platform, forgotten_until FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
+        "SELECT 1 FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NOT NULL",
+    )?;
+    if select.exists(params![app.0, id.0])? {
+        return Ok(None);
+    }
+    history_of_any(sql, app, id)
+}
+
+/// The same, also of a device that has been deleted and is still to be cleared.
+pub(crate) fn history_of_any(
+    sql: &Connection,
+    app: AppId,
+    id: DeviceId,
+) -> Result<Option<DeviceHistory>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT platform, forgotten_until FROM devices WHERE app = ?1 AND id = ?2",
     )?;
     let found = select.query_row(params![app.0, id.0], |row| {
         Ok((row.get::<_, AsCode<Platform>>(0)?.0, MsgId(row.get(1)?)))

@@ -1,173 +1,178 @@
-//! What waits for a device on the link, and what it has acknowledged.
+//! What waits for one device, row by row, and what became of it.
 
-use std::collections::HashMap;
-
-use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, DeviceId, Message, MsgId, Platform, Provider, UnixMillis};
+use rusqlite::{Connection, params};
+use tidings_model::{AppId, DeviceId, Message, MsgId, Part, Parts, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::ledger::{self, Counts};
-use crate::{Store, StoreError, Target, WriteTx, messages, pages};
+use crate::detail::Ending;
+use crate::log::Position;
+use crate::{Store, StoreError, WriteTx, channels, messages};
 
-/// A device's acknowledgement of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
-    pub app: AppId,
-    pub device: DeviceId,
-    pub dropped: bool,
-    pub kind: AckKind,
-    pub message: MsgId,
-    pub platform: Platform,
+/// A message, or a part of one, in a device's inbox.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub message: Message,
+    pub parts: Parts,
+    /// Its place in the order of what came to inboxes.
+    pub position: Position,
 }
 
-/// Where the message was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckKind {
-    /// From its own inbox.
-    Inbox,
-    /// From the app's log: moves the cursor, so acknowledgements of logged messages must come in order.
-    Logged,
+/// What became of a row of an inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// How it ended, why, and when; none while it is open.
+    pub end: Option<(Ending, Option<Reason>, UnixMillis)>,
+    pub parts: Parts,
 }
 
 impl Store {
-    /// Puts a message into the inboxes of a page of devices and moves the task behind the last of them, all or nothing.
-    pub async fn fill_inboxes(
-        &self,
-        message: &Message,
-        targets: Vec<Target>,
-    ) -> Result<(), StoreError> {
-        let (app, id) = (message.app, message.id);
-        let fill = move |tx: &mut WriteTx<'_>| {
-            let Some(last) = targets.last().map(|target| target.device) else {
-                return Ok(());
-            };
-            // A device may have been forgotten since the page was read.
-            let mut insert = tx.sql.prepare_cached(
-                "INSERT INTO inbox (app, device, message)
-                 SELECT app, id, ?3 FROM devices WHERE app = ?1 AND id = ?2 ON CONFLICT DO NOTHING",
-            )?;
-            let mut added: HashMap<Platform, u64> = HashMap::new();
-            for target in &targets {
-                let new = insert.execute(params![app.0, target.device.0, id.0])?;
-                *added.entry(target.platform).or_default() += new as u64;
-            }
-            for (platform, targeted) in added {
-                ledger::add(
-                    tx.sql,
-                    id,
-                    Provider::Link,
-                    platform,
-                    &Counts {
-                        targeted,
-                        ..Counts::default()
-                    },
-                )?;
-            }
-            pages::move_task(tx, id, Provider::Link, last)
-        };
-        self.engine.write(fill).await
-    }
-
-    /// What waits in a device's inbox after `after` and has not expired at `now`, in order, up to `limit`.
+    /// What came to a device's inbox after `after` and has not ended, in order, up to `limit`; also what has expired.
     pub async fn inbox_after(
         &self,
         app: AppId,
         device: DeviceId,
-        after: MsgId,
-        now: UnixMillis,
+        after: Position,
         limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Vec<Waiting>, StoreError> {
         let list = move |sql: &Connection| {
             let mut select = sql.prepare_cached(
-                "SELECT m.id, m.app, m.accepted_at, m.expires_at, m.push
-                 FROM inbox AS i CROSS JOIN messages AS m ON m.id = i.message
-                 WHERE i.app = ?1 AND i.device = ?2 AND i.message > ?3 AND i.acked_at IS NULL AND m.expires_at > ?4
-                 ORDER BY i.message LIMIT ?5",
+                "SELECT m.id, m.app, m.accepted_at, m.expires_at, m.push, i.parts, i.position
+                 FROM inbox AS i INDEXED BY inbox_open CROSS JOIN messages AS m ON m.id = i.message
+                 WHERE i.app = ?1 AND i.device = ?2 AND i.position > ?3 AND i.ending IS NULL
+                 ORDER BY i.position LIMIT ?4",
             )?;
-            let rows = select
-                .query_map(params![app.0, device.0, after.0, now.0, limit], |row| {
-                    Ok(messages::read(row))
-                })?;
-            rows.map(|row| row?).collect()
+            let mut rows = select.query(params![app.0, device.0, after.0, limit])?;
+            let mut waiting = Vec::new();
+            while let Some(row) = rows.next()? {
+                waiting.push(Waiting {
+                    message: messages::read(row)?,
+                    parts: parts(row.get(5)?)?,
+                    position: Position(row.get(6)?),
+                });
+            }
+            Ok(waiting)
         };
         self.engine.read(list).await
     }
-
-    /// Remembers acknowledgements and counts each once, however often it comes.
-    pub async fn acknowledge(&self, acks: Vec<Ack>) -> Result<(), StoreError> {
-        let acknowledge = move |tx: &mut WriteTx<'_>| {
-            let mut counted: HashMap<(MsgId, Platform, bool), u64> = HashMap::new();
-            for ack in &acks {
-                if remember(tx, ack)? {
-                    *counted
-                        .entry((ack.message, ack.platform, ack.dropped))
-                        .or_default() += 1;
-                }
-            }
-            for ((message, platform, dropped), count) in counted {
-                let counts = if dropped {
-                    Counts {
-                        dropped: count,
-                        ..Counts::default()
-                    }
-                } else {
-                    Counts {
-                        delivered: count,
-                        sent: count,
-                        ..Counts::default()
-                    }
-                };
-                add_late(tx.sql, message, platform, &counts, count)?;
-            }
-            Ok(())
-        };
-        self.engine.write(acknowledge).await
-    }
 }
 
-/// Whether the acknowledgement is new.
-fn remember(tx: &mut WriteTx<'_>, ack: &Ack) -> Result<bool, StoreError> {
-    let changed = match ack.kind {
-        AckKind::Inbox => tx
-            .sql
-            .prepare_cached(
-                "UPDATE inbox SET acked_at = ?4 WHERE app = ?1 AND device = ?2 AND message = ?3 AND acked_at IS NULL",
-            )?
-            .execute(params![ack.app.0, ack.device.0, ack.message.0, tx.now.0])?,
-        AckKind::Logged => tx
-            .sql
-            .prepare_cached("UPDATE cursors SET position = ?3 WHERE app = ?1 AND device = ?2 AND position < ?3")?
-            .execute(params![ack.app.0, ack.device.0, ack.message.0])?,
+/// A row as it is put into an inbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) app: AppId,
+    pub(crate) device: DeviceId,
+    pub(crate) message: MsgId,
+    pub(crate) parts: Parts,
+    pub(crate) position: Position,
+}
+
+/// False when the device is not there any more, or has had it. One that has been deleted and is still to be cleared gets its
+/// row, which is dropped with it, and counts as that.
+pub(crate) fn insert(sql: &Connection, row: Row) -> Result<bool, StoreError> {
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO inbox (app, device, message, parts, position)
+         SELECT app, id, ?3, ?4, ?5 FROM devices WHERE app = ?1 AND id = ?2
+         ON CONFLICT (app, device, message, parts) DO NOTHING",
+    )?;
+    let new = insert.execute(params![
+        row.app.0,
+        row.device.0,
+        row.message.0,
+        bits(row.parts),
+        row.position.0
+    ])?;
+    Ok(new == 1)
+}
+
+/// Puts a part of a message, whose way to a device has ended, into its inbox. False when the device is not on the link any
+/// more, or has had it.
+#[expect(dead_code, reason = "lanes of pages come to hand on next")]
+pub(crate) fn hand_on(
+    tx: &mut WriteTx<'_>,
+    message: &Message,
+    device: DeviceId,
+    part: Part,
+) -> Result<bool, StoreError> {
+    let app = message.app;
+    let held = channels::now(tx.sql, app, device)?;
+    let is_on_link = held
+        .iter()
+        .any(|channel| channel.provider == Provider::Link);
+    if !is_on_link {
+        return Ok(false);
+    }
+    let row = Row {
+        app,
+        device,
+        message: message.id,
+        parts: [part].into_iter().collect(),
+        position: Position(tx.ids.next(tx.now)),
     };
+    insert(tx.sql, row)
+}
+
+/// Ends a row; false when it has ended before.
+pub(crate) fn end(
+    sql: &Connection,
+    row: (AppId, DeviceId, MsgId, Parts),
+    (ending, reason, at): (Ending, Option<&Reason>, UnixMillis),
+) -> Result<bool, StoreError> {
+    let (app, device, message, parts) = row;
+    let mut update = sql.prepare_cached(
+        "UPDATE inbox SET ending = ?5, reason = ?6, ended_at = ?7
+         WHERE app = ?1 AND device = ?2 AND message = ?3 AND parts = ?4 AND ending IS NULL",
+    )?;
+    let changed = update.execute(params![
+        app.0,
+        device.0,
+        message.0,
+        bits(parts),
+        AsCode(ending),
+        reason.map(Reason::as_str),
+        at.0
+    ])?;
     Ok(changed == 1)
 }
 
-/// Counts what came of link deliveries; those of a message that was already finished had been counted as expired.
-fn add_late(
+/// What came to a device's inbox of one message, which is at most a row for each part.
+pub(crate) fn rows(
     sql: &Connection,
+    app: AppId,
+    device: DeviceId,
     message: MsgId,
-    platform: Platform,
-    counts: &Counts,
-    count: u64,
-) -> Result<(), StoreError> {
-    let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
-    let Some(finished) = select
-        .query_row(params![message.0], |row| row.get(0))
-        .optional()?
-    else {
-        return Ok(());
-    };
-    ledger::add(sql, message, Provider::Link, platform, counts)?;
-    if finished {
-        let mut late = sql.prepare_cached(
-            "UPDATE counts SET expired = max(0, expired - ?4) WHERE message = ?1 AND provider = ?2 AND platform = ?3",
-        )?;
-        late.execute(params![
-            message.0,
-            AsCode(Provider::Link),
-            AsCode(platform),
-            count
-        ])?;
+) -> Result<Vec<InboxRow>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT parts, ending, reason, ended_at FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3",
+    )?;
+    let mut rows = select.query(params![app.0, device.0, message.0])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let ending: Option<AsCode<Ending>> = row.get(1)?;
+        let reason: Option<String> = row.get(2)?;
+        let at: Option<i64> = row.get(3)?;
+        all.push(InboxRow {
+            end: ending.map(|ending| {
+                let reason = reason.as_deref().map(Reason::heard);
+                (ending.0, reason, UnixMillis(at.unwrap_or(0)))
+            }),
+            parts: parts(row.get(0)?)?,
+        });
     }
-    Ok(())
+    Ok(all)
+}
+
+/// Parts as the number under which they are stored.
+fn bits(parts: Parts) -> u8 {
+    u8::from(parts.message) | u8::from(parts.notification) << 1
+}
+
+fn parts(bits: u8) -> Result<Parts, StoreError> {
+    let parts = Parts {
+        message: bits & 1 != 0,
+        notification: bits & 2 != 0,
+    };
+    match (1..=3).contains(&bits) {
+        true => Ok(parts),
+        false => Err(StoreError::Stored(format!("parts {bits}"))),
+    }
 }

@@ -9,7 +9,9 @@ use tidings_model::{
 
 use crate::codes::{AsCode, codes};
 use crate::detail::{Answer, Ending};
-use crate::{Store, StoreError, WriteTx, devices, messages};
+use crate::limits::FINISH_GRACE;
+use crate::log::{NOT_ACKNOWLEDGED, NOT_CONNECTED};
+use crate::{Store, StoreError, WriteTx, devices, inbox, messages};
 
 /// How many deliveries of a message by one provider to one platform came how far.
 ///
@@ -171,25 +173,6 @@ impl Store {
         };
         self.engine.write(note).await
     }
-
-    /// Counts the devices at which a logged message is aimed over the link, and ends its task there.
-    pub async fn target_log(
-        &self,
-        message: MsgId,
-        targets: Vec<(Platform, u64)>,
-    ) -> Result<(), StoreError> {
-        let count = move |tx: &mut WriteTx<'_>| {
-            for (platform, targeted) in targets {
-                let counts = Counts {
-                    targeted,
-                    ..Counts::default()
-                };
-                add(tx.sql, message, Provider::Link, platform, &counts)?;
-            }
-            messages::finish_task(tx, message, Provider::Link)
-        };
-        self.engine.write(count).await
-    }
 }
 
 pub(crate) fn add(
@@ -313,8 +296,8 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
     }))
 }
 
-/// By which provider a message of this app went to a device, so that what the device says is counted there: that of what is
-/// shown, before that of what is handed over. None when it was not for the device.
+/// By which provider a message of this app went to a device, so that what the device says is counted there: that which
+/// carried what is shown, before that of what is handed over. None when it was not for the device.
 fn carrier(
     sql: &Connection,
     app: AppId,
@@ -332,35 +315,77 @@ fn carrier(
         let mut ways = history.ways(message.id, audience, message.push.aim(), part);
         ways.next()
     };
-    Ok(way(Part::Notification).or_else(|| way(Part::Message)))
+    let shown = way(Part::Notification);
+    if shown.is_none_or(|way| way == Provider::Link) {
+        return Ok(shown.or_else(|| way(Part::Message)));
+    }
+    // Where that way ended, the link may have carried it after all.
+    let rows = inbox::rows(sql, app, device, message.id)?;
+    let went_on = rows.iter().any(|row| row.parts.notification);
+    Ok(if went_on { Some(Provider::Link) } else { shown })
 }
 
-/// Ends every message whose time is over at `now` and of which no page is out and no task is open: what the link did not
-/// deliver has expired. Up to `limit`; returns how many.
+/// Ends every message whose time was over some seconds before `now`, and of which no page is out and no task is open: what
+/// the link has not delivered has expired. Until then acknowledgements that were on their way have counted. Up to `limit`;
+/// returns how many.
 pub(crate) fn finish(
     tx: &mut WriteTx<'_>,
     now: UnixMillis,
     limit: usize,
 ) -> Result<usize, StoreError> {
     let mut select = tx.sql.prepare_cached(
-        "SELECT id FROM messages WHERE finished = 0 AND expires_at <= ?1
+        "SELECT id, push ->> '$.options.time_to_live' FROM messages WHERE finished = 0 AND expires_at <= ?1
              AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.message = messages.id)
              AND NOT EXISTS (SELECT 1 FROM pages WHERE pages.message = messages.id AND owner IS NOT NULL)
          ORDER BY expires_at LIMIT ?2",
     )?;
-    let over: Vec<i64> = select
-        .query_map(params![now.0, limit], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for message in &over {
-        let expire =
-            "UPDATE counts SET expired = max(0, targeted - accepted - delivered - dropped - failed)
-                      WHERE message = ?1 AND provider = ?2";
-        tx.sql
-            .prepare_cached(expire)?
-            .execute(params![message, AsCode(Provider::Link)])?;
+    let over = params![now.minus(FINISH_GRACE).0, limit];
+    let over = select.query_map(over, |row| {
+        let time_to_live: Option<i64> = row.get(1)?;
+        Ok((MsgId(row.get(0)?), time_to_live == Some(0)))
+    })?;
+    let over: Vec<(MsgId, bool)> = over.collect::<Result<_, _>>()?;
+    for (message, online_only) in &over {
+        expire_rest(tx.sql, *message, *online_only)?;
         tx.sql
             .prepare_cached("UPDATE messages SET finished = 1 WHERE id = ?1")?
-            .execute(params![message])?;
+            .execute(params![message.0])?;
     }
     Ok(over.len())
+}
+
+/// Whatever went over the link and has not ended has expired.
+fn expire_rest(sql: &Connection, message: MsgId, online_only: bool) -> Result<(), StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT platform, targeted - accepted - delivered - dropped - expired - failed FROM counts
+         WHERE message = ?1 AND provider = ?2",
+    )?;
+    let rest = select.query_map(params![message.0, AsCode(Provider::Link)], |row| {
+        Ok((row.get::<_, AsCode<Platform>>(0)?.0, row.get::<_, i64>(1)?))
+    })?;
+    for rest in rest.collect::<Result<Vec<_>, _>>()? {
+        let (platform, expired) = (rest.0, rest.1.max(0).unsigned_abs());
+        if expired == 0 {
+            continue;
+        }
+        let counts = Counts {
+            expired,
+            ..Counts::default()
+        };
+        add(sql, message, Provider::Link, platform, &counts)?;
+        let reason = match online_only {
+            true => NOT_CONNECTED,
+            false => NOT_ACKNOWLEDGED,
+        };
+        let ending = Ending::Expired;
+        add_reason(
+            sql,
+            message,
+            Provider::Link,
+            ending,
+            reason.as_str(),
+            expired,
+        )?;
+    }
+    Ok(())
 }

@@ -3,12 +3,14 @@
 //! What a caller awaited is durable (write-ahead log, `synchronous=FULL`, group commit). All times and ids come from the
 //! writer, in the order of its commits.
 
+mod acks;
 mod apps;
 mod audience;
 mod candidates;
 mod channels;
 mod codes;
 mod credentials;
+mod cursor;
 mod detail;
 mod devices;
 mod engine;
@@ -16,18 +18,21 @@ mod inbox;
 mod labels;
 mod ledger;
 pub mod limits;
+mod log;
 mod marks;
 mod messages;
 mod pages;
 #[cfg(test)]
 mod plans;
 mod retention;
+mod route;
 mod schema;
 mod seal;
 mod slice;
 mod sweep;
 mod tables;
 mod trace;
+mod varint;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -35,18 +40,22 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
 pub use apps::App;
 pub use audience::{Scope, Target};
 pub use credentials::{CredentialRecord, CredentialSlot};
+pub use cursor::{Cursor, Exception, Judged};
 pub use detail::{Answer, Ending};
 pub use devices::{
     Changed, ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered,
     TagChange,
 };
-pub use inbox::{Ack, AckKind};
+pub use inbox::{InboxRow, Waiting};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};
+pub use log::{LogEntry, Lot, NOT_ACKNOWLEDGED, NOT_CONNECTED, Position, Step, Stretch};
 pub use messages::{Accepted, OpenTask};
 pub use pages::{NewPage, Page, PageKey, Removal};
+pub use route::{Inboxes, LinkPlan, LinkTask};
 pub use seal::{SealError, SealKey};
 pub use slice::Cleared;
 pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};

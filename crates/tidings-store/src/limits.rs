@@ -45,6 +45,15 @@ pub(crate) const SLICE_TIME: Duration = Duration::from_millis(10);
 /// Tombstones kept for a device, newest first.
 pub(crate) const TOMBSTONES_MAX: usize = 20;
 
+/// Exceptions kept beside a device's cursor: some weeks of broadcasts that a phone missed, in less than a kilobyte.
+pub(crate) const EXCEPTIONS_MAX: usize = 64;
+
+/// Rows of the log that one read judges for a device: about a millisecond.
+pub(crate) const LOG_ROWS_MAX: u32 = 2000;
+
+/// After a message has expired, acknowledgements that are on their way still count for so long.
+pub const FINISH_GRACE: Duration = Duration::from_secs(5);
+
 /// Devices that one read of an audience looks at: a page takes a twentieth of it, and one in which hardly anybody is found
 /// gives the reader free after some 10 ms.
 pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;

@@ -5,6 +5,7 @@ use tidings_model::{AppId, DeviceId, Life, Message, MsgId, Provider, Push, UnixM
 
 use crate::codes::AsCode;
 use crate::limits::CID_KEPT;
+use crate::log::Position;
 use crate::{Scope, Store, StoreError, WriteTx, apps, audience, from_json, to_json};
 
 /// What accepting a push gave.
@@ -105,26 +106,6 @@ impl Store {
         };
         self.engine.read(newest).await
     }
-
-    /// The app's logged messages after `after` that have not expired at `now`, in order, up to `limit`.
-    pub async fn log_after(
-        &self,
-        app: AppId,
-        after: MsgId,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
-        let list = move |sql: &Connection| {
-            let mut select = sql.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM messages INDEXED BY messages_log
-                 WHERE app = ?1 AND logged = 1 AND id > ?2 AND expires_at > ?3 ORDER BY id LIMIT ?4"
-            ))?;
-            let rows =
-                select.query_map(params![app.0, after.0, now.0, limit], |row| Ok(read(row)))?;
-            rows.map(|row| row?).collect()
-        };
-        self.engine.read(list).await
-    }
 }
 
 /// The oldest message of an app that is not yet wholly dispatched; later than every id of today when there is none.
@@ -174,14 +155,13 @@ fn accept(
         push,
     };
     let mut insert = tx.sql.prepare_cached(
-        "INSERT INTO messages (id, app, accepted_at, expires_at, logged, push) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO messages (id, app, accepted_at, expires_at, push) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     insert.execute(params![
         message.id.0,
         app.0,
         message.accepted_at.0,
         message.expires_at.0,
-        message.push.audience.is_logged(),
         to_json(&message.push)?,
     ])?;
     for provider in message.push.aim().carriers().iter() {
@@ -233,6 +213,13 @@ pub(crate) fn find(sql: &Connection, id: MsgId) -> Result<Option<Message>, Store
         .query_row(params![id.0], |row| Ok(read(row)))
         .optional()?
         .transpose()
+}
+
+/// Where a message stands in its app's log; none for one that is not in it.
+pub(crate) fn position(sql: &Connection, id: MsgId) -> Result<Option<Position>, StoreError> {
+    let mut select = sql.prepare_cached("SELECT position FROM messages WHERE id = ?1")?;
+    let found = select.query_row(params![id.0], |row| row.get::<_, Option<i64>>(0));
+    Ok(found.optional()?.flatten().map(Position))
 }
 
 pub(crate) fn read(row: &Row<'_>) -> Result<Message, StoreError> {

@@ -99,6 +99,7 @@ mod tests {
         stage.apps().await;
         stage.devices().await;
         stage.messages().await;
+        stage.link().await;
         stage.end().await;
         drop(stage);
         let seen = recorder.seen();

@@ -11,7 +11,7 @@ use crate::ledger::{self, Counts};
 use crate::limits::STEP_ROWS;
 use crate::slice::{Cleared, Slice};
 use crate::tables::{EVENTS, INBOX, OF_APP, OF_DEVICE, TASKS};
-use crate::{Store, StoreError, WriteTx, messages};
+use crate::{Store, StoreError, WriteTx, cursor, devices, log, messages};
 
 impl Store {
     /// Clears a slice of what has been deleted. What cannot be cleared yet, since a message that is older than the deletion has
@@ -108,6 +108,7 @@ fn sweep_devices(slice: &mut Slice<'_>) -> Result<bool, StoreError> {
 fn forget_device(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
     let Gone { app, device, .. } = gone;
     if !drop_inbox(slice, gone)?
+        || !drop_log(slice, gone)?
         || !slice.clear(&EVENTS, "device = ?1", &[device.0])?
         || !slice.clear(&INBOX, "app = ?1 AND device = ?2", &[app.0, device.0])?
     {
@@ -129,29 +130,62 @@ fn forget_device(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> 
 fn drop_inbox(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
     let place = [gone.app.0, gone.device.0];
     let mut select = slice.sql.prepare_cached(
-        "SELECT i.message, m.finished FROM inbox AS i CROSS JOIN messages AS m ON m.id = i.message
-         WHERE i.app = ?1 AND i.device = ?2 AND i.acked_at IS NULL LIMIT ?3",
+        "SELECT i.message, i.parts, m.finished
+         FROM inbox AS i INDEXED BY inbox_open CROSS JOIN messages AS m ON m.id = i.message
+         WHERE i.app = ?1 AND i.device = ?2 AND i.ending IS NULL LIMIT ?3",
     )?;
-    let mut delete = slice
-        .sql
-        .prepare_cached("DELETE FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3")?;
+    let mut delete = slice.sql.prepare_cached(
+        "DELETE FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3 AND parts = ?4",
+    )?;
     while !slice.is_over() {
         let waiting = select.query_map([place[0], place[1], STEP_ROWS as i64], |row| {
-            Ok((MsgId(row.get(0)?), row.get(1)?))
+            Ok((MsgId(row.get(0)?), row.get(1)?, row.get(2)?))
         })?;
-        let waiting = waiting.collect::<Result<Vec<(MsgId, bool)>, _>>()?;
-        for (message, finished) in &waiting {
+        let waiting = waiting.collect::<Result<Vec<(MsgId, i64, bool)>, _>>()?;
+        for (message, parts, finished) in &waiting {
             // A message that is finished has counted it as expired.
             if !finished {
                 drop_one(slice, gone, *message)?;
             }
-            slice.count(delete.execute([place[0], place[1], message.0])?);
+            slice.count(delete.execute([place[0], place[1], message.0, *parts])?);
         }
         if waiting.len() < STEP_ROWS {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// What of the log was for the device and was not acknowledged is dropped, the cursor and the counts in one transaction;
+/// false when the slice was over before.
+fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
+    let Gone { app, device, .. } = gone;
+    let Some(history) = devices::history_of_any(slice.sql, app, device)? else {
+        return Ok(true);
+    };
+    let mut finished = slice
+        .sql
+        .prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
+    while let Some(mut cursor) = cursor::find(slice.sql, app, device)? {
+        if slice.is_over() {
+            return Ok(false);
+        }
+        let meant = log::meant(slice.sql, app, &history, cursor.position)?;
+        for message in &meant.messages {
+            let finished = finished.query_row(params![message.0], |row| row.get(0));
+            // One that is finished has counted it as expired.
+            if finished.optional()? == Some(false) {
+                drop_one(slice, gone, *message)?;
+            }
+        }
+        slice.count(meant.messages.len() + 1);
+        cursor.move_to(meant.to, Vec::new());
+        cursor::put_cursor(slice.sql, app, device, &cursor)?;
+        if !meant.more {
+            return Ok(true);
+        }
+    }
+    Ok(true)
 }
 
 fn drop_one(slice: &Slice<'_>, gone: Gone, message: MsgId) -> Result<(), StoreError> {

@@ -16,16 +16,17 @@ pub(crate) const CHANNELS: Table = table("channels", "app, provider, device, sin
 pub(crate) const CIDS: Table = table("cids", "app, cid");
 const CURSORS: Table = table("cursors", "app, device");
 pub(crate) const EVENTS: Table = table("events", "message, device, kind");
-pub(crate) const INBOX: Table = table("inbox", "app, device, message");
+pub(crate) const INBOX: Table = table("inbox", "app, device, message, parts");
 pub(crate) const LABELS: Table = table("labels", "app, kind, label, device, since");
 pub(crate) const TASKS: Table = table("tasks", "app, provider, message");
 const TOMBSTONES: Table = table("tombstones", "app, device, id, provider");
 
 /// Those with a column `message`: they go before the message.
-pub(crate) const OF_MESSAGE: [Table; 6] = [
+pub(crate) const OF_MESSAGE: [Table; 7] = [
     TASKS,
     table("pages", "message, provider, first"),
     INBOX,
+    table("log", "app, position"),
     EVENTS,
     table("reasons", "message, provider, ending, reason"),
     table("counts", "message, provider, platform"),

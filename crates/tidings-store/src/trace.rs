@@ -6,8 +6,11 @@ use tidings_model::{
 };
 
 use crate::codes::AsCode;
+use crate::cursor::{self, Cursor};
 use crate::detail::{find_settled, unpack};
+use crate::inbox::{self, InboxRow};
 use crate::ledger::EventKind;
+use crate::log::Position;
 use crate::{Answer, Store, StoreError, devices, messages};
 
 /// What is known of one message and one device.
@@ -17,11 +20,14 @@ pub struct Journey {
     pub credentials_rejected: Vec<(Option<Environment>, Reason)>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
-    /// By which providers it goes to the device, as the device was at the message.
-    pub in_audience: Vec<Provider>,
+    /// Nothing more can happen to the message, and its counts add up.
+    pub finished: bool,
+    /// What the device was and had; none when the app has no such device.
+    pub history: Option<DeviceHistory>,
     pub link: LinkStanding,
     pub message: Message,
-    pub page: Option<PageStanding>,
+    /// Of each provider that turns audiences into pages, what its page says; those that have none are left out.
+    pub pages: Vec<PageStanding>,
     /// The providers whose dispatch has not come to the device yet.
     pub to_come: Vec<Provider>,
     pub tombstones: Vec<Tombstone>,
@@ -45,14 +51,15 @@ pub struct PageStanding {
     pub provider: Provider,
 }
 
-/// How far a device on the link has come.
-#[derive(Clone, Debug)]
+/// What the link knows of a message and a device.
+#[derive(Clone, Debug, Default)]
 pub struct LinkStanding {
-    pub acked_at: Option<UnixMillis>,
-    /// The last logged message that it acknowledged; none for a device that is not on the link.
-    pub cursor: Option<MsgId>,
-    /// Whether the message is (or was) in its inbox.
-    pub in_inbox: bool,
+    /// How far the device's log has been judged; none for one that is not on the link.
+    pub cursor: Option<Cursor>,
+    /// Where the message is in the log; none when it is not.
+    pub position: Option<Position>,
+    /// What came to the device's inbox of it.
+    pub rows: Vec<InboxRow>,
 }
 
 impl Store {
@@ -78,19 +85,22 @@ fn journey(
     let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
         return Ok(None);
     };
-    let history = devices::history(sql, app, device)?;
-    let goes_by = |provider: &Provider| {
-        let (audience, aim) = (&message.push.audience, message.push.aim());
-        let parts = |history: &DeviceHistory| history.parts(id, audience, aim, *provider);
-        !history.as_ref().map(parts).unwrap_or_default().is_empty()
-    };
-    let in_audience = Provider::ALL.into_iter().filter(goes_by).collect();
+    let mut pages = Vec::new();
+    for provider in Provider::ALL {
+        pages.extend(page(sql, &message, provider, device)?);
+    }
+    let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
     Ok(Some(Journey {
         credentials_rejected: rejected(sql, app)?,
         events: events(sql, id, device)?,
-        in_audience,
-        link: link(sql, app, id, device)?,
-        page: page(sql, &message, device)?,
+        finished: select.query_row(params![id.0], |row| row.get(0))?,
+        history: devices::history(sql, app, device)?,
+        link: LinkStanding {
+            cursor: cursor::find(sql, app, device)?,
+            position: messages::position(sql, id)?,
+            rows: inbox::rows(sql, app, device, id)?,
+        },
+        pages,
         to_come: to_come(sql, id, device)?,
         tombstones: tombstones(sql, app, device)?,
         message,
@@ -117,24 +127,22 @@ fn rejected(
 fn page(
     sql: &Connection,
     message: &Message,
+    provider: Provider,
     device: DeviceId,
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT provider, settled_at, detail FROM pages AS p
-         WHERE message = ?1 AND first <= ?2 AND last >= ?2 AND EXISTS (
-             SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = p.provider AND c.device = ?2
+        "SELECT settled_at, detail FROM pages AS p
+         WHERE message = ?1 AND provider = ?4 AND first <= ?2 AND last >= ?2 AND EXISTS (
+             SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = ?4 AND c.device = ?2
                  AND c.since < ?1 AND c.until > ?1)
          LIMIT 1",
     )?;
-    let found = select.query_row(params![message.id.0, device.0, message.app.0], |row| {
-        let settled_at: Option<i64> = row.get(1)?;
-        Ok((
-            row.get::<_, AsCode<Provider>>(0)?.0,
-            settled_at.map(UnixMillis),
-            row.get::<_, Vec<u8>>(2)?,
-        ))
+    let place = params![message.id.0, device.0, message.app.0, AsCode(provider)];
+    let found = select.query_row(place, |row| {
+        let settled_at: Option<i64> = row.get(0)?;
+        Ok((settled_at.map(UnixMillis), row.get::<_, Vec<u8>>(1)?))
     });
-    let Some((provider, settled_at, detail)) = found.optional()? else {
+    let Some((settled_at, detail)) = found.optional()? else {
         return Ok(None);
     };
     let answer = match settled_at {
@@ -145,30 +153,6 @@ fn page(
             .find(|answer| answer.device == device),
     };
     Ok(Some(PageStanding { answer, provider }))
-}
-
-fn link(
-    sql: &Connection,
-    app: AppId,
-    message: MsgId,
-    device: DeviceId,
-) -> Result<LinkStanding, StoreError> {
-    let mut select =
-        sql.prepare_cached("SELECT position FROM cursors WHERE app = ?1 AND device = ?2")?;
-    let cursor: Option<i64> = select
-        .query_row(params![app.0, device.0], |row| row.get(0))
-        .optional()?;
-    let mut select = sql.prepare_cached(
-        "SELECT acked_at FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3",
-    )?;
-    let row: Option<Option<i64>> = select
-        .query_row(params![app.0, device.0, message.0], |row| row.get(0))
-        .optional()?;
-    Ok(LinkStanding {
-        acked_at: row.flatten().map(UnixMillis),
-        cursor: cursor.map(MsgId),
-        in_inbox: row.is_some(),
-    })
 }
 
 fn to_come(

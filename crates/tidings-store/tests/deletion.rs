@@ -284,7 +284,9 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
         .collect();
     assert_eq!(ended, [None, Some("device_deleted"), None]);
 
-    store.fill_inboxes(&message, targets).await.expect("filled");
+    let inboxes = store.inboxes(&message).await.expect("read");
+    let filled = vec![(message.id, inboxes.expect("is for few"))];
+    store.fill_inboxes(app, filled).await.expect("filled");
     for provider in Provider::ALL {
         let finished = store.finish_task(message.id, provider).await;
         finished.expect("finished");

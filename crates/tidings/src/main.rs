@@ -11,6 +11,7 @@ mod sandbox;
 mod serve;
 mod supervise;
 mod uplinks;
+mod verdict;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

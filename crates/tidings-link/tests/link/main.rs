@@ -125,22 +125,21 @@ impl Stage {
         message.id.to_string()
     }
 
+    /// Puts it into the log as if many had the tag or the app, and into inboxes what names its devices.
     async fn route(&self, message: &Message) {
-        if message.push.audience.is_logged() {
-            return self.link.route_log(self.app.id);
-        }
         let scope = Scope::of(message, Provider::Link).expect("a scope");
-        let targets = self
-            .store
-            .targets(&scope, DeviceId(0), 1000)
-            .await
-            .expect("targets");
-        let devices: Vec<DeviceId> = targets.iter().map(|target| target.device).collect();
-        self.store
-            .fill_inboxes(message, targets)
-            .await
-            .expect("filled");
-        self.link.route_inbox(self.app.id, &devices);
+        let is_small = matches!(&message.push.audience, Audience::Selection(selection) if selection.tags.is_empty());
+        if is_small {
+            let inboxes = self.store.inboxes(message).await.expect("read");
+            let filled = vec![(message.id, inboxes.expect("a page"))];
+            let filled = self.store.fill_inboxes(self.app.id, filled).await;
+            let devices = filled.expect("filled").concat();
+            self.link.route_inbox(self.app.id, &devices);
+        } else {
+            let targets = self.store.count_targets(&scope).await.expect("counted");
+            assert!(self.store.log(message, targets).await.expect("logged"));
+            self.link.route_log(self.app.id);
+        }
     }
 
     async fn to_all(&self) -> String {

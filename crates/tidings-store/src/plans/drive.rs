@@ -5,14 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use tidings_model::{
-    AppId, Audience, DeviceId, Environment, Message, Notification, Platform, PlatformSet, Provider,
-    Push, PushOptions, Selection, UnixMillis,
+    AppId, Audience, DeviceId, Environment, Message, MsgId, Notification, Platform, PlatformSet,
+    Provider, Push, PushOptions, Selection, UnixMillis,
 };
 
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
-    Accepted, ChannelChange, CredentialSlot, DeviceChange, DeviceEvent, EventKind, NewDevice,
-    Scope, SealKey, Store, TagChange,
+    Accepted, Ack, Acked, ChannelChange, CredentialSlot, Cursor, DeviceChange, DeviceEvent,
+    EventKind, LinkEnd, LinkPlan, LogEnd, NewDevice, Position, Scope, SealKey, Step, Store,
+    TagChange,
 };
 
 const DEVICES: usize = 20_000;
@@ -314,6 +315,67 @@ impl Stage {
         store.accepted(app, "cid".into()).await.expect("read");
         store.void_id().await.expect("drawn");
         store.newest_message().await.expect("read");
+    }
+
+    /// What goes over the link, and what connections say of it.
+    pub(super) async fn link(&self) {
+        let (store, app) = (&self.store, self.large);
+        let tasks = store.link_tasks(app, vec![], 100).await.expect("read");
+        for task in tasks {
+            let message = store.message(task.message).await.expect("read");
+            let message = message.expect("known");
+            let inboxes = match task.plan {
+                LinkPlan::Inboxes(inboxes) => Some(inboxes),
+                LinkPlan::Long(_) => store.inboxes(&message).await.expect("read"),
+            };
+            match inboxes {
+                Some(inboxes) => {
+                    let filled = store.fill_inboxes(app, vec![(message.id, inboxes)]);
+                    filled.await.expect("filled");
+                }
+                None => {
+                    let scope = Scope::of(&message, Provider::Link).expect("a scope");
+                    let targets = store.count_targets(&scope).await.expect("counted");
+                    assert!(store.log(&message, targets).await.expect("logged"));
+                }
+            }
+        }
+        store.log_end(app).await.expect("read");
+        store.log_after(app, Position(0), 10).await.expect("read");
+        for id in self.devices.iter().copied().take(2 * PAGE_MAX).step_by(97) {
+            let login = store.login(app, id).await.expect("read").expect("known");
+            let now = UnixMillis::now();
+            let judge = store.judge_log(app, id, login.cursor, MsgId(0), now, 32);
+            let stretch = judge.await.expect("read").expect("known");
+            let inbox = store.inbox_after(app, id, Position(0), 32).await;
+            let rows = inbox
+                .expect("read")
+                .into_iter()
+                .map(|waiting| Acked::Inbox {
+                    end: LinkEnd::Delivered,
+                    message: waiting.message.id,
+                    parts: waiting.parts,
+                });
+            let steps = stretch.steps.iter().filter_map(|step| match step {
+                Step::Missed(_) => None,
+                Step::Send(position, message, _) => Some((*position, message.id)),
+            });
+            let logged = steps.map(|(position, message)| Acked::Log {
+                ended: Some(LogEnd {
+                    end: LinkEnd::Refused(0x87),
+                    message,
+                    position,
+                }),
+                passed: Cursor::to(position),
+            });
+            let acks = rows.chain(logged).map(|what| Ack {
+                app,
+                device: id,
+                platform: Platform::Ios,
+                what,
+            });
+            store.acknowledge(acks.collect()).await.expect("remembered");
+        }
     }
 
     /// Time passes, and much is deleted.

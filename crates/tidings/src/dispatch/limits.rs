@@ -24,6 +24,16 @@ pub(super) const RENEW_AFTER: Duration = Duration::from_secs(20);
 /// Settlements taken from a broker at once.
 pub(super) const SETTLED_AT_ONCE: usize = PAGE_MAX;
 
+/// Messages whose way over the link is decided in one go.
+pub(super) const LINK_TASKS_AT_ONCE: usize = 64;
+
+/// Inbox rows in one transaction, about: it takes the writer some 10 ms.
+pub(super) const INBOX_ROWS_AT_ONCE: usize = PAGE_MAX;
+
+/// Messages to many that a lane of the link holds while their devices are counted. When there are more, those behind them
+/// wait, whomever they are for.
+pub(super) const LONG_MAX: usize = 256;
+
 /// A lane without work keeps its connections for this long: Apple wants them kept for hours.
 pub(super) const IDLE: Duration = Duration::from_secs(3600);
 

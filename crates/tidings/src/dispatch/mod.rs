@@ -241,7 +241,7 @@ impl Lanes {
         self.running.spawn(async move {
             match provider {
                 Provider::Apns => Feeder::new(context, app, signal, draining).run(left).await,
-                Provider::Link => link::run(&context, app, &signal, draining).await,
+                Provider::Link => link::run(context, app, &signal, draining).await,
             }
             key
         });

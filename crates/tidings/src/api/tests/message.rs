@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidings_model::{DeviceId, Message, MsgId, Platform, Provider, Reason, UnixMillis};
-use tidings_store::{Ack, AckKind, Answer as Said, Ending, NewPage, PageKey, Scope};
+use tidings_store::{
+    Ack, Acked, Answer as Said, Cursor, Ending, LinkEnd, LogEnd, NewPage, PageKey, Position, Scope,
+};
 
 use super::*;
 
@@ -83,23 +85,35 @@ impl Shop {
         let store = &self.api.store;
         let scope = Scope::of(message, Provider::Link).expect("a part for the link");
         let targets = store.count_targets(&scope).await.expect("counted");
-        store.target_log(message.id, targets).await.expect("routed");
+        assert!(store.log(message, targets).await.expect("routed"));
     }
 
     async fn acknowledge(&self, message: &Message) {
+        self.end(message, LinkEnd::Delivered).await;
+    }
+
+    /// What a connection says of a logged message at the phone on the link.
+    async fn end(&self, message: &Message, end: LinkEnd) {
+        let store = &self.api.store;
+        let log = store.log_after(message.app, Position(0), 1000).await;
+        let log = log.expect("read");
+        let entry = log.iter().find(|entry| entry.message == message.id);
+        let position = entry.expect("is in the log").position;
+        let ended = Some(LogEnd {
+            end,
+            message: message.id,
+            position,
+        });
         let ack = Ack {
             app: message.app,
             device: self.android.0.parse().expect("an id"),
-            dropped: false,
-            kind: AckKind::Logged,
-            message: message.id,
             platform: Platform::Android,
+            what: Acked::Log {
+                ended,
+                passed: Cursor::to(position),
+            },
         };
-        self.api
-            .store
-            .acknowledge(vec![ack])
-            .await
-            .expect("acknowledged");
+        store.acknowledge(vec![ack]).await.expect("acknowledged");
     }
 
     async fn state(&self, message: &Message) -> Value {
@@ -134,7 +148,7 @@ async fn a_message_tells_how_far_it_is() {
         })
     };
     let expected = json!({
-        "msg_id": message.id.to_string(), "app_key": key, "state": "finished",
+        "msg_id": message.id.to_string(), "app_key": key, "state": "finished", "finished": false,
         "accepted_at": crate::api::v1::rfc3339(message.accepted_at),
         "expires_at": crate::api::v1::rfc3339(message.expires_at),
         "counts": counts(0, 1, 1, 2),
@@ -204,7 +218,7 @@ async fn the_journey_to_a_device_is_told() {
             .await
     };
     let (iphone, android) = (&shop.iphone.0, &shop.android.0);
-    assert_eq!(journey(iphone).await.body["state"], "sending");
+    assert_eq!(journey(iphone).await.body["state"], "waiting");
     shop.settle(&message, Ending::Accepted, None).await;
     shop.route(&message).await;
 
@@ -218,9 +232,14 @@ async fn the_journey_to_a_device_is_told() {
     );
     let at = told.body["delivery"]["at"].take();
     assert!(at.is_string(), "{told:?}");
+    assert_eq!(told.body["ways"][0]["at"].take(), at);
     told.body["channels"].take();
     let expected = json!({
         "msg_id": message.id.to_string(), "registration_id": iphone, "verdict": null, "state": "accepted",
+        "reason": null,
+        "ways": [{
+            "provider": "apns", "part": "notification", "at": null, "outcome": "accepted", "reason": null, "attempts": 1,
+        }],
         "channels": null, "history": [], "in_audience": true, "providers": ["apns"],
         "delivery": {"provider": "apns", "outcome": "accepted", "reason": null, "at": null, "attempts": 1},
         "acknowledged_at": null, "events": [],
@@ -234,12 +253,45 @@ async fn the_journey_to_a_device_is_told() {
     );
     shop.acknowledge(&message).await;
     assert_eq!(journey(android).await.body["state"], "delivered");
+    let unknown = journey("0000000000000001").await;
     assert_eq!(
-        journey("0000000000000001").await.body["state"],
-        "not_registered"
+        (&unknown.body["state"], &unknown.body["reason"]),
+        (&json!("unknown"), &json!("NoDevice"))
     );
     let (later, _) = shop.api.link_device(&shop.app).await;
-    assert_eq!(journey(&later).await.body["state"], "registered_later");
+    let later = journey(&later).await;
+    assert_eq!(
+        (&later.body["state"], &later.body["reason"]),
+        (&json!("not_targeted"), &json!("RegisteredLater"))
+    );
+}
+
+#[tokio::test]
+async fn what_the_phone_refused_is_called_so_everywhere() {
+    let shop = Shop::start().await;
+    let message = shop.push(json!("all")).await;
+    shop.route(&message).await;
+    shop.end(&message, LinkEnd::Refused(0x97)).await;
+    let (id, android) = (message.id, &shop.android.0);
+    let path = format!("/v1/messages/{id}/devices/{android}");
+    let told = shop.api.get(&shop.app, &path).await;
+    assert_eq!(
+        (&told.body["state"], &told.body["reason"]),
+        (&json!("dropped"), &json!("Refused0x97"))
+    );
+    let ways = json!([{
+        "provider": "link", "part": "notification", "at": told.body["ways"][0]["at"], "outcome": "dropped",
+        "reason": "Refused0x97", "attempts": 1,
+    }]);
+    assert_eq!(told.body["ways"], ways);
+    let body = json!({"msg_id": id.to_string(), "registration_ids": [android]});
+    let status = shop.api.send(&shop.app, "POST", "/v3/status/message", body);
+    check(&status.await, 200, json!({android: {"status": 1}}));
+    let counts = shop.api.get(&shop.app, &format!("/v1/messages/{id}")).await;
+    assert_eq!(counts.body["counts"]["dropped"], 1);
+    let reasons =
+        json!([{"provider": "link", "outcome": "dropped", "reason": "Refused0x97", "count": 1}]);
+    assert_eq!(counts.body["reasons"], reasons);
 }
 
 #[tokio::test]
@@ -332,9 +384,15 @@ async fn jpush_status_tells_device_by_device() {
             iphone: {"status": 1}, android: {"status": 3}, "0000000000000001": unknown, "x": unknown,
         }),
     );
-    let answer =
-        status(json!({"msg_id": broadcast.id.to_string(), "registration_ids": [android]})).await;
+    let of = |message: &Message, device: &str| {
+        status(json!({"msg_id": message.id.to_string(), "registration_ids": [device]}))
+    };
+    let answer = of(&broadcast, android).await;
     check(&answer, 200, json!({android: {"status": 0}}));
+    // Apple tells no more than that it accepted.
+    shop.settle(&message, Ending::Accepted, None).await;
+    let answer = of(&message, iphone).await;
+    check(&answer, 200, json!({iphone: {"status": 0}}));
 
     for (body, text) in [
         (

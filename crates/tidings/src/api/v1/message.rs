@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use tidings_model::{DeviceId, Message, MsgId, UnixMillis};
-use tidings_store::{Counts, Device, Journey, Ledger};
+use tidings_model::{DeviceId, Message, MsgId};
+use tidings_store::{Counts, Device, Ending, Journey, Ledger};
 
 use super::device::ChannelReply;
 use super::rfc3339;
-use super::verdict::{Standing, verdict};
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::{ApiError, Fault, shown};
+use crate::verdict::{Outcome, Way, verdict};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct MessageReply {
@@ -22,6 +22,8 @@ pub(crate) struct MessageReply {
     accepted_at: String,
     expires_at: String,
     state: Progress,
+    /// Nothing more can happen to it, and its counts add up.
+    finished: bool,
     counts: CountsReply,
     /// The counts by provider.
     channels: BTreeMap<&'static str, CountsReply>,
@@ -157,6 +159,7 @@ pub(crate) async fn show(
         accepted_at: rfc3339(message.accepted_at),
         expires_at: rfc3339(message.expires_at),
         state: Progress::of(&ledger),
+        finished: ledger.finished,
         counts: ledger.total().into(),
         channels: sum(|tally| tally.provider.name()),
         platforms: sum(|tally| tally.platform.name()),
@@ -170,18 +173,53 @@ pub(crate) struct JourneyReply {
     registration_id: String,
     /// Why it did or did not arrive, in one sentence.
     verdict: String,
-    state: Standing,
+    /// How the message and the device stand to each other.
+    state: &'static str,
+    /// Why, in one word.
+    reason: Option<String>,
+    /// Of each part that was for the device, the ways that it took, in their order.
+    ways: Vec<WayReply>,
     /// The channels that the device has now.
     channels: Vec<ChannelReply>,
     /// The channels that it had.
     history: Vec<TombstoneReply>,
     in_audience: bool,
-    /// By which providers the audience takes it in, as it is registered now.
+    /// By which providers it went to the device, or goes.
     providers: Vec<&'static str>,
     delivery: Option<DeliveryReply>,
     /// When it acknowledged the message over the link, as far as the time is kept.
     acknowledged_at: Option<String>,
     events: Vec<EventReply>,
+}
+
+/// A way that a part of the message took, or takes.
+#[derive(Debug, Serialize)]
+struct WayReply {
+    provider: &'static str,
+    part: &'static str,
+    /// When it ended, as far as the time is kept.
+    at: Option<String>,
+    outcome: &'static str,
+    reason: Option<String>,
+    /// Times that it left for the provider; the outcome is what came of the last.
+    attempts: u32,
+}
+
+impl From<&Way> for WayReply {
+    fn from(way: &Way) -> Self {
+        let end = match &way.outcome {
+            Outcome::Ended(end) => Some(end),
+            Outcome::Unknown | Outcome::Waiting(_) => None,
+        };
+        Self {
+            provider: way.provider.name(),
+            part: way.part.name(),
+            at: end.and_then(|end| end.at).map(rfc3339),
+            outcome: way.outcome.name(),
+            reason: end.and_then(|end| Some(end.reason.as_ref()?.to_string())),
+            attempts: end.map_or(0, |end| end.attempts),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -223,18 +261,18 @@ pub(crate) async fn journey(
     let device = api.store.device(message.app, id).await?;
     let journey = api.store.journey(message.app, message.id, id).await?;
     let journey = journey.ok_or_else(|| unknown(&msg_id))?;
-    Ok(Json(reply(&journey, device, id, UnixMillis::now())))
+    Ok(Json(reply(&journey, device, id)))
 }
 
-fn reply(journey: &Journey, device: Option<Device>, id: DeviceId, now: UnixMillis) -> JourneyReply {
-    let verdict = verdict(journey, device.as_ref(), id, now);
+fn reply(journey: &Journey, device: Option<Device>, id: DeviceId) -> JourneyReply {
+    let verdict = verdict(journey, device.as_ref(), id);
     let history = journey.tombstones.iter().map(|stone| TombstoneReply {
         provider: stone.provider.name(),
         registered_at: rfc3339(stone.added_at),
         removed_at: rfc3339(stone.removed_at),
         reason: stone.reason.to_string(),
     });
-    let delivery = journey.page.as_ref().map(|page| {
+    let delivery = journey.pages.first().map(|page| {
         let answer = page.answer.as_ref();
         DeliveryReply {
             provider: page.provider.name(),
@@ -249,17 +287,26 @@ fn reply(journey: &Journey, device: Option<Device>, id: DeviceId, now: UnixMilli
         at: rfc3339(*at),
     });
     let channels = device.map(|device| device.channels).unwrap_or_default();
+    let mut providers: Vec<&str> = verdict.ways.iter().map(|way| way.provider.name()).collect();
+    providers.sort_unstable();
+    providers.dedup();
+    let acknowledged_at = verdict.ways.iter().find_map(|way| match &way.outcome {
+        Outcome::Ended(end) if end.ending == Ending::Delivered => end.at.map(rfc3339),
+        _ => None,
+    });
     JourneyReply {
         msg_id: journey.message.id.to_string(),
         registration_id: id.to_string(),
         verdict: verdict.text,
-        state: verdict.standing,
+        state: verdict.state.name(),
+        reason: verdict.reason.as_ref().map(ToString::to_string),
+        ways: verdict.ways.iter().map(Into::into).collect(),
         channels: channels.into_iter().map(Into::into).collect(),
         history: history.collect(),
-        in_audience: !journey.in_audience.is_empty(),
-        providers: journey.in_audience.iter().map(|by| by.name()).collect(),
+        in_audience: !providers.is_empty(),
+        providers,
         delivery,
-        acknowledged_at: journey.link.acked_at.map(rfc3339),
+        acknowledged_at,
         events: events.collect(),
     }
 }

@@ -5,7 +5,6 @@ pub(crate) mod credential;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod message;
-pub(crate) mod verdict;
 pub(crate) mod version;
 
 use jiff::Timestamp;

@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::Value;
-use tidings_model::{DeviceId, MsgId, UnixMillis};
+use tidings_model::{DeviceId, MsgId};
 use tidings_store::App;
 
 use crate::api::Api;
 use crate::api::error::{ApiError, shown};
 use crate::api::fields::{Fields, Ignored, wrong};
 use crate::api::http::RawBody;
-use crate::api::v1::verdict::{Standing, verdict};
+use crate::verdict::{State as Standing, verdict};
 
 /// Registration ids in one call; JPush's limit.
 const DEVICES_MAX: usize = 1000;
@@ -28,6 +28,8 @@ const DELIVERED: u8 = 0;
 const NOT_DELIVERED: u8 = 1;
 const NO_DEVICE: u8 = 2;
 const NO_TARGET: u8 = 3;
+/// Not known, or not any more.
+const ERROR: u8 = 4;
 
 pub(crate) async fn message(
     State(api): State<Api>,
@@ -58,22 +60,15 @@ async fn status(api: &Api, app: &App, msg_id: MsgId, id: DeviceId) -> Result<u8,
             let why = format!("{msg_id} is no message of this app, or older than what is kept");
             ApiError::invalid("msg_id", why)
         })?;
-    Ok(
-        match verdict(&journey, Some(&device), id, UnixMillis::now()).standing {
-            Standing::Delivered => DELIVERED,
-            Standing::Accepted
-            | Standing::Dropped
-            | Standing::Expired
-            | Standing::Failed
-            | Standing::Sending
-            | Standing::Waiting => NOT_DELIVERED,
-            Standing::NoChannel
-            | Standing::NotForPlatform
-            | Standing::NotInAudience
-            | Standing::RegisteredLater => NO_TARGET,
-            Standing::NotRegistered => NO_DEVICE,
-        },
-    )
+    Ok(match verdict(&journey, Some(&device), id).state {
+        // A provider that tells no more than that it took it leaves no better word.
+        Standing::Accepted | Standing::Delivered => DELIVERED,
+        Standing::Dropped | Standing::Expired | Standing::Failed | Standing::Waiting => {
+            NOT_DELIVERED
+        }
+        Standing::NotTargeted => NO_TARGET,
+        Standing::Unknown => ERROR,
+    })
 }
 
 /// The message and the registration ids as they were written. The day (`date`, PHP's `data`) is not needed here.

@@ -1,0 +1,261 @@
+//! An app's log: its messages to large audiences, one row each, which every device on the link reads in order.
+//!
+//! A message is decided to be for the log when dispatch comes to it, which is after its id was drawn. So a row has a position
+//! of its own, drawn in the transaction that writes it, and cursors stand on positions. A row holds what judging needs;
+//! the push is read and parsed only for a device that it is for.
+
+use rusqlite::{Connection, Row, params};
+use tidings_model::{
+    Aim, AppId, Audience, DeviceHistory, DeviceId, Message, MsgId, Parts, PlatformSet, Provider,
+    Reason, UnixMillis,
+};
+use tracing::error;
+
+use crate::cursor::Exception;
+use crate::detail::Ending;
+use crate::limits::LOG_ROWS_MAX;
+use crate::{Store, StoreError, devices, from_json, messages};
+
+/// A place in an app's log, or in the order of what came to inboxes; drawn from the clock of ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub i64);
+
+/// Nobody acknowledged it in time.
+pub const NOT_ACKNOWLEDGED: Reason = Reason::known("NotAcknowledged");
+
+/// It was for those who were connected then.
+pub const NOT_CONNECTED: Reason = Reason::known("NotConnected");
+
+/// What of a logged message decides for whom it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    pub aim: Aim,
+    pub audience: Audience,
+    pub expires_at: UnixMillis,
+    pub message: MsgId,
+    /// Only for devices that were connected when it was accepted.
+    pub online_only: bool,
+    pub position: Position,
+}
+
+/// What becomes of a logged message at one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lot {
+    /// It is for the device, but does not go to it any more.
+    Missed(Exception),
+    NotForIt,
+    Send(Parts),
+}
+
+impl LogEntry {
+    /// Judges it for a device that connected when `joined` was the newest message. The history must be as new as the entry.
+    pub fn lot(&self, history: &DeviceHistory, joined: MsgId, now: UnixMillis) -> Lot {
+        let parts = history.parts(self.message, &self.audience, self.aim, Provider::Link);
+        let reason = match () {
+            () if parts.is_empty() => return Lot::NotForIt,
+            () if self.online_only && self.message <= joined => NOT_CONNECTED,
+            () if self.expires_at <= now => NOT_ACKNOWLEDGED,
+            () => return Lot::Send(parts),
+        };
+        Lot::Missed(Exception {
+            at: now,
+            ending: Ending::Expired,
+            position: self.position,
+            reason,
+        })
+    }
+}
+
+/// A stretch of the log as one device sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Stretch {
+    /// In order; what was not for the device is left out.
+    pub steps: Vec<Step>,
+    /// Everything up to here is judged.
+    pub to: Position,
+    /// The log may go on.
+    pub more: bool,
+}
+
+/// A logged message that is, or was, for the device.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Missed(Exception),
+    Send(Position, Box<Message>, Parts),
+}
+
+impl Store {
+    /// The end of an app's log.
+    pub async fn log_end(&self, app: AppId) -> Result<Position, StoreError> {
+        let end = move |sql: &Connection| {
+            let mut select = sql.prepare_cached("SELECT max(position) FROM log WHERE app = ?1")?;
+            let end: Option<i64> = select.query_row(params![app.0], |row| row.get(0))?;
+            Ok(Position(end.unwrap_or(0)))
+        };
+        self.engine.read(end).await
+    }
+
+    /// The app's log after `after`, in order, up to `limit`, expired or not.
+    pub async fn log_after(
+        &self,
+        app: AppId,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let list = move |sql: &Connection| {
+            let mut entries = Vec::new();
+            walk(sql, app, after, limit, |entry| {
+                entries.push(entry.clone());
+                Ok(true)
+            })?;
+            Ok(entries)
+        };
+        self.engine.read(list).await
+    }
+
+    /// Judges the log after `after` for a device, as it is known in the same snapshot, until `limit` messages are to be sent
+    /// or some thousand rows have been looked at. None when the app has no such device.
+    pub async fn judge_log(
+        &self,
+        app: AppId,
+        device: DeviceId,
+        after: Position,
+        joined: MsgId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Option<Stretch>, StoreError> {
+        let judge = move |sql: &Connection| {
+            let Some(history) = devices::history(sql, app, device)? else {
+                return Ok(None);
+            };
+            judge(sql, app, &history, after, joined, now, limit).map(Some)
+        };
+        self.engine.read(judge).await
+    }
+}
+
+/// Judges a stretch of the log for a device.
+pub(crate) fn judge(
+    sql: &Connection,
+    app: AppId,
+    history: &DeviceHistory,
+    after: Position,
+    joined: MsgId,
+    now: UnixMillis,
+    limit: usize,
+) -> Result<Stretch, StoreError> {
+    let (mut steps, mut sends) = (Vec::new(), 0);
+    let walked = walk(sql, app, after, LOG_ROWS_MAX, |entry| {
+        match entry.lot(history, joined, now) {
+            Lot::Missed(exception) => steps.push(Step::Missed(exception)),
+            Lot::NotForIt => {}
+            Lot::Send(parts) => {
+                let message = messages::find(sql, entry.message)?;
+                let step = message.map(|message| Step::Send(entry.position, message.into(), parts));
+                steps.extend(step);
+                sends += 1;
+            }
+        }
+        Ok(sends < limit)
+    })?;
+    let Walked { more, to } = walked;
+    Ok(Stretch { steps, to, more })
+}
+
+/// The messages of a stretch of the log that are for a device, whatever has become of them.
+pub(crate) struct Meant {
+    pub(crate) messages: Vec<MsgId>,
+    pub(crate) more: bool,
+    pub(crate) to: Position,
+}
+
+pub(crate) fn meant(
+    sql: &Connection,
+    app: AppId,
+    history: &DeviceHistory,
+    after: Position,
+) -> Result<Meant, StoreError> {
+    let mut messages = Vec::new();
+    let Walked { more, to } = walk(sql, app, after, LOG_ROWS_MAX, |entry| {
+        if entry.lot(history, MsgId(0), UnixMillis(0)) != Lot::NotForIt {
+            messages.push(entry.message);
+        }
+        Ok(true)
+    })?;
+    Ok(Meant { messages, more, to })
+}
+
+/// How far a walk along the log has come, and whether it may go on.
+struct Walked {
+    more: bool,
+    to: Position,
+}
+
+/// Shows the log after `after` in order, up to `limit` rows or until `take` has enough.
+fn walk(
+    sql: &Connection,
+    app: AppId,
+    after: Position,
+    limit: u32,
+    mut take: impl FnMut(&LogEntry) -> Result<bool, StoreError>,
+) -> Result<Walked, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT position, message, expires_at, online_only, message_for, notification_for, audience
+         FROM log WHERE app = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![app.0, after.0, limit])?;
+    let mut entry = LogEntry {
+        aim: Aim::default(),
+        audience: Audience::All,
+        expires_at: UnixMillis(0),
+        message: MsgId(0),
+        online_only: false,
+        position: after,
+    };
+    // Many messages in a row are to the same audience: it is parsed when it is another than before.
+    let mut parsed = String::new();
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        count += 1;
+        read(row, &mut entry)?;
+        let audience = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
+        if audience != parsed {
+            match from_json_or_all(audience) {
+                Ok(audience) => entry.audience = audience,
+                Err(error) => {
+                    error!(%error, msg_id = %entry.message, "the log's entry for message {} is damaged", entry.message);
+                    continue;
+                }
+            }
+            parsed.replace_range(.., audience);
+        }
+        if !take(&entry)? {
+            break;
+        }
+    }
+    // Whoever had enough may have stopped at the last row: then the next look finds none.
+    Ok(Walked {
+        more: count == limit || rows.next()?.is_some(),
+        to: entry.position,
+    })
+}
+
+fn from_json_or_all(audience: &str) -> Result<Audience, StoreError> {
+    match audience {
+        "" => Ok(Audience::All),
+        json => from_json(json),
+    }
+}
+
+/// Everything but the audience.
+fn read(row: &Row<'_>, entry: &mut LogEntry) -> Result<(), StoreError> {
+    entry.position = Position(row.get(0)?);
+    entry.message = MsgId(row.get(1)?);
+    entry.expires_at = UnixMillis(row.get(2)?);
+    entry.online_only = row.get(3)?;
+    entry.aim = Aim {
+        message: PlatformSet::from_bits(row.get(4)?),
+        notification: PlatformSet::from_bits(row.get(5)?),
+    };
+    Ok(())
+}

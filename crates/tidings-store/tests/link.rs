@@ -1,0 +1,789 @@
+//! What goes over the link as its callers see it: inboxes, the log, cursors and what they prove, on real SQLite files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tidings_model::{
+    AppId, Audience, CustomMessage, DeviceId, Message, MsgId, Notification, Parts, Platform,
+    PlatformSet, Provider, Push, PushOptions, Selection, UnixMillis,
+};
+use tidings_store::limits::FINISH_GRACE;
+use tidings_store::{
+    ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
+    DeviceEvent, Ending, EventKind, Exception, Inboxes, Journey, Judged, Ledger, LinkEnd, LinkPlan,
+    LogEnd, NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, Position, Scope, SealKey, Step, Store,
+    Stretch, TagChange,
+};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const SHOWN: Parts = Parts {
+    message: false,
+    notification: true,
+};
+const HANDED: Parts = Parts {
+    message: true,
+    notification: false,
+};
+
+/// An app on a store of its own.
+struct Stage {
+    app: AppId,
+    _dir: TempDir,
+    store: Store,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let store = open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        Self {
+            app,
+            _dir: dir,
+            store,
+        }
+    }
+
+    fn on_link(&self) -> NewDevice {
+        NewDevice {
+            alias: None,
+            app: self.app,
+            app_version: None,
+            channels: vec![link()],
+            locale: None,
+            platform: Platform::Android,
+            proof: None,
+            tags: vec![],
+            time_zone: None,
+        }
+    }
+
+    async fn register(&self) -> DeviceId {
+        let registered = self.store.register(self.on_link()).await;
+        registered.expect("registered").id
+    }
+
+    async fn change(&self, device: DeviceId, change: DeviceChange) {
+        let changed = self.store.change_device(self.app, device, change).await;
+        changed.expect("changed").expect("known");
+    }
+
+    async fn accept(&self, push: Push) -> Message {
+        let accepted = self.store.accept(self.app, push, None).await;
+        match accepted.expect("accepted") {
+            Accepted::New(message) => message,
+            Accepted::Repeated(_) => panic!("no cid was given"),
+        }
+    }
+
+    /// Makes it an entry of the log, as if it were for many.
+    async fn log(&self, message: &Message) -> Position {
+        let scope = Scope::of(message, Provider::Link).expect("goes by the link");
+        let targets = self.store.count_targets(&scope).await.expect("counted");
+        assert!(self.store.log(message, targets).await.expect("logged"));
+        self.store.log_end(self.app).await.expect("read")
+    }
+
+    async fn logged(&self, push: Push) -> (Message, Position) {
+        let message = self.accept(push).await;
+        let position = self.log(&message).await;
+        (message, position)
+    }
+
+    /// Puts it into inboxes, and returns into whose.
+    async fn fill(&self, message: &Message) -> Vec<DeviceId> {
+        let inboxes = self.store.inboxes(message).await.expect("read");
+        let filled = vec![(message.id, inboxes.expect("is for few"))];
+        let filled = self.store.fill_inboxes(self.app, filled).await;
+        filled.expect("filled").concat()
+    }
+
+    async fn judge(&self, device: DeviceId, now: UnixMillis) -> Stretch {
+        let after = self.cursor(device).await;
+        let judge = self
+            .store
+            .judge_log(self.app, device, after, MsgId(0), now, 100);
+        judge.await.expect("read").expect("known")
+    }
+
+    async fn cursor(&self, device: DeviceId) -> Position {
+        let login = self.store.login(self.app, device).await;
+        login.expect("read").expect("known").cursor
+    }
+
+    async fn say(&self, device: DeviceId, what: Acked) {
+        let ack = Ack {
+            app: self.app,
+            device,
+            platform: Platform::Android,
+            what,
+        };
+        self.store.acknowledge(vec![ack]).await.expect("remembered");
+    }
+
+    async fn end(&self, device: DeviceId, (message, position): (&Message, Position), end: LinkEnd) {
+        let ended = Some(LogEnd {
+            end,
+            message: message.id,
+            position,
+        });
+        let passed = Cursor::to(position);
+        self.say(device, Acked::Log { ended, passed }).await;
+    }
+
+    /// Ends a row of its inbox.
+    async fn end_row(&self, device: DeviceId, message: &Message, parts: Parts, end: LinkEnd) {
+        let message = message.id;
+        let what = Acked::Inbox {
+            end,
+            message,
+            parts,
+        };
+        self.say(device, what).await;
+    }
+
+    /// Everything of the message that other providers have to do is done, and its time is over.
+    async fn finish(&self, message: &Message) -> Ledger {
+        for provider in Provider::ALL {
+            let finished = self.store.finish_task(message.id, provider).await;
+            finished.expect("finished");
+        }
+        let over = message.expires_at.plus(FINISH_GRACE);
+        let purged = self.store.purge(over, Duration::MAX).await;
+        assert!(!purged.expect("purged").more);
+        let ledger = self.ledger(message).await;
+        assert!(ledger.finished);
+        ledger
+    }
+
+    async fn ledger(&self, message: &Message) -> Ledger {
+        let ledger = self.store.ledger(self.app, message.id).await;
+        ledger.expect("read").expect("known")
+    }
+
+    async fn counts(&self, message: &Message) -> Counts {
+        self.ledger(message).await.total()
+    }
+
+    async fn journey(&self, message: &Message, device: DeviceId) -> Journey {
+        let journey = self.store.journey(self.app, message.id, device).await;
+        journey.expect("read").expect("known")
+    }
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
+}
+
+fn link() -> ChannelChange {
+    ChannelChange {
+        environment: None,
+        provider: Provider::Link,
+        token: None,
+    }
+}
+
+fn apns(token: &str) -> ChannelChange {
+    ChannelChange {
+        environment: None,
+        provider: Provider::Apns,
+        token: Some(token.into()),
+    }
+}
+
+fn push(audience: Audience) -> Push {
+    Push {
+        audience,
+        message: None,
+        notification: Some(Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        }),
+        options: PushOptions::default(),
+        platforms: PlatformSet::ALL,
+    }
+}
+
+fn to_tag(tag: &str) -> Audience {
+    let tags = vec![tag.parse().expect("a tag")];
+    Audience::Selection(Selection {
+        tags,
+        ..Selection::default()
+    })
+}
+
+fn to(devices: Vec<DeviceId>) -> Audience {
+    Audience::Selection(Selection {
+        devices,
+        ..Selection::default()
+    })
+}
+
+fn sent(stretch: &Stretch) -> Vec<(MsgId, Parts)> {
+    let steps = stretch.steps.iter();
+    let sent = steps.filter_map(|step| match step {
+        Step::Missed(_) => None,
+        Step::Send(_, message, parts) => Some((message.id, *parts)),
+    });
+    sent.collect()
+}
+
+fn missed(stretch: &Stretch) -> Vec<(Position, &str)> {
+    let steps = stretch.steps.iter();
+    let missed = steps.filter_map(|step| match step {
+        Step::Missed(exception) => Some((exception.position, exception.reason.as_str())),
+        Step::Send(..) => None,
+    });
+    missed.collect()
+}
+
+#[tokio::test]
+async fn an_entry_has_a_position_of_its_own_so_that_no_cursor_has_passed_it() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let slow = stage.accept(push(Audience::All)).await;
+    let (quick, position) = stage.logged(push(Audience::All)).await;
+    stage
+        .end(device, (&quick, position), LinkEnd::Delivered)
+        .await;
+    let later = stage.log(&slow).await;
+    assert!(slow.id < quick.id && later > position);
+    let now = UnixMillis::now();
+    let stretch = stage.judge(device, now).await;
+    assert_eq!(sent(&stretch), [(slow.id, SHOWN)]);
+    stage.end(device, (&slow, later), LinkEnd::Delivered).await;
+    assert!(stage.judge(device, now).await.steps.is_empty());
+    for message in [slow, quick] {
+        assert_eq!(stage.counts(&message).await.delivered, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_acknowledged_once_and_in_its_order() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let mut logged = Vec::new();
+    for _ in 0..3 {
+        logged.push(stage.logged(push(Audience::All)).await);
+    }
+    for index in [0, 1, 0, 1] {
+        let (message, position) = &logged[index];
+        stage
+            .end(device, (message, *position), LinkEnd::Delivered)
+            .await;
+    }
+    for (index, delivered) in [1, 1, 0].into_iter().enumerate() {
+        let counts = stage.counts(&logged[index].0).await;
+        assert_eq!((counts.targeted, counts.delivered), (1, delivered));
+    }
+    assert_eq!(stage.cursor(device).await, logged[1].1);
+}
+
+#[tokio::test]
+async fn a_device_is_judged_as_it_was_at_each_message() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let now = UnixMillis::now();
+    let before_tag = stage.logged(push(to_tag("vip"))).await;
+    let tags = vec!["vip".parse().expect("a tag")];
+    let change = DeviceChange {
+        tags: Some(TagChange::Replace(tags)),
+        ..DeviceChange::default()
+    };
+    stage.change(device, change).await;
+    let with_tag = stage.logged(push(to_tag("vip"))).await;
+    // It registers for Apple's way while a message waits, and drops it after one that went by that.
+    let change = |channels| DeviceChange {
+        channels: Some(channels),
+        ..DeviceChange::default()
+    };
+    stage.change(device, change(vec![link(), apns("aa")])).await;
+    let by_apple = stage.logged(push(to_tag("vip"))).await;
+    stage.change(device, change(vec![link()])).await;
+    let by_link = stage.logged(push(Audience::All)).await;
+    let stretch = stage.judge(device, now).await;
+    assert_eq!(
+        sent(&stretch),
+        [(with_tag.0.id, SHOWN), (by_link.0.id, SHOWN)]
+    );
+    let targeted = async |message| {
+        let tallies = stage.ledger(message).await.tallies;
+        let link = tallies
+            .iter()
+            .find(|tally| tally.provider == Provider::Link);
+        link.map_or(0, |tally| tally.counts.targeted)
+    };
+    assert_eq!(targeted(&before_tag.0).await, 0);
+    assert_eq!(targeted(&with_tag.0).await, 1);
+    assert_eq!(targeted(&by_apple.0).await, 0);
+}
+
+#[tokio::test]
+async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as_that() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let witness = stage.register().await;
+    let refused = stage.logged(push(Audience::All)).await;
+    let large = stage.logged(push(Audience::All)).await;
+    let online_only = Push {
+        options: PushOptions {
+            time_to_live: 0,
+            ..PushOptions::default()
+        },
+        ..push(Audience::All)
+    };
+    let now_only = stage.logged(online_only).await;
+    let expired = stage.logged(push(Audience::All)).await;
+    let arrived = stage.logged(push(Audience::All)).await;
+
+    let ends = [
+        (&refused, LinkEnd::Refused(0x87)),
+        (&large, LinkEnd::TooLarge),
+    ];
+    for ((message, position), end) in ends {
+        stage.end(device, (message, *position), end).await;
+    }
+    // It comes back when one was only for those who were there and another is over.
+    let over = expired.0.expires_at;
+    let after = stage.cursor(device).await;
+    let joined = arrived.0.id;
+    let judge = stage
+        .store
+        .judge_log(stage.app, device, after, joined, over, 100);
+    let stretch = judge.await.expect("read").expect("known");
+    assert_eq!(
+        missed(&stretch)[..2],
+        [(now_only.1, "NotConnected"), (expired.1, "NotAcknowledged")]
+    );
+    let mut passed = Cursor::default();
+    for step in &stretch.steps[..2] {
+        let Step::Missed(exception) = step else {
+            panic!("{step:?}")
+        };
+        passed.move_to(exception.position, vec![exception.clone()]);
+    }
+    let ended = None;
+    stage.say(device, Acked::Log { ended, passed }).await;
+    stage
+        .end(device, (&arrived.0, arrived.1), LinkEnd::Delivered)
+        .await;
+
+    let expected = [
+        (&refused, Ending::Dropped, "Refused0x87"),
+        (&large, Ending::Dropped, "TooLargeForDevice"),
+        (&now_only, Ending::Expired, "NotConnected"),
+        (&expired, Ending::Expired, "NotAcknowledged"),
+    ];
+    for ((message, position), ending, reason) in expected {
+        let cursor = stage.journey(message, device).await.link.cursor;
+        let cursor = cursor.expect("on the link");
+        let Judged::Exception(Exception {
+            ending: told,
+            reason: why,
+            ..
+        }) = cursor.at(*position)
+        else {
+            panic!("{reason}: {cursor:?}")
+        };
+        assert_eq!((*told, why.as_str()), (ending, reason));
+        let ledger = stage.finish(message).await;
+        let counts = ledger.total();
+        // The witness has never come.
+        let of_device = match ending {
+            Ending::Dropped => (counts.dropped, counts.expired) == (1, 1),
+            _ => (counts.dropped, counts.expired) == (0, 2),
+        };
+        assert!(of_device, "{reason}: {counts:?}");
+        assert_eq!(counts.targeted, 2);
+        let told = ledger.reasons.iter();
+        let mut told = told.map(|(_, ending, reason, _)| (*ending, reason.as_str()));
+        assert!(told.any(|told| told == (ending, reason)));
+    }
+    let cursor = stage.journey(&arrived.0, device).await.link.cursor;
+    assert_eq!(cursor.expect("on the link").at(arrived.1), Judged::Passed);
+    let cursor = stage.journey(&arrived.0, witness).await.link.cursor;
+    assert_eq!(cursor.expect("on the link").at(arrived.1), Judged::NotYet);
+    let counts = stage.counts(&large.0).await;
+    assert_eq!(counts.sent, 0, "what is too large does not leave");
+    assert_eq!(stage.counts(&refused.0).await.sent, 1);
+}
+
+#[tokio::test]
+async fn of_many_exceptions_the_oldest_are_not_known_any_more() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let mut logged = Vec::new();
+    for _ in 0..70 {
+        logged.push(stage.logged(push(Audience::All)).await);
+    }
+    for (message, position) in &logged {
+        stage
+            .end(device, (message, *position), LinkEnd::Refused(0x97))
+            .await;
+    }
+    let cursor = stage.journey(&logged[0].0, device).await.link.cursor;
+    let cursor = cursor.expect("on the link");
+    for (index, (_, position)) in logged.iter().enumerate() {
+        let judged = cursor.at(*position);
+        match index {
+            ..6 => assert_eq!(judged, Judged::Forgotten, "{index}"),
+            _ => assert!(
+                matches!(judged, Judged::Exception(_)),
+                "{index}: {judged:?}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
+    let stage = Stage::new().await;
+    let (prompt, slow) = (stage.register().await, stage.register().await);
+    let (logged, position) = stage.logged(push(Audience::All)).await;
+    let waiting = stage.accept(push(to(vec![prompt, slow]))).await;
+    assert_eq!(stage.fill(&waiting).await, [prompt, slow]);
+    // The time is over, the grace is not.
+    let purged = stage.store.purge(waiting.expires_at, Duration::MAX).await;
+    purged.expect("purged");
+    assert!(!stage.ledger(&waiting).await.finished);
+    stage
+        .end(prompt, (&logged, position), LinkEnd::Delivered)
+        .await;
+    stage
+        .end_row(prompt, &waiting, SHOWN, LinkEnd::Delivered)
+        .await;
+
+    for message in [&logged, &waiting] {
+        let counts = stage.finish(message).await.total();
+        let found = (counts.targeted, counts.delivered, counts.expired);
+        assert_eq!(found, (2, 1, 1));
+    }
+    stage
+        .end(slow, (&logged, position), LinkEnd::Delivered)
+        .await;
+    stage
+        .end_row(slow, &waiting, SHOWN, LinkEnd::Delivered)
+        .await;
+    for message in [&logged, &waiting] {
+        let counts = stage.counts(message).await;
+        let found = (counts.targeted, counts.delivered, counts.expired);
+        assert_eq!(found, (2, 1, 1), "no count falls, and none is too many");
+    }
+    let cursor = stage.journey(&logged, slow).await.link.cursor;
+    let cursor = cursor.expect("on the link");
+    let Judged::Exception(late) = cursor.at(position) else {
+        panic!("{cursor:?}")
+    };
+    assert_eq!(
+        (late.ending, &late.reason),
+        (Ending::Expired, &ACKNOWLEDGED_LATE)
+    );
+    let rows = stage.journey(&waiting, slow).await.link.rows;
+    let (ending, reason, _) = rows[0].end.clone().expect("ended");
+    assert_eq!((ending, reason), (Ending::Expired, Some(ACKNOWLEDGED_LATE)));
+}
+
+#[tokio::test]
+async fn whoever_has_not_acknowledged_has_expired_when_a_message_is_finished() {
+    let stage = Stage::new().await;
+    for _ in 0..3 {
+        stage.register().await;
+    }
+    let online_only = Push {
+        options: PushOptions {
+            time_to_live: 0,
+            ..PushOptions::default()
+        },
+        ..push(Audience::All)
+    };
+    for (push, reason) in [
+        (push(Audience::All), NOT_ACKNOWLEDGED),
+        (online_only, NOT_CONNECTED),
+    ] {
+        let (message, _) = stage.logged(push).await;
+        let ledger = stage.finish(&message).await;
+        assert_eq!((ledger.total().targeted, ledger.total().expired), (3, 3));
+        assert_eq!(
+            ledger.reasons,
+            [(Provider::Link, Ending::Expired, reason, 3)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_size_of_an_audience_decides_and_not_its_kind() {
+    let stage = Stage::new().await;
+    let vip = NewDevice {
+        tags: vec!["vip".parse().expect("a tag")],
+        ..stage.on_link()
+    };
+    let vip = stage.store.register(vip).await.expect("registered").id;
+    let both = NewDevice {
+        channels: vec![link(), apns("aa")],
+        platform: Platform::Ios,
+        ..stage.on_link()
+    };
+    let both = stage.store.register(both).await.expect("registered").id;
+    let custom = CustomMessage {
+        content_type: None,
+        extras: Default::default(),
+        msg_content: json!("x"),
+        title: None,
+    };
+    let to_all = stage
+        .accept(Push {
+            message: Some(custom),
+            ..push(Audience::All)
+        })
+        .await;
+    let to_vip = stage.accept(push(to_tag("vip"))).await;
+    let to_none = stage.accept(push(to_tag("nobody"))).await;
+    let plans = async || {
+        let tasks = stage.store.link_tasks(stage.app, vec![], 10).await;
+        let tasks = tasks.expect("read").into_iter();
+        let plans = tasks.map(|task| match task.plan {
+            LinkPlan::Inboxes(Inboxes { rows, .. }) => {
+                let rows = rows.into_iter().map(|(device, _, parts)| (device, parts));
+                (task.message, Some(rows.collect::<Vec<_>>()))
+            }
+            LinkPlan::Long(_) => (task.message, None),
+        });
+        plans.collect::<Vec<_>>()
+    };
+    let all_parts = Parts {
+        message: true,
+        notification: true,
+    };
+    assert_eq!(
+        plans().await,
+        [
+            (to_all.id, Some(vec![(vip, all_parts), (both, HANDED)])),
+            (to_vip.id, Some(vec![(vip, SHOWN)])),
+            (to_none.id, Some(vec![])),
+        ]
+    );
+    let many = (0..1000).map(|_| stage.on_link()).collect();
+    stage.store.register_all(many).await.expect("registered");
+    let to_many = stage.accept(push(Audience::All)).await;
+    let (last, plan) = plans().await.pop().expect("a task");
+    assert_eq!((last, plan), (to_many.id, None));
+    assert!(stage.store.inboxes(&to_many).await.expect("read").is_none());
+    let known = vec![to_all.id, to_vip.id, to_none.id, to_many.id];
+    let rest = stage.store.link_tasks(stage.app, known, 10).await;
+    assert!(rest.expect("read").is_empty());
+}
+
+#[tokio::test]
+async fn a_message_goes_to_inboxes_or_to_the_log_once() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let message = stage.accept(push(to(vec![device]))).await;
+    assert_eq!(stage.fill(&message).await, [device]);
+    assert!(
+        stage.fill(&message).await.is_empty(),
+        "its task has been ended"
+    );
+    let logged = stage
+        .store
+        .log(&message, vec![(Platform::Android, 1)])
+        .await;
+    assert!(!logged.expect("asked"));
+    assert_eq!(stage.counts(&message).await.targeted, 1);
+    let waiting = async || {
+        let waiting = stage
+            .store
+            .inbox_after(stage.app, device, Position(0), 10)
+            .await;
+        waiting.expect("read")
+    };
+    let first = &waiting().await[0];
+    assert_eq!((first.message.id, first.parts), (message.id, SHOWN));
+    for _ in 0..2 {
+        stage
+            .end_row(device, &message, SHOWN, LinkEnd::Delivered)
+            .await;
+    }
+    assert!(waiting().await.is_empty());
+    assert_eq!(stage.counts(&message).await.delivered, 1);
+}
+
+#[tokio::test]
+async fn the_log_is_read_in_stretches_and_what_is_not_for_the_device_is_passed() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    for _ in 0..10 {
+        stage.logged(push(to_tag("others"))).await;
+    }
+    let own = stage.logged(push(Audience::All)).await;
+    let last = stage.logged(push(to_tag("others"))).await;
+    let stretch = stage.judge(device, UnixMillis::now()).await;
+    assert_eq!(sent(&stretch), [(own.0.id, SHOWN)]);
+    assert_eq!((stretch.to, stretch.more), (last.1, false));
+    // What was judged moves the cursor, and counts nothing.
+    stage.end(device, (&own.0, own.1), LinkEnd::Delivered).await;
+    let (ended, passed) = (None, Cursor::to(stretch.to));
+    stage.say(device, Acked::Log { ended, passed }).await;
+    assert_eq!(stage.cursor(device).await, last.1);
+    let counts = stage.counts(&last.0).await;
+    assert_eq!((counts.targeted, counts.delivered), (0, 0));
+}
+
+#[tokio::test]
+async fn an_event_is_recorded_where_the_message_went_and_only_for_whom_it_was() {
+    let stage = Stage::new().await;
+    let both = NewDevice {
+        channels: vec![link(), apns("aa")],
+        platform: Platform::Ios,
+        ..stage.on_link()
+    };
+    let both = stage.store.register(both).await.expect("registered").id;
+    let other = stage.register().await;
+    let custom = CustomMessage {
+        content_type: None,
+        extras: Default::default(),
+        msg_content: json!("x"),
+        title: None,
+    };
+    let custom = Push {
+        message: Some(custom),
+        notification: None,
+        ..push(to(vec![both]))
+    };
+    let (custom, shown) = (
+        stage.accept(custom).await,
+        stage.accept(push(to(vec![both]))).await,
+    );
+    let later = stage.register().await;
+    let opened = async |device, platform, message: &Message| {
+        let event = DeviceEvent {
+            kind: EventKind::Opened,
+            message: message.id,
+        };
+        let added = stage
+            .store
+            .add_events(stage.app, device, platform, vec![event])
+            .await;
+        added.expect("added")
+    };
+    for message in [&custom, &shown] {
+        for device in [other, later] {
+            assert_eq!(opened(device, Platform::Android, message).await, 0);
+        }
+        assert_eq!(opened(both, Platform::Ios, message).await, 1);
+        assert_eq!(opened(both, Platform::Ios, message).await, 0);
+    }
+    for (message, provider) in [(&custom, Provider::Link), (&shown, Provider::Apns)] {
+        let tallies = stage.ledger(message).await.tallies;
+        let opened = tallies.iter().filter(|tally| tally.counts.opened > 0);
+        let opened: Vec<_> = opened
+            .map(|tally| (tally.provider, tally.counts.opened))
+            .collect();
+        assert_eq!(opened, [(provider, 1)]);
+    }
+}
+
+#[tokio::test]
+async fn what_of_the_log_a_deleted_device_has_not_acknowledged_is_dropped() {
+    let stage = Stage::new().await;
+    let (gone, stays) = (stage.register().await, stage.register().await);
+    let taken = stage.logged(push(Audience::All)).await;
+    let waiting = stage.logged(push(Audience::All)).await;
+    let over = stage.logged(push(Audience::All)).await;
+    let later = stage.accept(push(Audience::All)).await;
+    stage
+        .end(gone, (&taken.0, taken.1), LinkEnd::Delivered)
+        .await;
+    let deleted = stage.store.delete_device(stage.app, gone).await;
+    assert!(deleted.expect("deleted"));
+    // One whose turn comes only now was for the device, too.
+    stage.log(&later).await;
+    for provider in Provider::ALL {
+        for message in [&taken.0, &waiting.0, &over.0, &later] {
+            let finished = stage.store.finish_task(message.id, provider).await;
+            finished.expect("finished");
+        }
+    }
+    while stage.store.sweep().await.expect("swept").more {}
+    let ends = async |message| {
+        let counts = stage.counts(message).await;
+        (counts.targeted, counts.delivered, counts.dropped)
+    };
+    assert_eq!(ends(&taken.0).await, (2, 1, 0));
+    for message in [&waiting.0, &over.0, &later] {
+        assert_eq!(ends(message).await, (2, 0, 1));
+        let reasons = stage.ledger(message).await.reasons;
+        assert_eq!(reasons[0].2.as_str(), "device_deleted");
+    }
+    let counts = stage.finish(&later).await.total();
+    assert_eq!((counts.dropped, counts.expired), (1, 1));
+    let stretch = stage.judge(stays, UnixMillis(0)).await;
+    assert_eq!(sent(&stretch).len(), 4);
+}
+
+/// The database of the binary before positions: its cursors stand on message ids.
+#[tokio::test]
+async fn what_the_first_binary_left_is_read_on() {
+    let dir = TempDir::new().expect("a directory");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/first");
+    std::fs::copy(fixture.join("tidings.db"), dir.path().join("tidings.db")).expect("copied");
+    let key = std::fs::read_to_string(fixture.join("seal.key")).expect("a key");
+    let key = SealKey::parse(key.trim()).expect("a key");
+    let told = std::fs::read_to_string(fixture.join("fixture.json")).expect("told");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let device = |name: &str| -> DeviceId {
+        let id = told[name]["registration_id"].as_str().expect("an id");
+        id.parse().expect("an id")
+    };
+    let message = |name: &str| -> MsgId {
+        let id = told["ids"][name].as_str().expect("an id");
+        id.parse().expect("an id")
+    };
+    let store = Store::open(dir.path(), key).expect("opens");
+    let key = told["app"]["app_key"].as_str().expect("a key");
+    let app = store.app(key.parse().expect("a key")).await;
+    let app = app.expect("read").expect("known").id;
+    let reads = async |device| {
+        let login = store.login(app, device).await.expect("read");
+        let after = login.expect("known").cursor;
+        let now = UnixMillis(0);
+        let judge = store.judge_log(app, device, after, MsgId(0), now, 100);
+        let stretch = judge.await.expect("read").expect("known");
+        let inbox = store.inbox_after(app, device, Position(0), 100).await;
+        let inbox = inbox.expect("read").into_iter();
+        let inbox: Vec<_> = inbox
+            .map(|waiting| (waiting.message.id, waiting.parts))
+            .collect();
+        (sent(&stretch), inbox)
+    };
+    let (vip, ann) = ((message("tag_vip"), SHOWN), (message("alias_ann"), SHOWN));
+    // It has acknowledged the first broadcast, and has yet to come for two.
+    assert_eq!(reads(device("link")).await, (vec![vip], vec![ann]));
+    let broadcast = (message("settled"), SHOWN);
+    assert_eq!(reads(device("away")).await, (vec![broadcast, vip], vec![]));
+    assert_eq!(reads(device("both")).await, (vec![], vec![]));
+    // What the old cursor has passed is not known.
+    let journey = store.journey(app, message("settled"), device("link")).await;
+    let standing = journey.expect("read").expect("known").link;
+    let (position, cursor) = (standing.position, standing.cursor);
+    assert_eq!(position, Some(Position(message("settled").0)));
+    assert_eq!(
+        cursor
+            .expect("on the link")
+            .at(Position(message("settled").0)),
+        Judged::Forgotten
+    );
+    let acked = store
+        .journey(app, message("acked_alias"), device("both"))
+        .await;
+    assert!(acked.expect("read").is_some());
+    // And new ones come after all of it.
+    let accepted = store.accept(app, push(Audience::All), None).await;
+    let Accepted::New(new) = accepted.expect("accepted") else {
+        panic!("no cid was given")
+    };
+    assert!(store.log(&new, vec![]).await.expect("logged"));
+    let (log, _) = reads(device("link")).await;
+    assert_eq!(log, [vip, (new.id, SHOWN)]);
+}

@@ -1,0 +1,282 @@
+//! What became of a message at one device: a judgement on what the ledger, the pages, the inbox and the log know of the two.
+//!
+//! Each part of the message that was for the device, as the device was at the message's id, has its ways, and each way its
+//! outcome. Delivered is what the device acknowledged, and nothing else; what cannot be known is said to be unknown. The
+//! counts of the message say the same.
+
+mod words;
+
+use tidings_model::{DeviceHistory, DeviceId, Part, Provider, Push, Reason, UnixMillis};
+use tidings_store::{
+    Answer, Device, Ending, InboxRow, Journey, Judged, NOT_ACKNOWLEDGED, NOT_CONNECTED,
+    PageStanding,
+};
+
+/// How a message and a device stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    // In the order in which they win where the parts of a message stand differently.
+    /// The device has acknowledged it.
+    Delivered,
+    /// The provider took it, which is the last that it tells.
+    Accepted,
+    /// It may still arrive.
+    Waiting,
+    /// What became of it is not known, or not any more.
+    Unknown,
+    Dropped,
+    Expired,
+    Failed,
+    /// It was not for the device.
+    NotTargeted,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Delivered => "delivered",
+            Self::Dropped => "dropped",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::NotTargeted => "not_targeted",
+            Self::Unknown => "unknown",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// False when the app has no such device.
+    pub(crate) is_device: bool,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) state: State,
+    /// For a person who is asked by a user.
+    pub(crate) text: String,
+    /// Of each part that was for the device, the ways that it took, in their order.
+    pub(crate) ways: Vec<Way>,
+}
+
+/// A way that a part took, or takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) outcome: Outcome,
+    pub(crate) part: Part,
+    pub(crate) provider: Provider,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ended(End),
+    /// What became of it is not known any more.
+    Unknown,
+    Waiting(For),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// None where the time is not kept.
+    pub(crate) at: Option<UnixMillis>,
+    /// Times that it left for the provider; the end is what came of the last.
+    pub(crate) attempts: u32,
+    pub(crate) ending: Ending,
+    pub(crate) reason: Option<Reason>,
+}
+
+/// What a delivery waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// The provider's answer.
+    Answer,
+    /// That the device comes to the link and acknowledges it.
+    Device,
+    /// That the device's turn comes.
+    Turn,
+}
+
+impl Outcome {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Ended(end) => end.ending.name(),
+            Self::Unknown => State::Unknown.name(),
+            Self::Waiting(_) => State::Waiting.name(),
+        }
+    }
+
+    fn state(&self) -> State {
+        match self {
+            Self::Ended(end) => match end.ending {
+                Ending::Accepted => State::Accepted,
+                Ending::Delivered => State::Delivered,
+                Ending::Dropped => State::Dropped,
+                Ending::Expired => State::Expired,
+                Ending::Failed => State::Failed,
+            },
+            Self::Unknown => State::Unknown,
+            Self::Waiting(_) => State::Waiting,
+        }
+    }
+}
+
+/// `device` is the device with that `id` as it is registered now; none when the app has no such device.
+pub(crate) fn verdict(journey: &Journey, device: Option<&Device>, id: DeviceId) -> Verdict {
+    let ways = ways(journey);
+    let Some((state, reason)) = standing(&ways) else {
+        let (state, reason, text) = words::not_targeted(journey, id);
+        return Verdict {
+            is_device: journey.history.is_some(),
+            reason: Some(reason),
+            state,
+            text,
+            ways,
+        };
+    };
+    Verdict {
+        is_device: true,
+        reason,
+        state,
+        text: words::told(journey, device, &ways),
+        ways,
+    }
+}
+
+/// How the message stands as a whole: as the part of it that came furthest. None when no part is for the device.
+fn standing(ways: &[Way]) -> Option<(State, Option<Reason>)> {
+    let last = Part::ALL.into_iter().rev();
+    let last = last.filter_map(|part| ways.iter().rfind(|way| way.part == part));
+    let best = last.min_by_key(|way| way.outcome.state())?;
+    let reason = match &best.outcome {
+        Outcome::Ended(end) => end.reason.clone(),
+        Outcome::Unknown | Outcome::Waiting(_) => None,
+    };
+    Some((best.outcome.state(), reason))
+}
+
+fn ways(journey: &Journey) -> Vec<Way> {
+    let mut ways = Vec::new();
+    let Some(history) = &journey.history else {
+        return ways;
+    };
+    if journey.message.id < history.known_from {
+        return ways;
+    }
+    for part in Part::ALL.into_iter().rev() {
+        for provider in ways_of(history, journey, part) {
+            let outcome = match provider {
+                Provider::Link => by_link(journey, part),
+                Provider::Apns => by_page(journey, provider),
+            };
+            let goes_on = is_handed_on(&outcome);
+            ways.push(Way {
+                outcome,
+                part,
+                provider,
+            });
+            if !goes_on {
+                break;
+            }
+        }
+    }
+    ways
+}
+
+fn ways_of(
+    history: &DeviceHistory,
+    journey: &Journey,
+    part: Part,
+) -> impl Iterator<Item = Provider> {
+    let Push { audience, .. } = &journey.message.push;
+    let aim = journey.message.push.aim();
+    history.ways(journey.message.id, audience, aim, part)
+}
+
+/// Whether the delivery went on by the device's next way.
+fn is_handed_on(_outcome: &Outcome) -> bool {
+    false
+}
+
+/// What the page of a provider says.
+fn by_page(journey: &Journey, provider: Provider) -> Outcome {
+    let mut pages = journey.pages.iter();
+    match pages.find(|page| page.provider == provider) {
+        Some(PageStanding {
+            answer: Some(answer),
+            ..
+        }) => {
+            let Answer {
+                at,
+                attempts,
+                ending,
+                reason,
+                ..
+            } = answer.clone();
+            Outcome::Ended(End {
+                at: Some(at),
+                attempts,
+                ending,
+                reason,
+            })
+        }
+        Some(PageStanding { answer: None, .. }) => Outcome::Waiting(For::Answer),
+        None if journey.to_come.contains(&provider) => Outcome::Waiting(For::Turn),
+        None => Outcome::Unknown,
+    }
+}
+
+/// What the device's inbox, or its cursor in the log, says.
+fn by_link(journey: &Journey, part: Part) -> Outcome {
+    let link = &journey.link;
+    let mut rows = link.rows.iter();
+    if let Some(InboxRow { end, .. }) = rows.find(|row| row.parts.contains(part)) {
+        return match end {
+            Some((ending, reason, at)) => over_the_link(*ending, reason.clone(), Some(*at)),
+            None => open(journey),
+        };
+    }
+    let judged = match (link.position, &link.cursor) {
+        (Some(position), Some(cursor)) => cursor.at(position),
+        _ if journey.to_come.contains(&Provider::Link) => return Outcome::Waiting(For::Turn),
+        _ => return Outcome::Unknown,
+    };
+    match judged {
+        Judged::Exception(exception) => {
+            let reason = Some(exception.reason.clone());
+            over_the_link(exception.ending, reason, Some(exception.at))
+        }
+        Judged::Forgotten => Outcome::Unknown,
+        Judged::NotYet => open(journey),
+        Judged::Passed => over_the_link(Ending::Delivered, None, None),
+    }
+}
+
+/// It has not ended at the device. When the message is finished it is counted as expired.
+fn open(journey: &Journey) -> Outcome {
+    if !journey.finished {
+        return Outcome::Waiting(For::Device);
+    }
+    let reason = match journey.message.is_online_only() {
+        true => NOT_CONNECTED,
+        false => NOT_ACKNOWLEDGED,
+    };
+    over_the_link(
+        Ending::Expired,
+        Some(reason),
+        Some(journey.message.expires_at),
+    )
+}
+
+fn over_the_link(ending: Ending, reason: Option<Reason>, at: Option<UnixMillis>) -> Outcome {
+    let was_refused = reason
+        .as_ref()
+        .is_some_and(|reason| reason.as_str().starts_with("Refused"));
+    Outcome::Ended(End {
+        at,
+        attempts: u32::from(ending == Ending::Delivered || was_refused),
+        ending,
+        reason,
+    })
+}
+
+#[cfg(test)]
+mod tests;

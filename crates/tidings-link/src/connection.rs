@@ -185,8 +185,12 @@ impl Connection {
                 .store()?
                 .login(device.app, device.feed.device())
                 .await?;
-            let is_it = |login: &Login| is_on_link(login) && login.device.secret == device.secret;
-            match login.filter(is_it) {
+            let is_it = |login: &Login| login.device.secret == device.secret;
+            let login = match login.filter(is_it) {
+                Some(login) => Box::pin(self.welcomed(device.app, login)).await?,
+                None => None,
+            };
+            match login.filter(is_on_link) {
                 Some(login) => device.feed.set_history(login.history),
                 None => {
                     self.session.disconnect(DisconnectReason::NotAuthorized);
@@ -312,14 +316,28 @@ impl Connection {
         }
         let store = self.inner.store()?;
         let joined = store.newest_message().await?;
-        match store.login(app, id).await? {
-            Some(login) if login.device.secret != *secret => {
-                Err(Refused::Told(ConnectRefusal::BadCredentials))
+        let login = match store.login(app, id).await? {
+            Some(login) if login.device.secret == *secret => {
+                Box::pin(self.welcomed(app, login)).await?
             }
+            Some(_) | None => None,
+        };
+        match login {
             Some(login) if is_on_link(&login) => Ok((login, joined)),
             Some(_) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             None => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
+    }
+
+    /// What a device is that has shown itself: one that lost the link with a token that moved has it again. Boxed where it is
+    /// called: it seldom has anything to do, and a connection is to be small.
+    async fn welcomed(&self, app: AppId, login: Login) -> Result<Option<Login>, StoreError> {
+        if !login.away {
+            return Ok(Some(login));
+        }
+        let (store, id) = (self.inner.store()?, login.device.id);
+        store.welcome(app, id).await?;
+        store.login(app, id).await
     }
 
     /// The device that a CONNECT names, if it proves to be that and may use the link.
@@ -352,7 +370,7 @@ impl Connection {
             .map_or(&nobody, |login| &login.device.secret)
             .matches(password);
         match (app, login, is_it) {
-            (Some(app), Some(login), true) if is_on_link(&login) => {
+            (Some(app), Some(login), true) if is_on_link(&login) || login.away => {
                 Ok((app.id, login.device.id, login.device.secret))
             }
             (Some(_), Some(_), true) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),

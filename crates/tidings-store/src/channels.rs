@@ -9,7 +9,12 @@ use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives};
 use crate::limits::{ENDED_CHANNELS_MAX, TOMBSTONES_MAX};
 use crate::{StoreError, WriteTx};
 
-/// Makes `channels` the channels of a device, and returns the devices that had one of the tokens: it has moved here.
+/// Why a device has no channels whose token is another's now. It may be the same phone, which was wiped, and would count
+/// twice: so it is no target until it shows itself by its secret.
+const MOVED: Reason = Reason::known("moved");
+
+/// Makes `channels` the channels of a device, and returns the devices that had one of the tokens: it has moved here, and
+/// they have no channel any more.
 ///
 /// A channel whose token changes is the same channel. One whose environment or platform changes is another: pages are
 /// cut by both.
@@ -35,7 +40,9 @@ pub(crate) fn set(
         match owner_of(tx.sql, place.app, channel)? {
             Some(device) if device != place.device => {
                 let theirs = Place { device, ..place };
-                end(tx, theirs, channel.provider, &Reason::known("moved"))?;
+                for held in held(tx.sql, theirs)? {
+                    end(tx, theirs, held.provider, &MOVED)?;
+                }
                 former.push(device);
             }
             Some(_) | None => {}
@@ -140,6 +147,35 @@ fn begin(
             .execute(params![app.0, device.0, at])?;
     }
     Ok(())
+}
+
+/// Whether a device has no channel of the link because a token of its moved, and would have it again if it showed itself.
+pub(crate) fn is_away(sql: &Connection, app: AppId, device: DeviceId) -> Result<bool, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT ended FROM channels WHERE app = ?1 AND provider = ?2 AND device = ?3 ORDER BY since DESC LIMIT 1",
+    )?;
+    let last = select.query_row(params![app.0, AsCode(Provider::Link), device.0], |row| {
+        row.get::<_, Option<String>>(0)
+    });
+    Ok(last.optional()?.flatten().as_deref() == Some(MOVED.as_str()))
+}
+
+/// Gives a device that has shown itself the link again, if a token of its moved; false when there is nothing to give.
+pub(crate) fn welcome(
+    tx: &mut WriteTx<'_>,
+    place: Place,
+    platform: Platform,
+) -> Result<bool, StoreError> {
+    if !is_away(tx.sql, place.app, place.device)? {
+        return Ok(false);
+    }
+    let link = ChannelChange {
+        environment: None,
+        provider: Provider::Link,
+        token: None,
+    };
+    begin(tx, place, platform, &link)?;
+    Ok(true)
 }
 
 /// Ends a channel of a device, and leaves a tombstone; false when the device has none.

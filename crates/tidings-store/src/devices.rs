@@ -81,7 +81,7 @@ pub struct ChannelChange {
 pub struct Registered {
     /// False when it was a known device that came again.
     pub created: bool,
-    /// The devices from which a token moved here; each has lost a channel.
+    /// The devices from which a token moved here; each has lost its channels.
     pub former: Vec<DeviceId>,
     pub id: DeviceId,
     pub secret: Secret,
@@ -140,13 +140,15 @@ impl Device {
 /// What a change of a device brought about beside itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// The devices from which a token moved here; each has lost a channel.
+    /// The devices from which a token moved here; each has lost its channels.
     pub former: Vec<DeviceId>,
 }
 
 /// What a device on the link has to be known by.
 #[derive(Clone, Debug)]
 pub struct Login {
+    /// It has no channel of the link since a token of its moved, and is to be given it again ([`Store::welcome`]).
+    pub away: bool,
     /// How far its log has been judged.
     pub cursor: Position,
     pub device: Device,
@@ -213,6 +215,13 @@ impl Store {
         self.engine.read(move |sql| history(sql, app, id)).await
     }
 
+    /// Gives a device that has proved itself the link again, if it had lost it with a token that moved to another device.
+    pub async fn welcome(&self, app: AppId, id: DeviceId) -> Result<(), StoreError> {
+        let nothing = DeviceChange::default();
+        let welcome = move |tx: &mut WriteTx<'_>| apply_change(tx, app, id, &nothing).map(drop);
+        self.engine.write(welcome).await
+    }
+
     /// What the link needs in order to let a device in and to serve it.
     pub async fn login(&self, app: AppId, id: DeviceId) -> Result<Option<Login>, StoreError> {
         let login = move |sql: &Connection| {
@@ -224,6 +233,7 @@ impl Store {
                 sql.prepare_cached("SELECT position FROM cursors WHERE app = ?1 AND device = ?2")?;
             let cursor = select.query_row(params![app.0, id.0], |row| row.get(0));
             Ok(Some(Login {
+                away: channels::is_away(sql, app, id)?,
                 cursor: Position(cursor.optional()?.unwrap_or(id.0)),
                 device,
                 history,
@@ -351,7 +361,10 @@ fn apply_change(
     }
     let former = match &change.channels {
         Some(set) => channels::set(tx, place, platform, set)?,
-        None => Vec::new(),
+        None => {
+            channels::welcome(tx, place, platform)?;
+            Vec::new()
+        }
     };
     Ok(Some(Changed { former }))
 }

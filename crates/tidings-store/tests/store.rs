@@ -177,6 +177,29 @@ async fn whoever_only_knows_a_token_is_a_new_device_and_inherits_nothing() {
 }
 
 #[tokio::test]
+async fn a_device_whose_token_moved_is_no_target_until_it_shows_itself() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let both = NewDevice {
+        channels: [iphone(app, "aa").channels, on_link(app).channels].concat(),
+        ..iphone(app, "aa")
+    };
+    let former = store.register(both).await.expect("registered").id;
+    store.register(iphone(app, "aa")).await.expect("registered");
+    assert!(known(&store, app, former).await.channels.is_empty());
+    let meanwhile = accept(&store, app, push(Audience::All)).await;
+    assert_eq!(reached(&store, &meanwhile, Provider::Link).await, []);
+    let login = store.login(app, former).await.expect("read");
+    assert!(login.expect("known").away);
+    store.welcome(app, former).await.expect("welcomed");
+    let afterwards = accept(&store, app, push(Audience::All)).await;
+    assert_eq!(reached(&store, &afterwards, Provider::Link).await, [former]);
+    let login = store.login(app, former).await.expect("read");
+    assert!(!login.expect("known").away);
+}
+
+#[tokio::test]
 async fn a_token_that_moves_leaves_a_tombstone_and_is_not_written_to_for_its_former_device() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());

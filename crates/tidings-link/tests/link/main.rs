@@ -440,6 +440,88 @@ async fn a_changed_device_is_served_as_it_is_now_and_a_forgotten_one_not_at_all(
 }
 
 #[tokio::test]
+async fn a_device_whose_token_moved_has_the_link_again_when_it_shows_itself() {
+    let stage = Stage::new().await;
+    let apns = ChannelChange {
+        environment: None,
+        provider: Provider::Apns,
+        token: Some("aa".into()),
+    };
+    let link = ChannelChange {
+        provider: Provider::Link,
+        token: None,
+        ..apns.clone()
+    };
+    let device = stage.register_with(vec![apns.clone(), link], &[]).await;
+    let has_link = async || {
+        let known = stage.store.device(stage.app.id, device.id).await;
+        known.expect("read").expect("known").channels.len() == 1
+    };
+    let other = stage.register_with(vec![apns.clone()], &[]).await;
+    assert_eq!(other.former, [device.id]);
+    assert!(!has_link().await);
+    let mut client = stage.connect(&device).await;
+    let message = stage.to_all().await;
+    assert_eq!(client.take().await, message);
+
+    // And it stays, if it is there when its token moves.
+    let change = DeviceChange {
+        channels: Some(vec![
+            apns.clone(),
+            ChannelChange {
+                provider: Provider::Link,
+                token: None,
+                ..apns.clone()
+            },
+        ]),
+        ..DeviceChange::default()
+    };
+    let changed = stage.store.change_device(stage.app.id, device.id, change);
+    changed.await.expect("changed").expect("known");
+    stage.register_with(vec![apns], &[]).await;
+    stage.link.refresh(stage.app.id, device.id);
+    while !has_link().await {
+        tokio::task::yield_now().await;
+    }
+    let message = stage.to_all().await;
+    assert_eq!(client.take().await, message);
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_its_device_gets_another_secret() {
+    let stage = Stage::new().await;
+    let apns = ChannelChange {
+        environment: None,
+        provider: Provider::Apns,
+        token: Some("aa".into()),
+    };
+    let link = ChannelChange {
+        provider: Provider::Link,
+        token: None,
+        ..apns.clone()
+    };
+    let device = stage
+        .register_with(vec![apns.clone(), link.clone()], &[])
+        .await;
+    let mut client = stage.connect(&device).await;
+    let again = NewDevice {
+        alias: None,
+        app: stage.app.id,
+        app_version: None,
+        channels: vec![apns, link],
+        locale: None,
+        platform: Platform::Android,
+        proof: Some(device.secret.clone()),
+        tags: vec![],
+        time_zone: None,
+    };
+    let again = stage.store.register(again).await.expect("registered");
+    assert_eq!(again.id, device.id);
+    stage.link.refresh(stage.app.id, device.id);
+    assert_eq!(client.goodbye().await, 0x87);
+}
+
+#[tokio::test]
 async fn a_stopping_link_says_goodbye_and_keeps_what_was_acknowledged() {
     let stage = Stage::new().await;
     let device = stage.register(&[]).await;

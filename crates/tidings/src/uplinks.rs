@@ -100,7 +100,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tidings_model::{AppId, DeviceId, Platform};
+    use tidings_model::{
+        AppId, Audience, DeviceId, Notification, Platform, PlatformSet, Provider, Push,
+        PushOptions, Secret,
+    };
+    use tidings_store::{Accepted, ChannelChange, NewDevice, SealKey, Store};
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
@@ -153,5 +157,76 @@ mod tests {
         take.await.expect("it ends with its queue");
         assert!(most.load(Ordering::SeqCst) <= TAKEN_AT_ONCE);
         assert!(most.load(Ordering::SeqCst) > TAKEN_AT_ONCE / 2);
+    }
+
+    /// What a thousand phones say at once, by the real store.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn phones_that_all_report_a_broadcast_are_all_heard() {
+        const PHONES: usize = 2000;
+        let data = tempfile::TempDir::new().expect("a directory");
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let new = (0..PHONES).map(|_| NewDevice {
+            alias: None,
+            app,
+            app_version: None,
+            channels: vec![ChannelChange {
+                environment: None,
+                provider: Provider::Link,
+                token: None,
+            }],
+            locale: None,
+            platform: Platform::Android,
+            proof: None,
+            tags: vec![],
+            time_zone: None,
+        });
+        let devices = store.register_all(new.collect()).await.expect("registered");
+        let push = Push {
+            audience: Audience::All,
+            message: None,
+            notification: Some(Notification {
+                alert: Some("hi".into()),
+                ..Notification::default()
+            }),
+            options: PushOptions::default(),
+            platforms: PlatformSet::ALL,
+        };
+        let accepted = store.accept(app, push, None).await.expect("accepted");
+        let (Accepted::New(message) | Accepted::Repeated(message)) = accepted;
+
+        let (changes, _told) = mpsc::channel(PHONES);
+        let api = Api::new(
+            Arc::clone(&store),
+            Secret::new("admin").hash(),
+            changes,
+            None,
+        );
+        let (send, receive) = mpsc::channel(256);
+        let take = tokio::spawn(take(api, receive));
+        let report = format!(
+            r#"{{"events":[{{"type":"opened","msg_id":"{}"}}]}}"#,
+            message.id
+        );
+        let start = tokio::time::Instant::now();
+        let mut phones = JoinSet::new();
+        for device in devices {
+            let (mut uplink, end) = uplink(app.0, device.id.0);
+            uplink.payload = report.clone().into();
+            let send = send.clone();
+            phones.spawn(async move {
+                send.send(uplink).await.expect("taken");
+                end.await
+            });
+        }
+        drop(send);
+        while let Some(end) = phones.join_next().await {
+            assert_eq!(end.expect("no panic"), Ok(UplinkEnd::Done));
+        }
+        println!("{PHONES} reports in {:?}", start.elapsed());
+        take.await.expect("it ends with its queue");
+        let ledger = store.ledger(app, message.id).await.expect("read");
+        assert_eq!(ledger.expect("known").total().opened, PHONES as u64);
     }
 }

@@ -21,7 +21,8 @@ use tracing::{debug, error};
 use crate::acks::Acks;
 use crate::feed::{Feed, Next, Outgoing};
 use crate::limits::{
-    HEARD_OUT_MAX, JUDGED_WRITTEN_AFTER, LAST_WORD_MAX, LINGER_MAX, READ_MAX, UPLINK_MAX, WRITE_MAX,
+    HEARD_OUT_AFTER, HEARD_OUT_MAX, JUDGED_WRITTEN_AFTER, LAST_WORD_MAX, LINGER_MAX, READ_MAX,
+    UPLINK_MAX, WRITE_MAX,
 };
 use crate::room::{Handle, Room, Signals};
 use crate::window::{Window, tag};
@@ -44,6 +45,10 @@ pub(crate) async fn serve(inner: Arc<Inner>, acks: Acks, socket: TcpStream) {
     if let Some(mut device) = device {
         let id = device.feed.device();
         connection.inner.leave(&device.room, id, &device.handle);
+        if end.is_err() {
+            // A device that has hung up may have acknowledged before, and what failed was to write to it.
+            Box::pin(connection.hear_out(&mut device)).await;
+        }
         Box::pin(connection.write_judged(&mut device)).await;
         device.handle.end();
     }
@@ -165,6 +170,7 @@ impl Connection {
 
     async fn heed(&mut self, device: &mut Present, signals: Signals) -> Result<Step, StoreError> {
         if signals.has(Signals::TAKEN_OVER) {
+            // Before the last words: after them the session takes nothing in.
             Box::pin(self.hear_out(device)).await;
         }
         let goodbyes = [
@@ -185,17 +191,22 @@ impl Connection {
                 .store()?
                 .login(device.app, device.feed.device())
                 .await?;
-            let is_it = |login: &Login| login.device.secret == device.secret;
-            let login = match login.filter(is_it) {
-                Some(login) => Box::pin(self.welcomed(device.app, login)).await?,
-                None => None,
-            };
-            match login.filter(is_on_link) {
-                Some(login) => device.feed.set_history(login.history),
-                None => {
-                    self.session.disconnect(DisconnectReason::NotAuthorized);
-                    return Ok(Step::Ended);
+            let refused = match login {
+                None => Some(DisconnectReason::AdministrativeAction),
+                Some(login) if login.device.secret != device.secret => {
+                    Some(DisconnectReason::NotAuthorized)
                 }
+                Some(login) => match Box::pin(self.welcomed(device.app, login)).await? {
+                    Some(login) if is_on_link(&login) => {
+                        device.feed.set_history(login.history);
+                        None
+                    }
+                    Some(_) | None => Some(DisconnectReason::NotAuthorized),
+                },
+            };
+            if let Some(reason) = refused {
+                self.session.disconnect(reason);
+                return Ok(Step::Ended);
             }
         }
         if signals.has(Signals::LOG) {
@@ -491,8 +502,11 @@ impl Connection {
         self.acks.send(ack).await;
     }
 
-    /// Takes in what the device has said until now: its acknowledgements are its own, whoever takes its place.
+    /// Takes in what the device has said until now, and perhaps before it hung up: its acknowledgements are its own, whoever
+    /// takes its place.
     async fn hear_out(&mut self, device: &mut Present) {
+        // What is there is not seen before the runtime has looked.
+        let _ = timeout(HEARD_OUT_AFTER, self.socket.readable()).await;
         let mut heard = 0;
         loop {
             let now = std::time::Instant::now();

@@ -111,13 +111,15 @@ struct Inner {
     /// Apps whose log has grown since the router looked.
     news: Mutex<HashSet<AppId>>,
     news_came: Notify,
-    rooms: Mutex<HashMap<AppId, Arc<Room>>>,
+    rooms: Arc<Rooms>,
     stop: watch::Sender<bool>,
     /// None once drained, so that the store can close while somebody still holds the link.
     store: Mutex<Option<Arc<Store>>>,
     tasks: Mutex<Option<Tasks>>,
     uplinks: mpsc::Sender<Uplink>,
 }
+
+type Rooms = Mutex<HashMap<AppId, Arc<Room>>>;
 
 struct Tasks {
     accept: JoinHandle<JoinSet<()>>,
@@ -143,7 +145,7 @@ impl Link {
             logins: Semaphore::new(LOGINS_MAX),
             news: Mutex::default(),
             news_came: Notify::new(),
-            rooms: Mutex::default(),
+            rooms: Arc::default(),
             stop: watch::Sender::new(false),
             store: Mutex::new(Some(Arc::clone(&store))),
             tasks: Mutex::default(),
@@ -153,6 +155,15 @@ impl Link {
             connections_max = config.connections_max,
             "the link takes connections on {addr}"
         );
+        // Of the rooms only, so that the store is told nothing that could be its last owner.
+        let rooms = Arc::downgrade(&inner.rooms);
+        store.watch_devices(move |app, device| {
+            let rooms = rooms.upgrade();
+            rooms.is_some_and(|rooms| {
+                refresh(&rooms, app, device);
+                true
+            })
+        });
         let accept = accept(Arc::clone(&inner), listener, config.connections_max);
         let route = route(Arc::clone(&inner), store);
         let tasks = Tasks {
@@ -192,11 +203,10 @@ impl Link {
         }
     }
 
-    /// Has a device's record read again: its alias, tags or channels have changed.
+    /// Has a device's record read again. The link watches the store and knows of changes by itself; this is for those that
+    /// another process makes.
     pub fn refresh(&self, app: AppId, device: DeviceId) {
-        if let Some(room) = self.inner.known_room(app) {
-            room.signal(device, Signals::REFRESH);
-        }
+        refresh(&self.inner.rooms, app, device);
     }
 
     /// Closes the connection of a device that was forgotten.
@@ -336,6 +346,14 @@ fn told<F: Future>(inner: &Arc<Inner>, task: F) -> impl Future<Output = F::Outpu
     }
 }
 
+/// Has the record of a device that is connected read again.
+fn refresh(rooms: &Rooms, app: AppId, device: DeviceId) {
+    let room = lock(rooms).get(&app).cloned();
+    if let Some(room) = room {
+        room.signal(device, Signals::REFRESH);
+    }
+}
+
 /// Stops a task, and waits until it holds nothing any more.
 async fn end(task: JoinHandle<()>) {
     task.abort();
@@ -406,6 +424,7 @@ async fn route(inner: Arc<Inner>, store: Arc<Store>) {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
     use tidings_store::SealKey;
 
     use super::*;
@@ -414,7 +433,7 @@ mod tests {
     /// no buffer.
     const CONNECTION_BYTES_MAX: usize = 1536;
 
-    async fn link(data: &tempfile::TempDir) -> Link {
+    async fn link(data: &TempDir) -> Link {
         let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
         let store = Arc::new(Store::open(data.path(), key).expect("opens"));
         let (uplinks, _) = mpsc::channel(1);
@@ -426,7 +445,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_ends_by_itself_is_told_of() {
-        let data = tempfile::TempDir::new().expect("a directory");
+        let data = TempDir::new().expect("a directory");
         let link = link(&data).await;
         let tasks = lock(&link.inner.tasks).take().expect("it runs");
         for task in [tasks.remember, tasks.route] {
@@ -438,8 +457,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_room_goes_with_its_last_device() {
+        let data = TempDir::new().expect("a directory");
+        let link = link(&data).await;
+        let inner = &link.inner;
+        let rooms = || lock(&inner.rooms).len();
+        let handles = [Arc::new(Handle::default()), Arc::new(Handle::default())];
+        let [one, other] = &handles;
+        let (app, device) = (AppId(1), DeviceId(1));
+        let (room, older) = inner.join(app, device, one);
+        assert!(older.is_none());
+        let (again, older) = inner.join(app, device, other);
+        assert!(Arc::ptr_eq(&room, &again) && older.is_some());
+        inner.leave(&room, device, one);
+        assert_eq!((rooms(), link.connected()), (1, 1));
+        inner.leave(&room, device, other);
+        assert_eq!((rooms(), link.connected()), (0, 0));
+        // Whoever leaves a room that was dropped touches none that was opened since.
+        inner.join(app, device, one);
+        inner.leave(&room, device, other);
+        assert_eq!((rooms(), link.connected()), (1, 1));
+    }
+
+    #[tokio::test]
     async fn a_connection_is_small() {
-        let data = tempfile::TempDir::new().expect("a directory");
+        let data = TempDir::new().expect("a directory");
         let link = link(&data).await;
         let socket = tokio::net::TcpStream::connect(link.local_addr())
             .await

@@ -36,6 +36,9 @@ pub(crate) const JUDGED_WRITTEN_AFTER: Duration = Duration::from_secs(180);
 /// A connection whose place was taken has so long to take in and hand on what its device said.
 pub(crate) const LAST_WORD_MAX: Duration = Duration::from_secs(1);
 
+/// What has arrived by then is heard at once; if there is nothing, the device's next connection waits for so long.
+pub(crate) const HEARD_OUT_AFTER: Duration = Duration::from_millis(20);
+
 /// And it takes in no more than this: some windows of acknowledgements.
 pub(crate) const HEARD_OUT_MAX: usize = 16 * 1024;
 

@@ -202,6 +202,7 @@ pub(crate) fn end(
     if buried == 0 {
         return Ok(false);
     }
+    tx.changed.push((app, device));
     let end = "UPDATE channels SET until = ?4, token = NULL, token_hash = NULL, ended = ?5
                WHERE app = ?1 AND provider = ?2 AND device = ?3 AND until = ?6";
     tx.sql.prepare_cached(end)?.execute(params![

@@ -206,6 +206,13 @@ impl Store {
         self.engine.read(by_id).await
     }
 
+    /// From now on `watcher` is told of every device whose record has changed, whoever changed it, by the thread that writes:
+    /// after the commit, and before anything that is committed later can be seen. It must not wait. When it returns false it
+    /// is told no more.
+    pub fn watch_devices(&self, watcher: impl Fn(AppId, DeviceId) -> bool + Send + 'static) {
+        self.engine.watch(Box::new(watcher));
+    }
+
     /// What a device was and had, for as long as messages are kept; none when the app has no such device.
     pub async fn history(
         &self,
@@ -282,6 +289,7 @@ fn register(tx: &mut WriteTx<'_>, new: &NewDevice) -> Result<Registered, StoreEr
         labels::replace(tx.sql, place, Kind::Tag, &texts(&new.tags))?;
     }
     let former = channels::set(tx, place, new.platform, &new.channels)?;
+    tx.changed.push((new.app, id));
     Ok(Registered {
         created: known.is_none(),
         former,
@@ -366,6 +374,7 @@ fn apply_change(
             Vec::new()
         }
     };
+    tx.changed.push((app, id));
     Ok(Some(Changed { former }))
 }
 
@@ -385,6 +394,7 @@ fn delete(tx: &mut WriteTx<'_>, app: AppId, id: DeviceId) -> Result<bool, StoreE
         return Ok(false);
     }
     channels::end_all(tx, place, &Reason::known("device_deleted"))?;
+    tx.changed.push((app, id));
     tx.sql
         .prepare_cached("UPDATE tombstones SET token = NULL WHERE app = ?1 AND device = ?2")?
         .execute(params![app.0, id.0])?;

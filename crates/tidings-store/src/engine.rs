@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
+use tidings_model::{AppId, DeviceId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -29,11 +30,18 @@ pub(crate) use writer::WriteTx;
 
 type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
+/// Told of each device whose record has changed, in the order of the commits and before the next of them begins, so that
+/// nothing which was written later can be seen before the news. False when it wants to hear no more.
+pub(crate) type Watcher = Box<dyn Fn(AppId, DeviceId) -> bool + Send>;
+
+type Watchers = Arc<Mutex<Vec<Watcher>>>;
+
 pub(crate) struct Engine {
     writes: Option<mpsc::Sender<WriteJob>>,
     points: Option<mpsc::Sender<ReadJob>>,
     scans: Option<mpsc::Sender<ReadJob>>,
     threads: Vec<JoinHandle<()>>,
+    watchers: Watchers,
 }
 
 /// What a connection is for.
@@ -48,7 +56,8 @@ impl Engine {
     /// Opens `path` for one writer and its readers. The schema must be in place.
     pub(crate) fn start(path: &Path) -> Result<Self, StoreError> {
         let (writes, write_jobs) = mpsc::channel(WRITE_QUEUE_MAX);
-        let writer = Writer::new(connect(path, Role::Writer)?)?;
+        let watchers = Watchers::default();
+        let writer = Writer::new(connect(path, Role::Writer)?, Arc::clone(&watchers))?;
         let mut threads = vec![spawn("store-writer", move || writer.run(write_jobs))?];
         let points = readers(path, Role::Point, POINT_READERS, &mut threads)?;
         let scans = readers(path, Role::Scan, SCAN_READERS, &mut threads)?;
@@ -57,7 +66,14 @@ impl Engine {
             points: Some(points),
             scans: Some(scans),
             threads,
+            watchers,
         })
+    }
+
+    /// From now on `watcher` is told of devices that change.
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.push(watcher);
     }
 
     /// Runs `work` in the next transaction and returns once that is durable. An error means that nothing of it was done.

@@ -83,6 +83,8 @@ impl Client {
             body.extend(text.as_bytes());
         }
         let socket = TcpStream::connect(link).await.ok()?;
+        // Or what it says last may still be in its own kernel when it hangs up.
+        socket.set_nodelay(true).ok()?;
         let mut client = Self { socket };
         client.try_send(0x10, &body).await.ok()?;
         let connack = client.packet().await?;

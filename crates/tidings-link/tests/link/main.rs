@@ -3,6 +3,7 @@
 mod client;
 mod drain;
 mod library;
+mod meaning;
 mod races;
 
 use std::sync::Arc;
@@ -100,29 +101,17 @@ impl Stage {
 
     /// Accepts a push and routes it, as dispatch does.
     async fn push(&self, audience: Audience, text: &str, time_to_live: u32) -> String {
-        let push = Push {
-            audience,
-            message: None,
-            notification: Some(Notification {
-                alert: Some(text.into()),
-                ..Notification::default()
-            }),
-            options: PushOptions {
-                time_to_live,
-                ..PushOptions::default()
-            },
-            platforms: PlatformSet::ALL,
-        };
-        let accepted = self
-            .store
-            .accept(self.app.id, push, None)
-            .await
-            .expect("accepted");
-        let Accepted::New(message) = accepted else {
-            panic!("no cid was given")
-        };
+        let message = self.accept(push(audience, text, time_to_live)).await;
         self.route(&message).await;
         message.id.to_string()
+    }
+
+    async fn accept(&self, push: Push) -> Message {
+        let accepted = self.store.accept(self.app.id, push, None).await;
+        match accepted.expect("accepted") {
+            Accepted::New(message) => message,
+            Accepted::Repeated(_) => panic!("no cid was given"),
+        }
     }
 
     /// Puts it into the log as if many had the tag or the app, and into inboxes what names its devices.
@@ -173,6 +162,22 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{:?}", self.counts(message).await);
+    }
+}
+
+fn push(audience: Audience, text: &str, time_to_live: u32) -> Push {
+    Push {
+        audience,
+        message: None,
+        notification: Some(Notification {
+            alert: Some(text.into()),
+            ..Notification::default()
+        }),
+        options: PushOptions {
+            time_to_live,
+            ..PushOptions::default()
+        },
+        platforms: PlatformSet::ALL,
     }
 }
 

@@ -5,15 +5,15 @@
 //! What each caller is told is true: *failed* means that nothing of its work is in the database, *done* that all of it is
 //! durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tidings_model::{IdClock, UnixMillis};
+use tidings_model::{AppId, DeviceId, IdClock, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::caught;
+use super::{Watchers, caught};
 use crate::StoreError;
 use crate::limits::{WRITE_GROUP_MAX, WRITE_GROUP_TIME};
 use crate::marks::Mark;
@@ -24,6 +24,8 @@ pub(crate) struct WriteTx<'a> {
     /// Ids are drawn inside the writer, so they are committed in their own order: who has seen one has seen all before.
     pub(crate) ids: &'a mut IdClock,
     pub(crate) now: UnixMillis,
+    /// The devices whose records change, for whoever holds one in memory.
+    pub(crate) changed: Vec<(AppId, DeviceId)>,
     /// When the transaction began.
     pub(super) begun: Instant,
     /// Why the whole transaction cannot be committed any more.
@@ -94,15 +96,17 @@ pub(super) struct Writer {
     /// The greatest id that the database knows to be given out.
     mark: i64,
     sql: Connection,
+    watchers: Watchers,
 }
 
 impl Writer {
-    pub(super) fn new(sql: Connection) -> Result<Self, StoreError> {
+    pub(super) fn new(sql: Connection, watchers: Watchers) -> Result<Self, StoreError> {
         let mark = Mark::Id.value(&sql)?;
         Ok(Self {
             ids: IdClock::after(mark),
             mark,
             sql,
+            watchers,
         })
     }
 
@@ -137,6 +141,7 @@ impl Writer {
             sql: &transaction,
             ids: &mut self.ids,
             now: UnixMillis::now(),
+            changed: Vec::new(),
             begun: Instant::now(),
             undone: None,
         };
@@ -153,6 +158,7 @@ impl Writer {
         if let Some(cause) = tx.undone {
             return Err(cause);
         }
+        let changed = tx.changed;
         let last = self.ids.last();
         // Before they leave the house: no later start may give the same ids out.
         if last > self.mark {
@@ -162,8 +168,17 @@ impl Writer {
             .commit()
             .map_err(|error| Arc::new(error.into()))?;
         self.mark = last;
+        tell(&self.watchers, &changed);
         Ok(())
     }
+}
+
+fn tell(watchers: &Watchers, changed: &[(AppId, DeviceId)]) {
+    if changed.is_empty() {
+        return;
+    }
+    let mut watchers = watchers.lock().unwrap_or_else(PoisonError::into_inner);
+    watchers.retain(|watcher| changed.iter().all(|(app, device)| watcher(*app, *device)));
 }
 
 /// Tells all who wait by now that no transaction could begin: they have waited together, and would otherwise fail one after

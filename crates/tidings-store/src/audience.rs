@@ -196,38 +196,27 @@ pub(crate) fn select(
     last: DeviceId,
     limit: usize,
 ) -> Result<Found<Target>, StoreError> {
-    let mut found = walk(sql, scope, after, last, limit, |row| {
-        Ok(Target {
-            device: DeviceId(row.get(DEVICE)?),
-            ended: row
-                .get::<_, Option<String>>(ENDED)?
-                .map(|reason| Reason::heard(&reason)),
-            environment: row.get::<_, AsCode<Option<Environment>>>(ENVIRONMENT)?.0,
-            platform: row.get::<_, AsCode<Platform>>(PLATFORM)?.0,
-            registered_at: UnixMillis(row.get(REGISTERED_AT)?),
-            token: row.get::<_, Option<String>>(TOKEN)?.map(String::into),
-        })
-    })?;
+    let mut found = walk(sql, scope, after, last, limit, target)?;
     for target in &mut found.found {
         if target.ended.is_some() {
-            find_again(sql, scope, target)?;
+            find_again(sql, scope.app, scope.provider, target)?;
         }
     }
     Ok(found)
 }
 
 /// A channel that has ended and that the device has again: what it holds now is the address.
-fn find_again(sql: &Connection, scope: &Scope, target: &mut Target) -> Result<(), StoreError> {
+pub(crate) fn find_again(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    target: &mut Target,
+) -> Result<(), StoreError> {
     let mut select = sql.prepare_cached(
         "SELECT environment, registered_at, token FROM channels INDEXED BY channels_by_device
          WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
     )?;
-    let place = params![
-        scope.app.0,
-        target.device.0,
-        Life::ON,
-        AsCode(scope.provider)
-    ];
+    let place = params![app.0, target.device.0, Life::ON, AsCode(provider)];
     let mut rows = select.query(place)?;
     if let Some(row) = rows.next()? {
         target.ended = None;
@@ -238,7 +227,27 @@ fn find_again(sql: &Connection, scope: &Scope, target: &mut Target) -> Result<()
     Ok(())
 }
 
-const COLUMNS: &str = "c.device, c.platform, c.environment, c.registered_at, c.token, c.ended";
+/// The device of a channel that was read as [`COLUMNS`].
+pub(crate) fn device(row: &Row<'_>) -> rusqlite::Result<DeviceId> {
+    row.get(DEVICE).map(DeviceId)
+}
+
+/// A channel that was read as [`COLUMNS`].
+pub(crate) fn target(row: &Row<'_>) -> rusqlite::Result<Target> {
+    Ok(Target {
+        device: DeviceId(row.get(DEVICE)?),
+        ended: row
+            .get::<_, Option<String>>(ENDED)?
+            .map(|reason| Reason::heard(&reason)),
+        environment: row.get::<_, AsCode<Option<Environment>>>(ENVIRONMENT)?.0,
+        platform: row.get::<_, AsCode<Platform>>(PLATFORM)?.0,
+        registered_at: UnixMillis(row.get(REGISTERED_AT)?),
+        token: row.get::<_, Option<String>>(TOKEN)?.map(String::into),
+    })
+}
+
+pub(crate) const COLUMNS: &str =
+    "c.device, c.platform, c.environment, c.registered_at, c.token, c.ended";
 const DEVICE: usize = 0;
 const PLATFORM: usize = 1;
 const ENVIRONMENT: usize = 2;

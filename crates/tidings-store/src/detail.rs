@@ -4,11 +4,11 @@
 //! only those that differ. Layout: a table of the distinct (ending, attempts, reason), then each listed device as varints:
 //! distance from the device before, number in the table, seconds since the page's first listed answer.
 
-use thiserror::Error;
 use tidings_model::{DeviceId, Reason, UnixMillis};
 
 use crate::StoreError;
 use crate::codes::{Code, codes};
+use crate::varint::{Damaged, Reader, put, put_word};
 
 /// How a delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,8 @@ pub enum Ending {
     Expired,
     /// It was refused, or given up.
     Failed,
+    /// This way ended before anybody took it, and it went on by the device's next.
+    HandedOn,
 }
 
 codes!(
@@ -31,7 +33,8 @@ codes!(
     Ending::Delivered = 2,
     Ending::Dropped = 3,
     Ending::Expired = 4,
-    Ending::Failed = 5
+    Ending::Failed = 5,
+    Ending::HandedOn = 6
 );
 
 impl Ending {
@@ -42,6 +45,7 @@ impl Ending {
             Self::Dropped => "dropped",
             Self::Expired => "expired",
             Self::Failed => "failed",
+            Self::HandedOn => "handed_on",
         }
     }
 }
@@ -93,11 +97,9 @@ pub(crate) fn pack(answers: &mut [Answer]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(body.len() + 32);
     put(&mut packed, kinds.len() as u64);
     for (ending, attempts, reason) in kinds {
-        let reason = reason.map_or("", Reason::as_str);
         put(&mut packed, ending.code().unsigned_abs());
         put(&mut packed, attempts.into());
-        put(&mut packed, reason.len() as u64);
-        packed.extend_from_slice(reason.as_bytes());
+        put_word(&mut packed, reason.map_or("", Reason::as_str));
     }
     put(&mut packed, first_secs.unsigned_abs());
     put(&mut packed, answers.len() as u64);
@@ -123,9 +125,7 @@ pub(crate) fn pack_settled(answers: &mut [Answer]) -> Vec<u8> {
     let mut packed = Vec::new();
     put(&mut packed, ending.code().unsigned_abs());
     put(&mut packed, attempts.into());
-    let word = reason.as_ref().map_or("", Reason::as_str);
-    put(&mut packed, word.len() as u64);
-    packed.extend_from_slice(word.as_bytes());
+    put_word(&mut packed, reason.as_ref().map_or("", Reason::as_str));
     if !listed.is_empty() {
         packed.extend_from_slice(&pack(&mut listed));
     }
@@ -134,7 +134,7 @@ pub(crate) fn pack_settled(answers: &mut [Answer]) -> Vec<u8> {
 
 /// The answers of a page that is out.
 pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<Answer>, StoreError> {
-    Ok(Reader(packed).answers()?)
+    Ok(answers(&mut Reader(packed))?)
 }
 
 /// What a settled page says of `device`, which is in its range; `settled_at` is the time of those not listed.
@@ -144,11 +144,11 @@ pub(crate) fn find_settled(
     settled_at: UnixMillis,
 ) -> Result<Answer, StoreError> {
     let mut reader = Reader(packed);
-    let (ending, attempts, reason) = reader.kind()?;
+    let (ending, attempts, reason) = kind(&mut reader)?;
     let listed = if reader.0.is_empty() {
         Vec::new()
     } else {
-        reader.answers()?
+        answers(&mut reader)?
     };
     let found = listed.into_iter().find(|answer| answer.device == device);
     Ok(found.unwrap_or(Answer {
@@ -160,83 +160,37 @@ pub(crate) fn find_settled(
     }))
 }
 
-#[derive(Debug, Error)]
-#[error("a page's detail is damaged")]
-struct Damaged;
-
-impl From<Damaged> for StoreError {
-    fn from(damaged: Damaged) -> Self {
-        Self::Stored(damaged.to_string())
-    }
+fn kind(reader: &mut Reader<'_>) -> Result<(Ending, u32, Option<Reason>), Damaged> {
+    let ending = Ending::from_code(reader.signed()?).ok_or(Damaged)?;
+    let attempts = u32::try_from(reader.number()?).map_err(|_| Damaged)?;
+    let word = reader.word()?;
+    let reason = (!word.is_empty()).then(|| Reason::heard(word));
+    Ok((ending, attempts, reason))
 }
 
-/// LEB128.
-fn put(to: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        to.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    to.push(value as u8);
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> Result<u64, Damaged> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(Damaged)?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Damaged)
-    }
-
-    fn signed(&mut self) -> Result<i64, Damaged> {
-        self.number()?.try_into().map_err(|_| Damaged)
-    }
-
-    fn kind(&mut self) -> Result<(Ending, u32, Option<Reason>), Damaged> {
-        let ending = Ending::from_code(self.signed()?).ok_or(Damaged)?;
-        let attempts = u32::try_from(self.number()?).map_err(|_| Damaged)?;
-        let len = usize::try_from(self.number()?).map_err(|_| Damaged)?;
-        let (word, rest): (&'a [u8], _) = self.0.split_at_checked(len).ok_or(Damaged)?;
-        self.0 = rest;
-        let word = std::str::from_utf8(word).map_err(|_| Damaged)?;
-        Ok((
+fn answers(reader: &mut Reader<'_>) -> Result<Vec<Answer>, Damaged> {
+    let kinds = (0..reader.number()?)
+        .map(|_| kind(reader))
+        .collect::<Result<Vec<_>, _>>()?;
+    let first_secs = reader.signed()?;
+    let count = reader.number()?;
+    let mut device: i64 = 0;
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        device = device.checked_add(reader.signed()?).ok_or(Damaged)?;
+        let kind = usize::try_from(reader.number()?).map_err(|_| Damaged)?;
+        let (ending, attempts, reason) = kinds.get(kind).cloned().ok_or(Damaged)?;
+        let secs = first_secs.checked_add(reader.signed()?).ok_or(Damaged)?;
+        let at = UnixMillis(secs.checked_mul(1000).ok_or(Damaged)?);
+        answers.push(Answer {
+            at,
+            device: DeviceId(device),
             ending,
+            reason,
             attempts,
-            (!word.is_empty()).then(|| Reason::heard(word)),
-        ))
+        });
     }
-
-    fn answers(&mut self) -> Result<Vec<Answer>, Damaged> {
-        let kinds = (0..self.number()?)
-            .map(|_| self.kind())
-            .collect::<Result<Vec<_>, _>>()?;
-        let first_secs = self.signed()?;
-        let count = self.number()?;
-        let mut device: i64 = 0;
-        let mut answers = Vec::new();
-        for _ in 0..count {
-            device = device.checked_add(self.signed()?).ok_or(Damaged)?;
-            let kind = usize::try_from(self.number()?).map_err(|_| Damaged)?;
-            let (ending, attempts, reason) = kinds.get(kind).cloned().ok_or(Damaged)?;
-            let secs = first_secs.checked_add(self.signed()?).ok_or(Damaged)?;
-            let at = UnixMillis(secs.checked_mul(1000).ok_or(Damaged)?);
-            answers.push(Answer {
-                at,
-                device: DeviceId(device),
-                ending,
-                reason,
-                attempts,
-            });
-        }
-        Ok(answers)
-    }
+    Ok(answers)
 }
 
 #[cfg(test)]

@@ -86,7 +86,6 @@ pub(crate) fn insert(sql: &Connection, row: Row) -> Result<bool, StoreError> {
 
 /// Puts a part of a message, whose way to a device has ended, into its inbox. False when the device is not on the link any
 /// more, or has had it.
-#[expect(dead_code, reason = "lanes of pages come to hand on next")]
 pub(crate) fn hand_on(
     tx: &mut WriteTx<'_>,
     message: &Message,

@@ -8,15 +8,15 @@ use tidings_model::{
 };
 
 use crate::codes::{AsCode, codes};
-use crate::detail::{Answer, Ending};
+use crate::detail::Ending;
 use crate::limits::FINISH_GRACE;
 use crate::log::{NOT_ACKNOWLEDGED, NOT_CONNECTED};
 use crate::{Store, StoreError, WriteTx, devices, inbox, messages};
 
 /// How many deliveries of a message by one provider to one platform came how far.
 ///
-/// `targeted` = `accepted` + `delivered` + `dropped` + `expired` + `failed` once the message is finished; before that
-/// the rest is under way. `opened` is counted beside these.
+/// `targeted` = `accepted` + `delivered` + `dropped` + `expired` + `failed` + `handed_on` once the message is finished;
+/// before that the rest is under way. `opened` is counted beside these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Taken by the provider.
@@ -27,6 +27,8 @@ pub struct Counts {
     pub dropped: u64,
     pub expired: u64,
     pub failed: u64,
+    /// Went on by another provider, where they are counted as well.
+    pub handed_on: u64,
     pub opened: u64,
     /// Left for the provider at least once; on the link counted with its acknowledgement.
     pub sent: u64,
@@ -35,23 +37,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What a page with these answers adds.
-    pub(crate) fn of(answers: &[Answer]) -> Self {
-        let mut counts = Self {
-            targeted: answers.len() as u64,
-            ..Self::default()
-        };
-        for answer in answers {
-            counts.sent += u64::from(answer.attempts > 0);
-            match answer.ending {
-                Ending::Accepted => counts.accepted += 1,
-                Ending::Delivered => counts.delivered += 1,
-                Ending::Dropped => counts.dropped += 1,
-                Ending::Expired => counts.expired += 1,
-                Ending::Failed => counts.failed += 1,
-            }
+    /// Counts one more that ended; `left` says whether it ever left for the provider.
+    pub(crate) fn add(&mut self, ending: Ending, left: bool) {
+        self.sent += u64::from(left);
+        match ending {
+            Ending::Accepted => self.accepted += 1,
+            Ending::Delivered => self.delivered += 1,
+            Ending::Dropped => self.dropped += 1,
+            Ending::Expired => self.expired += 1,
+            Ending::Failed => self.failed += 1,
+            Ending::HandedOn => self.handed_on += 1,
         }
-        counts
     }
 
     pub fn plus(self, other: Self) -> Self {
@@ -61,6 +57,7 @@ impl Counts {
             dropped: self.dropped + other.dropped,
             expired: self.expired + other.expired,
             failed: self.failed + other.failed,
+            handed_on: self.handed_on + other.handed_on,
             opened: self.opened + other.opened,
             sent: self.sent + other.sent,
             targeted: self.targeted + other.targeted,
@@ -89,10 +86,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Of all providers. A delivery that was handed on counts where it went.
     pub fn total(&self) -> Counts {
-        self.tallies
+        let sum = self
+            .tallies
             .iter()
-            .fold(Counts::default(), |sum, tally| sum.plus(tally.counts))
+            .fold(Counts::default(), |sum, tally| sum.plus(tally.counts));
+        Counts {
+            handed_on: 0,
+            targeted: sum.targeted.saturating_sub(sum.handed_on),
+            ..sum
+        }
     }
 }
 
@@ -183,11 +187,11 @@ pub(crate) fn add(
     more: &Counts,
 ) -> Result<(), StoreError> {
     let mut upsert = sql.prepare_cached(
-        "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (message, provider, platform) DO UPDATE SET targeted = targeted + ?4, sent = sent + ?5, accepted = accepted + ?6,
              delivered = delivered + ?7, opened = opened + ?8, dropped = dropped + ?9, expired = expired + ?10,
-             failed = failed + ?11",
+             failed = failed + ?11, handed_on = handed_on + ?12",
     )?;
     upsert.execute(params![
         message.0,
@@ -201,6 +205,7 @@ pub(crate) fn add(
         more.dropped,
         more.expired,
         more.failed,
+        more.handed_on,
     ])?;
     Ok(())
 }
@@ -209,16 +214,10 @@ pub(crate) fn add_reasons(
     sql: &Connection,
     message: MsgId,
     provider: Provider,
-    answers: &[Answer],
+    counted: &BTreeMap<(Ending, Reason), u64>,
 ) -> Result<(), StoreError> {
-    let mut counted: BTreeMap<(Ending, &Reason), u64> = BTreeMap::new();
-    for answer in answers {
-        if let Some(reason) = &answer.reason {
-            *counted.entry((answer.ending, reason)).or_default() += 1;
-        }
-    }
     for ((ending, reason), count) in counted {
-        add_reason(sql, message, provider, ending, reason.as_str(), count)?;
+        add_reason(sql, message, provider, *ending, reason.as_str(), *count)?;
     }
     Ok(())
 }
@@ -245,19 +244,48 @@ pub(crate) fn add_reason(
     Ok(())
 }
 
+/// Counts `open` deliveries of which it cannot be read any more whose they were as failed, where there are such under way.
+pub(crate) fn fail_unread(
+    sql: &Connection,
+    message: MsgId,
+    provider: Provider,
+    open: u64,
+    reason: &Reason,
+) -> Result<(), StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT platform, max(0, targeted - accepted - delivered - dropped - expired - failed - handed_on)
+         FROM counts WHERE message = ?1 AND provider = ?2",
+    )?;
+    let rows = select.query_map(params![message.0, AsCode(provider)], |row| {
+        Ok((row.get::<_, AsCode<Platform>>(0)?.0, row.get::<_, u64>(1)?))
+    })?;
+    let mut left = open;
+    for (platform, under_way) in rows.collect::<Result<Vec<_>, _>>()? {
+        let failed = left.min(under_way);
+        left -= failed;
+        let counts = Counts {
+            failed,
+            ..Counts::default()
+        };
+        add(sql, message, provider, platform, &counts)?;
+    }
+    let counted = BTreeMap::from([((Ending::Failed, reason.clone()), open - left)]);
+    add_reasons(sql, message, provider, &counted)
+}
+
 fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, StoreError> {
     let Some(message) = messages::find(sql, id)?.filter(|message| message.app == app) else {
         return Ok(None);
     };
     let mut select = sql.prepare_cached(
         "SELECT finished, NOT EXISTS (SELECT 1 FROM tasks WHERE message = ?1)
-             AND NOT EXISTS (SELECT 1 FROM pages WHERE message = ?1 AND owner IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM pages INDEXED BY pages_open WHERE message = ?1 AND state <> 3)
          FROM messages WHERE id = ?1",
     )?;
     let (finished, dispatched) =
         select.query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut select = sql.prepare_cached(
-        "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed
+        "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on
          FROM counts WHERE message = ?1 ORDER BY provider, platform",
     )?;
     let tallies = select.query_map(params![id.0], |row| {
@@ -273,6 +301,7 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
                 dropped: row.get(7)?,
                 expired: row.get(8)?,
                 failed: row.get(9)?,
+                handed_on: row.get(10)?,
             },
         })
     })?;
@@ -336,7 +365,7 @@ pub(crate) fn finish(
     let mut select = tx.sql.prepare_cached(
         "SELECT id, push ->> '$.options.time_to_live' FROM messages WHERE finished = 0 AND expires_at <= ?1
              AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.message = messages.id)
-             AND NOT EXISTS (SELECT 1 FROM pages WHERE pages.message = messages.id AND owner IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM pages INDEXED BY pages_open WHERE pages.message = messages.id AND state <> 3)
          ORDER BY expires_at LIMIT ?2",
     )?;
     let over = params![now.minus(FINISH_GRACE).0, limit];

@@ -4,6 +4,8 @@
 //! writer, in the order of its commits.
 
 mod acks;
+mod addresses;
+mod adopt;
 mod apps;
 mod audience;
 mod candidates;
@@ -14,16 +16,20 @@ mod cursor;
 mod detail;
 mod devices;
 mod engine;
+mod flush;
 mod inbox;
 mod labels;
+mod lease;
 mod ledger;
 pub mod limits;
 mod log;
 mod marks;
+mod members;
 mod messages;
 mod pages;
 #[cfg(test)]
 mod plans;
+mod progress;
 mod retention;
 mod route;
 mod schema;
@@ -31,6 +37,7 @@ mod seal;
 mod slice;
 mod sweep;
 mod tables;
+mod tasks;
 mod trace;
 mod varint;
 
@@ -50,15 +57,20 @@ pub use devices::{
     Changed, ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered,
     TagChange,
 };
+pub use flush::{Delta, Flushed, PageFlush, Removal, Rest};
 pub use inbox::{InboxRow, Waiting};
+pub use lease::{Addressed, Leased, LeasedPage, OpenPage, Room};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};
 pub use log::{LogEntry, Lot, NOT_ACKNOWLEDGED, NOT_CONNECTED, Position, Step, Stretch};
-pub use messages::{Accepted, OpenTask};
-pub use pages::{NewPage, Page, PageKey, Removal};
+pub use members::{Member, Tried};
+pub use messages::Accepted;
+pub use pages::{Class, LaneKey, PageKey, PageStanding, Waits};
+pub use progress::{End, Progress};
 pub use route::{Inboxes, LinkPlan, LinkTask};
 pub use seal::{SealError, SealKey};
 pub use slice::Cleared;
-pub use trace::{Journey, LinkStanding, PageStanding, Tombstone};
+pub use tasks::{Chunk, OpenTask, OpenWork, Turn};
+pub use trace::{Journey, LinkStanding, Tombstone};
 
 use crate::engine::{Engine, Role, WriteTx, connect};
 
@@ -142,6 +154,7 @@ impl Store {
         let path = dir.join("tidings.db");
         let mut sql = connect(&path, Role::Writer)?;
         schema::migrate(&mut sql)?;
+        adopt::take_over(&mut sql)?;
         drop(sql);
         Ok(Self {
             engine: Engine::start(&path)?,

@@ -33,6 +33,18 @@ pub(crate) const STATEMENTS_MAX: usize = 256;
 /// Deliveries in a page: the unit of work, of recovery and of bookkeeping.
 pub const PAGE_MAX: usize = 1000;
 
+/// Pages of a lane that are ready are counted up to this: with fewer, more have to be cut.
+pub const AHEAD_MAX: usize = 16;
+
+/// Devices that are looked up as single ones; more is a scan.
+pub(crate) const POINTS_MAX: usize = 64;
+
+/// Pages that a message with a collapse id makes ready in one transaction, of one that waited for it.
+pub(crate) const PROMOTED_MAX: usize = 100;
+
+/// Newer messages under the same collapse id that stragglers of an older one are compared with.
+pub(crate) const SUPERSEDING_MAX: usize = 8;
+
 /// For how long a `cid` is remembered (JPush's rule).
 pub const CID_KEPT: Duration = Duration::from_secs(86_400);
 

@@ -1,12 +1,12 @@
 //! The message log: what was accepted, and how far it has been dispatched.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tidings_model::{AppId, DeviceId, Life, Message, MsgId, Provider, Push, UnixMillis};
+use tidings_model::{AppId, Life, Message, MsgId, Provider, Push, UnixMillis};
 
 use crate::codes::AsCode;
 use crate::limits::CID_KEPT;
 use crate::log::Position;
-use crate::{Scope, Store, StoreError, WriteTx, apps, audience, from_json, to_json};
+use crate::{Scope, Store, StoreError, WriteTx, apps, audience, from_json, tasks, to_json};
 
 /// What accepting a push gave.
 #[derive(Clone, Debug)]
@@ -14,14 +14,6 @@ pub enum Accepted {
     New(Message),
     /// The `cid` was seen before: this is the message of that time, and nothing is sent.
     Repeated(Message),
-}
-
-/// A message that is not yet wholly turned into pages for a provider.
-#[derive(Clone, Debug)]
-pub struct OpenTask {
-    /// The last device that has been.
-    pub after: DeviceId,
-    pub message: Message,
 }
 
 const COLUMNS: &str = "id, app, accepted_at, expires_at, push";
@@ -56,47 +48,6 @@ impl Store {
         self.engine.read(move |sql| find(sql, id)).await
     }
 
-    /// The apps and providers for which something is not yet wholly dispatched.
-    pub async fn open_lanes(&self) -> Result<Vec<(AppId, Provider)>, StoreError> {
-        let list = |sql: &Connection| {
-            let mut select = sql.prepare_cached("SELECT DISTINCT app, provider FROM tasks")?;
-            let rows = select.query_map([], |row| {
-                Ok((AppId(row.get(0)?), row.get::<_, AsCode<Provider>>(1)?.0))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        };
-        self.engine.read(list).await
-    }
-
-    /// The oldest message of an app that is not yet wholly dispatched to a provider.
-    pub async fn next_task(
-        &self,
-        app: AppId,
-        provider: Provider,
-    ) -> Result<Option<OpenTask>, StoreError> {
-        let next = move |sql: &Connection| {
-            let mut select = sql.prepare_cached(
-                "SELECT message, after FROM tasks WHERE app = ?1 AND provider = ?2 ORDER BY message LIMIT 1",
-            )?;
-            let found = select.query_row(params![app.0, AsCode(provider)], |row| {
-                Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?)))
-            });
-            let Some((id, after)) = found.optional()? else {
-                return Ok(None);
-            };
-            let message =
-                find(sql, id)?.ok_or_else(|| StoreError::Stored(format!("message {id}")))?;
-            Ok(Some(OpenTask { after, message }))
-        };
-        self.engine.read(next).await
-    }
-
-    /// Ends a task: there is no device left in it.
-    pub async fn finish_task(&self, message: MsgId, provider: Provider) -> Result<(), StoreError> {
-        let delete = move |tx: &mut WriteTx<'_>| finish_task(tx, message, provider);
-        self.engine.write(delete).await
-    }
-
     /// The greatest id of any message; 0 when there is none.
     pub async fn newest_message(&self) -> Result<MsgId, StoreError> {
         let newest = |sql: &Connection| {
@@ -123,18 +74,6 @@ pub(crate) fn first_open(sql: &Connection, app: AppId) -> Result<MsgId, StoreErr
     Ok(first)
 }
 
-pub(crate) fn finish_task(
-    tx: &mut WriteTx<'_>,
-    message: MsgId,
-    provider: Provider,
-) -> Result<(), StoreError> {
-    let mut delete = tx
-        .sql
-        .prepare_cached("DELETE FROM tasks WHERE message = ?1 AND provider = ?2")?;
-    delete.execute(params![message.0, AsCode(provider)])?;
-    Ok(())
-}
-
 fn accept(
     tx: &mut WriteTx<'_>,
     app: AppId,
@@ -155,7 +94,7 @@ fn accept(
         push,
     };
     let mut insert = tx.sql.prepare_cached(
-        "INSERT INTO messages (id, app, accepted_at, expires_at, push) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO messages (id, app, accepted_at, expires_at, push, collapse) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     insert.execute(params![
         message.id.0,
@@ -163,6 +102,7 @@ fn accept(
         message.accepted_at.0,
         message.expires_at.0,
         to_json(&message.push)?,
+        message.push.options.apns_collapse_id,
     ])?;
     for provider in message.push.aim().carriers().iter() {
         let used = audience::used(tx.sql, app, provider)?;
@@ -171,10 +111,7 @@ fn accept(
                 .any(|platform| scope.platforms.contains(platform))
         });
         if reached {
-            let mut insert = tx
-                .sql
-                .prepare_cached("INSERT INTO tasks (app, provider, message) VALUES (?1, ?2, ?3)")?;
-            insert.execute(params![app.0, AsCode(provider), message.id.0])?;
+            tasks::open(tx, &message, provider)?;
         }
     }
     if let Some(cid) = cid {

@@ -1,280 +1,497 @@
-//! Pages: leased, sent, and settled in one transaction.
+//! Pages: up to 1,000 deliveries of one message, the unit of work, of recovery and of bookkeeping.
+//!
+//! A page is cut from an audience's range ([`crate::tasks`]), leased by its lane ([`crate::lease`]), and flushed and settled
+//! by the lease ([`crate::flush`]). What it cannot end it hands to pages of stragglers, which have their own time.
 
-use rusqlite::{Connection, params};
-use tidings_model::{AppId, DeviceId, Life, MsgId, Platform, Provider, Reason, UnixMillis};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tidings_model::{AppId, DeviceId, Environment, Message, MsgId, Platform, Provider, UnixMillis};
 
-use crate::channels::{self, token_hash};
-use crate::codes::AsCode;
-use crate::detail::{Answer, pack, pack_settled, unpack};
-use crate::devices::Place;
+use crate::codes::{AsCode, codes};
+use crate::detail::{Answer, find_settled, unpack};
 use crate::ledger::{self, Counts};
-use crate::{Store, StoreError, WriteTx, messages};
+use crate::limits::PROMOTED_MAX;
+use crate::members::{self, Member};
+use crate::progress::Progress;
+use crate::{StoreError, Target};
+
+/// The work of one app, provider and environment (none of a provider that has only one): nothing else waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneKey {
+    pub app: AppId,
+    pub provider: Provider,
+    pub environment: Option<Environment>,
+}
 
 /// Which page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageKey {
-    pub first: DeviceId,
     pub message: MsgId,
     pub provider: Provider,
+    pub environment: Option<Environment>,
+    pub first: DeviceId,
+    /// 0 for one cut from a range; a later one has what one before could not end.
+    pub round: u32,
 }
 
-/// A page that is to be taken out.
-#[derive(Clone, Copy, Debug)]
-pub struct NewPage {
-    pub count: usize,
-    /// No device of the audience comes after it.
-    pub ends_task: bool,
-    pub key: PageKey,
-    pub last: DeviceId,
+/// What turns pages take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The one page of a small message.
+    Short,
+    /// One of many.
+    Long,
+    /// Those that had to wait.
+    Stragglers,
 }
 
-/// A page that is out.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// What was answered and flushed before its last owner died; empty for a new page.
-    pub answered: Vec<Answer>,
-    pub key: PageKey,
-    pub last: DeviceId,
+codes!(
+    Class,
+    Class::Short = 1,
+    Class::Long = 2,
+    Class::Stragglers = 3
+);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Ready,
+    Out,
+    Settled,
+    /// An older message with the same collapse id goes first.
+    Behind,
+    /// Out in the form of before.
+    Old,
 }
 
-/// A token that its provider calls dead.
-#[derive(Clone, Debug)]
-pub struct Removal {
-    pub app: AppId,
-    pub device: DeviceId,
+codes!(
+    State,
+    State::Ready = 1,
+    State::Out = 2,
+    State::Settled = 3,
+    State::Behind = 4,
+    State::Old = 5
+);
+
+/// What the pages say of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageStanding {
+    /// None while it is under way.
+    pub answer: Option<Answer>,
     pub provider: Provider,
-    pub reason: Reason,
-    /// Only if it was registered before this: one that was registered again since stays.
-    pub registered_before: UnixMillis,
-    /// The token that was tried; the device may have another by now.
-    pub token: Box<str>,
+    /// That it waits, and what for.
+    pub waits: Option<Waits>,
 }
 
-impl Store {
-    /// Takes out a page until `until`, and moves its task behind it, or ends the task when this is its last page.
-    /// Durable before anything is sent, so that what is sent has a place to be remembered in.
-    pub async fn lease_page(
-        &self,
-        new: NewPage,
-        owner: u64,
-        until: UnixMillis,
-    ) -> Result<(), StoreError> {
-        let lease = move |tx: &mut WriteTx<'_>| {
-            let key = new.key;
-            let mut insert = tx.sql.prepare_cached(
-                "INSERT INTO pages (message, provider, first, last, count, owner, lease_until, detail)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, x'')",
-            )?;
-            insert.execute(params![
-                key.message.0,
-                AsCode(key.provider),
-                key.first.0,
-                new.last.0,
-                new.count,
-                owner as i64,
-                until.0
-            ])?;
-            if new.ends_task {
-                messages::finish_task(tx, key.message, key.provider)
-            } else {
-                move_task(tx, key.message, key.provider, new.last)
-            }
-        };
-        self.engine.write(lease).await
-    }
+/// A delivery that waits for its next try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    pub attempts: u32,
+    /// Not before this.
+    pub due: UnixMillis,
+    pub last: Option<tidings_model::Reason>,
+}
 
-    /// Takes over pages whose owner is not `owner` or whose lease is over, up to `limit`.
-    ///
-    /// An embedded store has one process, so another's name on a page is that of a dead one.
-    pub async fn take_over_pages(
-        &self,
-        owner: u64,
-        until: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<Page>, StoreError> {
-        let take = move |tx: &mut WriteTx<'_>| {
-            let mut select = tx.sql.prepare_cached(
-                "SELECT message, provider, first, last, detail FROM pages
-                 WHERE owner IS NOT NULL AND (owner <> ?1 OR lease_until < ?2) ORDER BY message, first LIMIT ?3",
-            )?;
-            let mut rows = select.query(params![owner as i64, tx.now.0, limit])?;
-            let mut pages = Vec::new();
-            while let Some(row) = rows.next()? {
-                let key = PageKey {
-                    message: MsgId(row.get(0)?),
-                    provider: row.get::<_, AsCode<Provider>>(1)?.0,
-                    first: DeviceId(row.get(2)?),
-                };
-                let detail: Vec<u8> = row.get(4)?;
-                let answered = if detail.is_empty() {
-                    Vec::new()
-                } else {
-                    unpack(&detail)?
-                };
-                pages.push(Page {
-                    answered,
-                    key,
-                    last: DeviceId(row.get(3)?),
-                });
-            }
-            for page in &pages {
-                renew(tx.sql, page.key, owner, until)?;
-            }
-            Ok(pages)
-        };
-        self.engine.write(take).await
-    }
-
-    /// Remembers what has been answered of pages that are out (all of it, each time), prolongs their leases, and
-    /// removes the tokens that were called dead. Returns the devices that lost a channel by it.
-    pub async fn flush_pages(
-        &self,
-        owner: u64,
-        until: UnixMillis,
-        pages: Vec<(PageKey, Vec<Answer>)>,
-        removals: Vec<Removal>,
-    ) -> Result<Vec<DeviceId>, StoreError> {
-        let flush = move |tx: &mut WriteTx<'_>| {
-            for (key, mut answered) in pages {
-                let mut update = tx.sql.prepare_cached(
-                    "UPDATE pages SET detail = ?5, lease_until = ?6
-                     WHERE message = ?1 AND provider = ?2 AND first = ?3 AND owner = ?4",
-                )?;
-                let (message, provider) = (key.message.0, AsCode(key.provider));
-                let detail = pack(&mut answered);
-                update.execute(params![
-                    message,
-                    provider,
-                    key.first.0,
-                    owner as i64,
-                    detail,
-                    until.0
-                ])?;
-            }
-            remove(tx, &removals)
-        };
-        self.engine.write(flush).await
-    }
-
-    /// Ends a page: its answers, the message's counts and the removals, all or nothing. Returns the devices that lost a
-    /// channel by it; none when the page is no longer this owner's, and then nothing is changed.
-    pub async fn settle_page(
-        &self,
-        owner: u64,
-        key: PageKey,
-        platform: Platform,
-        answers: Vec<Answer>,
-        removals: Vec<Removal>,
-    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
-        let settle = move |tx: &mut WriteTx<'_>| {
-            let mut answers = answers;
-            let mut update = tx.sql.prepare_cached(
-                "UPDATE pages SET detail = ?5, settled_at = ?6, count = ?7, owner = NULL, lease_until = NULL
-                 WHERE message = ?1 AND provider = ?2 AND first = ?3 AND owner = ?4",
-            )?;
-            let (message, provider) = (key.message.0, AsCode(key.provider));
-            let detail = pack_settled(&mut answers);
-            let now = tx.now.0;
-            let count = answers.len();
-            if update.execute(params![
-                message,
-                provider,
-                key.first.0,
-                owner as i64,
-                detail,
-                now,
-                count
-            ])? == 0
-            {
-                return Ok(None);
-            }
-            let counts = Counts::of(&answers);
-            ledger::add(tx.sql, key.message, key.provider, platform, &counts)?;
-            ledger::add_reasons(tx.sql, key.message, key.provider, &answers)?;
-            Ok(Some(remove(tx, &removals)?))
-        };
-        self.engine.write(settle).await
-    }
-
-    /// What has been answered of all pages of a message, settled or flushed: what a restart would not send again.
-    pub async fn remembered(&self, message: MsgId) -> Result<u64, StoreError> {
-        let count = move |sql: &Connection| {
-            let mut select = sql.prepare_cached(
-                "SELECT owner IS NULL, count, detail FROM pages WHERE message = ?1",
-            )?;
-            let mut rows = select.query(params![message.0])?;
-            let mut remembered = 0;
-            while let Some(row) = rows.next()? {
-                let (settled, count, detail): (bool, u64, Vec<u8>) =
-                    (row.get(0)?, row.get(1)?, row.get(2)?);
-                remembered += match (settled, detail.is_empty()) {
-                    (true, _) => count,
-                    (false, true) => 0,
-                    (false, false) => unpack(&detail)?.len() as u64,
-                };
-            }
-            Ok(remembered)
-        };
-        self.engine.read(count).await
+/// The worlds of a provider, as lanes have them.
+pub(crate) fn environments(provider: Provider) -> &'static [Option<Environment>] {
+    match provider {
+        Provider::Apns => &[Some(Environment::Production), Some(Environment::Sandbox)],
+        Provider::Link => &[None],
     }
 }
 
-/// Moves a task behind `last`.
-pub(crate) fn move_task(
-    tx: &mut WriteTx<'_>,
-    message: MsgId,
+/// The id under which a message replaces the one before on the phone, if it was given one: such messages keep their order.
+pub(crate) fn collapse(message: &Message, provider: Provider) -> Option<&str> {
+    match provider {
+        Provider::Apns => message.push.options.apns_collapse_id.as_deref(),
+        Provider::Link => None,
+    }
+}
+
+/// The environment of tokens that name none: what the push says, else the one that there is a credential for.
+fn default_environment(
+    sql: &Connection,
+    message: &Message,
     provider: Provider,
-    last: DeviceId,
-) -> Result<(), StoreError> {
-    let mut update = tx
-        .sql
-        .prepare_cached("UPDATE tasks SET after = ?3 WHERE message = ?1 AND provider = ?2")?;
-    update.execute(params![message.0, AsCode(provider), last.0])?;
-    Ok(())
+) -> Result<Option<Environment>, StoreError> {
+    match (provider, message.push.options.apns_production) {
+        (Provider::Link, _) => Ok(None),
+        (Provider::Apns, Some(true)) => Ok(Some(Environment::Production)),
+        (Provider::Apns, Some(false)) => Ok(Some(Environment::Sandbox)),
+        (Provider::Apns, None) => {
+            let mut select = sql.prepare_cached(
+                "SELECT environment FROM credentials WHERE app = ?1 AND provider = ?2",
+            )?;
+            let rows = select.query_map(params![message.app.0, AsCode(provider)], |row| {
+                Ok(row.get::<_, AsCode<Option<Environment>>>(0)?.0)
+            })?;
+            let set = rows.collect::<Result<Vec<_>, _>>()?;
+            let only_sandbox = set.contains(&Some(Environment::Sandbox))
+                && !set.contains(&Some(Environment::Production));
+            Ok(Some(match only_sandbox {
+                true => Environment::Sandbox,
+                false => Environment::Production,
+            }))
+        }
+    }
 }
 
-fn renew(sql: &Connection, key: PageKey, owner: u64, until: UnixMillis) -> Result<(), StoreError> {
-    let mut update = sql.prepare_cached(
-        "UPDATE pages SET owner = ?4, lease_until = ?5 WHERE message = ?1 AND provider = ?2 AND first = ?3",
+/// Makes targets, which are in the order of their devices, pages: one for each environment among them. They are counted
+/// as targeted here, before anything is sent. Returns the lanes that have pages now.
+pub(crate) fn cut(
+    sql: &Connection,
+    message: &Message,
+    provider: Provider,
+    class: Class,
+    targets: &[Target],
+) -> Result<Vec<LaneKey>, StoreError> {
+    let mut lanes = Vec::new();
+    if targets.is_empty() {
+        return Ok(lanes);
+    }
+    let unnamed = default_environment(sql, message, provider)?;
+    for environment in environments(provider) {
+        let is_in = |target: &&Target| {
+            environment.is_none() || target.environment.or(unnamed) == *environment
+        };
+        let members: Vec<Member> = targets
+            .iter()
+            .filter(is_in)
+            .map(|target| Member::new(target.device, target.platform))
+            .collect();
+        let Some(first) = members.first() else {
+            continue;
+        };
+        let key = PageKey {
+            message: message.id,
+            provider,
+            environment: *environment,
+            first: first.device,
+            round: 0,
+        };
+        let collapse = collapse(message, provider);
+        let state = match collapse {
+            Some(collapse) if is_behind(sql, message.app, key, collapse)? => State::Behind,
+            Some(_) | None => State::Ready,
+        };
+        let new = NewPage {
+            app: message.app,
+            class,
+            collapse,
+            due: UnixMillis(0),
+            key,
+            state,
+            unknown: *environment == unnamed,
+        };
+        insert(sql, &new, &members)?;
+        lanes.push(LaneKey {
+            app: message.app,
+            provider,
+            environment: *environment,
+        });
+    }
+    for (platform, counts) in counted(targets) {
+        ledger::add(sql, message.id, provider, platform, &counts)?;
+    }
+    Ok(lanes)
+}
+
+fn counted(targets: &[Target]) -> Vec<(Platform, Counts)> {
+    let mut counted: Vec<(Platform, Counts)> = Vec::new();
+    for target in targets {
+        match counted
+            .iter_mut()
+            .find(|(platform, _)| *platform == target.platform)
+        {
+            Some((_, counts)) => counts.targeted += 1,
+            None => counted.push((
+                target.platform,
+                Counts {
+                    targeted: 1,
+                    ..Counts::default()
+                },
+            )),
+        }
+    }
+    counted
+}
+
+/// A page to be written down.
+pub(crate) struct NewPage<'a> {
+    pub(crate) app: AppId,
+    pub(crate) class: Class,
+    pub(crate) collapse: Option<&'a str>,
+    pub(crate) due: UnixMillis,
+    pub(crate) key: PageKey,
+    pub(crate) state: State,
+    pub(crate) unknown: bool,
+}
+
+pub(crate) fn insert(
+    sql: &Connection,
+    new: &NewPage<'_>,
+    members: &[Member],
+) -> Result<(), StoreError> {
+    let key = new.key;
+    let last = members.last().map_or(key.first, |member| member.device);
+    let mut insert = sql.prepare_cached(
+        "INSERT INTO pages (message, provider, environment, first, round, app, last, count, answered, unknown, class, state, due,
+                            collapse, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13, x'')",
     )?;
-    update.execute(params![
+    insert.execute(params![
         key.message.0,
         AsCode(key.provider),
+        AsCode(key.environment),
         key.first.0,
-        owner as i64,
-        until.0
+        key.round,
+        new.app.0,
+        last.0,
+        members.len(),
+        new.unknown,
+        AsCode(new.class),
+        AsCode(new.state),
+        new.due.0,
+        new.collapse,
+    ])?;
+    put_members(sql, key, members)
+}
+
+pub(crate) fn put_members(
+    sql: &Connection,
+    key: PageKey,
+    members: &[Member],
+) -> Result<(), StoreError> {
+    let mut put = sql.prepare_cached(
+        "INSERT INTO members (message, provider, environment, first, round, devices) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (message, provider, environment, first, round) DO UPDATE SET devices = ?6",
+    )?;
+    put.execute(params![
+        key.message.0,
+        AsCode(key.provider),
+        AsCode(key.environment),
+        key.first.0,
+        key.round,
+        members::pack(members),
     ])?;
     Ok(())
 }
 
-/// Ends the channels whose tokens were called dead, unless the device has another token now or has said since that it is
-/// this. Returns the devices that lost theirs.
-fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<Vec<DeviceId>, StoreError> {
-    let mut lost = Vec::new();
-    for removal in removals {
-        let mut select = tx.sql.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM channels WHERE app = ?1 AND provider = ?2 AND device = ?3 AND until = ?4
-                 AND token_hash = ?5 AND registered_at < ?6)",
-        )?;
-        let is_dead = select.query_row(
-            params![
-                removal.app.0,
-                AsCode(removal.provider),
-                removal.device.0,
-                Life::ON,
-                token_hash(&removal.token),
-                removal.registered_before.0
-            ],
+pub(crate) fn members_of(sql: &Connection, key: PageKey) -> Result<Vec<Member>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT devices FROM members WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
+    )?;
+    let packed: Option<Vec<u8>> = select.query_row(by(key), |row| row.get(0)).optional()?;
+    let packed = packed
+        .ok_or_else(|| StoreError::Stored(format!("the devices of a page of {}", key.message)))?;
+    members::unpack(&packed)
+}
+
+/// A page's key as the five first parameters of a statement.
+pub(crate) fn by(key: PageKey) -> (i64, AsCode<Provider>, AsCode<Option<Environment>>, i64, u32) {
+    (
+        key.message.0,
+        AsCode(key.provider),
+        AsCode(key.environment),
+        key.first.0,
+        key.round,
+    )
+}
+
+/// A key from the columns message, provider, environment, first, round.
+pub(crate) fn read_key(row: &Row<'_>) -> rusqlite::Result<PageKey> {
+    Ok(PageKey {
+        message: MsgId(row.get(0)?),
+        provider: row.get::<_, AsCode<Provider>>(1)?.0,
+        environment: row.get::<_, AsCode<Option<Environment>>>(2)?.0,
+        first: DeviceId(row.get(3)?),
+        round: row.get(4)?,
+    })
+}
+
+/// Whether an older message with the same collapse id has yet to be cut, or has pages to go or out.
+fn is_behind(
+    sql: &Connection,
+    app: AppId,
+    key: PageKey,
+    collapse: &str,
+) -> Result<bool, StoreError> {
+    let oldest = oldest(sql, app, key.provider, key.environment, collapse)?;
+    Ok(oldest.is_some_and(|oldest| oldest < key.message))
+}
+
+/// The oldest message with a collapse id that has yet to be cut, or has pages to go or out in an environment.
+fn oldest(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    environment: Option<Environment>,
+    collapse: &str,
+) -> Result<Option<MsgId>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT message FROM tasks INDEXED BY tasks_by_collapse WHERE app = ?1 AND provider = ?2 AND collapse = ?3
+         ORDER BY message LIMIT 1",
+    )?;
+    let task: Option<i64> = select
+        .query_row(params![app.0, AsCode(provider), collapse], |row| row.get(0))
+        .optional()?;
+    let mut select = sql.prepare_cached(
+        "SELECT message FROM pages INDEXED BY pages_by_collapse
+         WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 ORDER BY message LIMIT 1",
+    )?;
+    let page: Option<i64> = select
+        .query_row(
+            params![app.0, AsCode(provider), AsCode(environment), collapse],
             |row| row.get(0),
-        )?;
-        let place = Place {
-            app: removal.app,
-            at: tx.ids.next(tx.now),
-            device: removal.device,
+        )
+        .optional()?;
+    Ok([task, page].into_iter().flatten().min().map(MsgId))
+}
+
+/// Makes ready the pages of the message whose turn it is among those of a collapse id, some of them: each that ends does
+/// so again. To be called when a task or a page with a collapse id has ended. Returns the lanes that have pages now.
+pub(crate) fn promote(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    collapse: &str,
+) -> Result<Vec<LaneKey>, StoreError> {
+    let mut lanes = Vec::new();
+    for environment in environments(provider) {
+        let Some(next) = oldest(sql, app, provider, *environment, collapse)? else {
+            continue;
         };
-        if is_dead && channels::end(tx, place, removal.provider, &removal.reason)? {
-            lost.push(removal.device);
+        let mut select = sql.prepare_cached(
+            "SELECT message, provider, environment, first, round FROM pages INDEXED BY pages_by_collapse
+             WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 AND message = ?5 AND state = ?6 LIMIT ?7",
+        )?;
+        let place = params![
+            app.0,
+            AsCode(provider),
+            AsCode(*environment),
+            collapse,
+            next.0,
+            AsCode(State::Behind),
+            PROMOTED_MAX
+        ];
+        let keys = select
+            .query_map(place, read_key)?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut update = sql.prepare_cached(
+            "UPDATE pages SET state = 1
+             WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
+        )?;
+        for key in &keys {
+            update.execute(by(*key))?;
+        }
+        if !keys.is_empty() {
+            lanes.push(LaneKey {
+                app,
+                provider,
+                environment: *environment,
+            });
         }
     }
-    Ok(lost)
+    Ok(lanes)
+}
+
+/// What the pages of a message say of a device that is a target of it by `provider`: of those that it has been in, the last.
+pub(crate) fn standing(
+    sql: &Connection,
+    message: &Message,
+    provider: Provider,
+    device: DeviceId,
+    named: Option<Environment>,
+) -> Result<Option<PageStanding>, StoreError> {
+    let mut found: Option<(u32, PageStanding)> = None;
+    let worlds = environments(provider).iter().copied();
+    // Pages of before name none.
+    for environment in worlds.chain([None]) {
+        // Back from the device to the page of its range; between the two lie only stragglers of that page.
+        let mut select = sql.prepare_cached(
+            "SELECT message, provider, environment, first, round, last, state, due, settled_at, detail, unknown FROM pages
+             WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first <= ?4 ORDER BY first DESC, round DESC",
+        )?;
+        let mut rows = select.query(params![
+            message.id.0,
+            AsCode(provider),
+            AsCode(environment),
+            device.0
+        ])?;
+        while let Some(row) = rows.next()? {
+            let key = read_key(row)?;
+            let is_last = key.round == 0;
+            let newer = found.as_ref().is_none_or(|(round, _)| *round <= key.round);
+            let holds = row.get::<_, i64>(5)? >= device.0 && newer;
+            // A page of a range says nothing of those in it that belong to another environment.
+            let belongs = match (key.round, named, environment) {
+                (0, Some(named), Some(environment)) => named == environment,
+                (0, None, _) => row.get(10)?,
+                _ => true,
+            };
+            if holds
+                && belongs
+                && let Some(standing) = in_page(sql, row, key, device)?
+            {
+                found = Some((key.round, standing));
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(found.map(|(_, standing)| standing))
+}
+
+/// What one page says of a device that lies in its range; none when the device is not in it.
+fn in_page(
+    sql: &Connection,
+    row: &Row<'_>,
+    key: PageKey,
+    device: DeviceId,
+) -> Result<Option<PageStanding>, StoreError> {
+    let AsCode(state) = row.get::<_, AsCode<State>>(6)?;
+    let (due, settled_at): (i64, Option<i64>) = (row.get(7)?, row.get(8)?);
+    let detail: Vec<u8> = row.get(9)?;
+    let of = |answer, waits| {
+        Some(PageStanding {
+            answer,
+            provider: key.provider,
+            waits,
+        })
+    };
+    if state == State::Old {
+        return Ok(of(None, None));
+    }
+    if state == State::Settled {
+        let at = UnixMillis(settled_at.unwrap_or(0));
+        let answer = match key.round {
+            // All of it has gone into later rounds.
+            0 if detail.is_empty() => None,
+            0 => Some(find_settled(&detail, device, at)?),
+            _ => unpack(&detail)?
+                .into_iter()
+                .find(|answer| answer.device == device),
+        };
+        return Ok(answer.and_then(|answer| of(Some(answer), None)));
+    }
+    let members = members_of(sql, key)?;
+    let Ok(index) = members.binary_search_by_key(&device, |member| member.device) else {
+        return Ok(None);
+    };
+    let end = Progress::unpack(&detail)?.end(index, UnixMillis::now());
+    let answer = end.map(|end| Answer {
+        at: end.at,
+        device,
+        ending: end.ending,
+        reason: end.reason,
+        attempts: end.attempts,
+    });
+    let tried = members[index].tried.as_deref();
+    let waits = tried
+        .filter(|_| answer.is_none() && state != State::Out)
+        .map(|tried| Waits {
+            attempts: tried.attempts(),
+            due: UnixMillis(due),
+            last: tried.last.clone(),
+        });
+    Ok(of(answer, waits))
 }

@@ -5,11 +5,12 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_lives.sql"),
     include_str!("../migrations/sqlite/0003_deletion.sql"),
     include_str!("../migrations/sqlite/0004_log.sql"),
+    include_str!("../migrations/sqlite/0005_pages.sql"),
 ];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.

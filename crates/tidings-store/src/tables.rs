@@ -22,9 +22,10 @@ pub(crate) const TASKS: Table = table("tasks", "app, provider, message");
 const TOMBSTONES: Table = table("tombstones", "app, device, id, provider");
 
 /// Those with a column `message`: they go before the message.
-pub(crate) const OF_MESSAGE: [Table; 7] = [
+pub(crate) const OF_MESSAGE: [Table; 8] = [
     TASKS,
-    table("pages", "message, provider, first"),
+    table("pages", "message, provider, environment, first, round"),
+    table("members", "message, provider, environment, first, round"),
     INBOX,
     table("log", "app, position"),
     EVENTS,

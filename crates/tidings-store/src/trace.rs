@@ -7,11 +7,11 @@ use tidings_model::{
 
 use crate::codes::AsCode;
 use crate::cursor::{self, Cursor};
-use crate::detail::{find_settled, unpack};
 use crate::inbox::{self, InboxRow};
 use crate::ledger::EventKind;
 use crate::log::Position;
-use crate::{Answer, Store, StoreError, devices, messages};
+use crate::pages::{self, PageStanding};
+use crate::{Store, StoreError, devices, messages};
 
 /// What is known of one message and one device.
 #[derive(Clone, Debug)]
@@ -41,14 +41,6 @@ pub struct Tombstone {
     pub added_at: UnixMillis,
     pub removed_at: UnixMillis,
     pub token: Option<String>,
-}
-
-/// Where the page of a provider's delivery stands.
-#[derive(Clone, Debug)]
-pub struct PageStanding {
-    /// None while it is out and has not been answered.
-    pub answer: Option<Answer>,
-    pub provider: Provider,
 }
 
 /// What the link knows of a message and a device.
@@ -122,8 +114,7 @@ fn rejected(
     rows.map(|row| Ok(row?)).collect()
 }
 
-/// The page whose range holds the device, provided that the device had such a channel then: the devices of the other
-/// providers lie between.
+/// What the pages of a provider say of the device, if it had such a channel at the message.
 fn page(
     sql: &Connection,
     message: &Message,
@@ -131,28 +122,17 @@ fn page(
     device: DeviceId,
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT settled_at, detail FROM pages AS p
-         WHERE message = ?1 AND provider = ?4 AND first <= ?2 AND last >= ?2 AND EXISTS (
-             SELECT 1 FROM channels AS c WHERE c.app = ?3 AND c.provider = ?4 AND c.device = ?2
-                 AND c.since < ?1 AND c.until > ?1)
-         LIMIT 1",
+        "SELECT environment FROM channels
+         WHERE app = ?1 AND provider = ?4 AND device = ?2 AND since < ?3 AND until > ?3",
     )?;
-    let place = params![message.id.0, device.0, message.app.0, AsCode(provider)];
-    let found = select.query_row(place, |row| {
-        let settled_at: Option<i64> = row.get(0)?;
-        Ok((settled_at.map(UnixMillis), row.get::<_, Vec<u8>>(1)?))
+    let place = params![message.app.0, device.0, message.id.0, AsCode(provider)];
+    let named = select.query_row(place, |row| {
+        Ok(row.get::<_, AsCode<Option<Environment>>>(0)?.0)
     });
-    let Some((settled_at, detail)) = found.optional()? else {
-        return Ok(None);
-    };
-    let answer = match settled_at {
-        Some(settled_at) => Some(find_settled(&detail, device, settled_at)?),
-        None if detail.is_empty() => None,
-        None => unpack(&detail)?
-            .into_iter()
-            .find(|answer| answer.device == device),
-    };
-    Ok(Some(PageStanding { answer, provider }))
+    match named.optional()? {
+        Some(named) => pages::standing(sql, message, provider, device, named),
+        None => Ok(None),
+    }
 }
 
 fn to_come(

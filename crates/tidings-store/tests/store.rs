@@ -11,13 +11,11 @@ use tidings_model::{
 };
 use tidings_store::limits::{FINISH_GRACE, PAGE_MAX};
 use tidings_store::{
-    Accepted, Answer, ChannelChange, CredentialSlot, Device, DeviceChange, DeviceEvent, Ending,
-    EventKind, NewDevice, NewPage, PageKey, Removal, Scope, SealKey, Store, StoreError, TagChange,
-    Target,
+    Accepted, ChannelChange, CredentialSlot, Device, DeviceChange, DeviceEvent, EventKind,
+    NewDevice, OpenWork, Scope, SealKey, Store, StoreError, TagChange, Target, Turn,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-const OWNER: u64 = 7;
 
 fn open(dir: &Path) -> Store {
     Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
@@ -96,25 +94,6 @@ async fn reached(store: &Store, message: &Message, provider: Provider) -> Vec<De
         .await
         .expect("targets");
     targets.into_iter().map(|target| target.device).collect()
-}
-
-fn page(key: PageKey, last: DeviceId, count: usize) -> NewPage {
-    NewPage {
-        count,
-        ends_task: true,
-        key,
-        last,
-    }
-}
-
-fn answer(device: DeviceId, ending: Ending, reason: Option<&'static str>) -> Answer {
-    Answer {
-        at: UnixMillis(1_800_000_000_000),
-        device,
-        ending,
-        reason: reason.map(Reason::known),
-        attempts: 1,
-    }
 }
 
 async fn known(store: &Store, app: AppId, device: DeviceId) -> Device {
@@ -468,190 +447,23 @@ async fn a_repeated_cid_is_the_first_message() {
     };
     assert_eq!(first.id, again.id);
     for provider in Provider::ALL {
-        let task = store
-            .next_task(app, provider)
-            .await
+        let tasks = store.open_tasks(app, provider, Turn::Fresh, 10).await;
+        let messages: Vec<MsgId> = tasks
             .expect("read")
-            .expect("a task");
-        assert_eq!(task.message.id, first.id);
+            .iter()
+            .map(|task| task.message.id)
+            .collect();
+        assert_eq!(messages, [first.id]);
         store
             .finish_task(first.id, provider)
             .await
             .expect("finished");
     }
-    assert!(
-        store.open_lanes().await.expect("read").is_empty(),
+    assert_eq!(
+        store.open_work(None).await.expect("read"),
+        OpenWork::default(),
         "nothing came of the second"
     );
-}
-
-#[tokio::test]
-async fn a_killed_owners_page_is_taken_over_with_what_it_flushed() {
-    let dir = TempDir::new().expect("a directory");
-    let store = open(dir.path());
-    let app = app(&store).await;
-    let new = (0..10)
-        .map(|index| iphone(app, &format!("{index:02x}")))
-        .collect();
-    let ids: Vec<DeviceId> = store
-        .register_all(new)
-        .await
-        .expect("registered")
-        .iter()
-        .map(|r| r.id)
-        .collect();
-    let message = accept(&store, app, push(Audience::All)).await;
-    let key = PageKey {
-        first: ids[0],
-        message: message.id,
-        provider: Provider::Apns,
-    };
-    let far = UnixMillis(i64::MAX);
-    store
-        .lease_page(page(key, ids[9], 10), OWNER, far)
-        .await
-        .expect("leased");
-    let answered = vec![
-        answer(ids[3], Ending::Accepted, None),
-        answer(ids[1], Ending::Failed, Some("BadTopic")),
-    ];
-    store
-        .flush_pages(OWNER, far, vec![(key, answered)], vec![])
-        .await
-        .expect("flushed");
-    assert_eq!(store.remembered(message.id).await.expect("counted"), 2);
-    assert!(
-        store
-            .take_over_pages(OWNER, far, 10)
-            .await
-            .expect("taken")
-            .is_empty(),
-        "it is ours and its lease runs"
-    );
-
-    let other = OWNER + 1;
-    let pages = store.take_over_pages(other, far, 10).await.expect("taken");
-    assert_eq!(pages.len(), 1);
-    assert_eq!((pages[0].key, pages[0].last), (key, ids[9]));
-    let answered: Vec<DeviceId> = pages[0]
-        .answered
-        .iter()
-        .map(|answer| answer.device)
-        .collect();
-    assert_eq!(answered, [ids[1], ids[3]]);
-
-    let all: Vec<Answer> = ids
-        .iter()
-        .map(|id| answer(*id, Ending::Accepted, None))
-        .collect();
-    assert!(
-        store
-            .settle_page(OWNER, key, Platform::Ios, all.clone(), vec![])
-            .await
-            .expect("asked")
-            .is_none(),
-        "no longer ours"
-    );
-    assert!(
-        store
-            .settle_page(other, key, Platform::Ios, all, vec![])
-            .await
-            .expect("settled")
-            .is_some()
-    );
-    let total = store
-        .ledger(app, message.id)
-        .await
-        .expect("read")
-        .expect("known")
-        .total();
-    assert_eq!((total.targeted, total.accepted), (10, 10));
-}
-
-#[tokio::test]
-async fn a_settled_page_answers_for_each_device_and_its_dead_tokens_are_gone() {
-    let dir = TempDir::new().expect("a directory");
-    let store = open(dir.path());
-    let app = app(&store).await;
-    let new = (0..4)
-        .map(|index| iphone(app, &format!("{index:02x}")))
-        .collect();
-    let ids: Vec<DeviceId> = store
-        .register_all(new)
-        .await
-        .expect("registered")
-        .iter()
-        .map(|r| r.id)
-        .collect();
-    let message = accept(&store, app, push(Audience::All)).await;
-    let key = PageKey {
-        first: ids[0],
-        message: message.id,
-        provider: Provider::Apns,
-    };
-    store
-        .lease_page(page(key, ids[3], 4), OWNER, UnixMillis(i64::MAX))
-        .await
-        .expect("leased");
-    let answers = vec![
-        answer(ids[0], Ending::Accepted, None),
-        answer(ids[1], Ending::Accepted, None),
-        answer(ids[2], Ending::Dropped, Some("Unregistered")),
-        answer(ids[3], Ending::Dropped, Some("Unregistered")),
-    ];
-    let removal = |device, before, token: &str| Removal {
-        app,
-        device,
-        provider: Provider::Apns,
-        reason: Reason::known("Unregistered"),
-        registered_before: UnixMillis(before),
-        token: token.into(),
-    };
-    let removals = vec![
-        removal(ids[2], i64::MAX, "02"),
-        removal(ids[3], 1, "03"),
-        // What was tried has been replaced since: the device's token of now is another.
-        removal(ids[1], i64::MAX, "former"),
-    ];
-    let settled = store.settle_page(OWNER, key, Platform::Ios, answers, removals);
-    assert_eq!(settled.await.expect("settled"), Some(vec![ids[2]]));
-    assert_eq!(known(&store, app, ids[1]).await.channels.len(), 1);
-
-    let journey = |device| store.journey(app, message.id, device);
-    let taken = journey(ids[0]).await.expect("read").expect("known");
-    let said = |journey: &tidings_store::Journey| journey.pages[0].answer.clone();
-    assert_eq!(said(&taken).expect("an answer").ending, Ending::Accepted);
-    let gone = journey(ids[2]).await.expect("read").expect("known");
-    assert_eq!(gone.tombstones[0].reason.as_str(), "Unregistered");
-    assert_eq!(
-        said(&gone).expect("an answer").reason,
-        Some(Reason::known("Unregistered"))
-    );
-    let kept = store
-        .device(app, ids[3])
-        .await
-        .expect("read")
-        .expect("known");
-    assert_eq!(
-        kept.channels.len(),
-        1,
-        "registered again after the provider's date"
-    );
-    let ledger = store
-        .ledger(app, message.id)
-        .await
-        .expect("read")
-        .expect("known");
-    assert_eq!(
-        ledger.reasons,
-        [(
-            Provider::Apns,
-            Ending::Dropped,
-            Reason::known("Unregistered"),
-            2
-        )]
-    );
-    assert_eq!((ledger.total().accepted, ledger.total().dropped), (2, 2));
 }
 
 #[tokio::test]
@@ -785,7 +597,10 @@ async fn a_deleted_app_takes_everything_with_it() {
     while store.sweep().await.expect("swept").more {}
     assert!(store.device(app, device).await.expect("read").is_none());
     assert!(store.message(message.id).await.expect("read").is_none());
-    assert!(store.open_lanes().await.expect("read").is_empty());
+    assert_eq!(
+        store.open_work(None).await.expect("read"),
+        OpenWork::default()
+    );
 }
 
 #[tokio::test]

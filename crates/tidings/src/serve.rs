@@ -17,7 +17,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
 use crate::api::{self, Api, Change};
 use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
@@ -101,11 +100,9 @@ impl Server {
         let api_addr = listener.local_addr()?;
         let dispatch = Dispatch::start(dispatch::Context {
             link: link.clone(),
-            owner: Uuid::new_v4().as_u64_pair().0,
             sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),
             store: Arc::clone(&store),
-        })
-        .await?;
+        });
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         let api = Api::new(
             Arc::clone(&store),

@@ -1,19 +1,22 @@
 //! The store's calls, on data of a realistic shape: some apps, one of them large, labels that one device has and labels that
 //! thousands share, messages of each kind of audience, and what devices and providers say of them.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_model::{
     AppId, Audience, DeviceId, Environment, Message, MsgId, Notification, Platform, PlatformSet,
-    Provider, Push, PushOptions, Selection, UnixMillis,
+    Provider, Push, PushOptions, Reason, Selection, UnixMillis,
 };
 
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
-    Accepted, Ack, Acked, ChannelChange, CredentialSlot, Cursor, DeviceChange, DeviceEvent,
-    EventKind, LinkEnd, LinkPlan, LogEnd, NewDevice, Position, Scope, SealKey, Step, Store,
-    TagChange,
+    Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
+    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LogEnd, NewDevice,
+    OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store, TagChange,
+    Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -376,6 +379,135 @@ impl Stage {
             });
             store.acknowledge(acks.collect()).await.expect("remembered");
         }
+    }
+
+    /// What lanes do with the messages: cut, lease, flush, settle, and what becomes of the rest.
+    pub(super) async fn lanes(&self) {
+        let (store, app, provider) = (&self.store, self.large, Provider::Apns);
+        let collapsing = |audience| {
+            let mut push = push(audience);
+            push.options.apns_collapse_id = Some("score".into());
+            push
+        };
+        let audiences = audiences(&self.devices);
+        let everyone = accept(store, app, collapsing(audiences[0].clone())).await;
+        accept(store, app, collapsing(audiences[8].clone())).await;
+        store.open_work(None).await.expect("read");
+        store.open_work(Some(app)).await.expect("read");
+        for turn in [Turn::Fresh, Turn::Begun] {
+            for _ in 0..30 {
+                let tasks = store.open_tasks(app, provider, turn, 1).await;
+                let Some(task) = tasks.expect("read").pop() else {
+                    break;
+                };
+                let chunk = store.chunk(task, provider).await.expect("read");
+                let cut = store.cut(provider, vec![Arc::new(chunk)]).await;
+                cut.expect("cut");
+            }
+        }
+        let lane = LaneKey {
+            app,
+            provider,
+            environment: Some(Environment::Production),
+        };
+        for round in 0..20 {
+            let room = Room {
+                long: 2 * PAGE_MAX,
+                pages: 20,
+                short: PAGE_MAX,
+            };
+            let leased = store.lease(lane, room, Duration::from_secs(60)).await;
+            let pages = leased.expect("leased").pages;
+            let leases = pages.iter().map(|page| (page.key, page.lease)).collect();
+            let renewed = store.renew_leases(leases, Duration::from_secs(60)).await;
+            renewed.expect("renewed");
+            for (number, page) in pages.iter().enumerate() {
+                let opened = store.open_pages(vec![page.clone()], HashMap::new()).await;
+                let (page, open) = opened.expect("read").pop().expect("one");
+                let open = open.expect("a page");
+                self.settle(page, &open, number + round).await;
+            }
+        }
+        store.free_pages().await.expect("freed");
+        for id in self.devices.iter().step_by(1000) {
+            store.journey(app, everyone.id, *id).await.expect("read");
+        }
+    }
+
+    /// Some answers, then the end, with some whose way has ended, some that wait, and a token that is dead.
+    async fn settle(&self, page: LeasedPage, open: &OpenPage, number: usize) {
+        let store = &self.store;
+        if number % 7 == 6 {
+            let reason = Reason::known("UnreadablePage");
+            let failed = store.fail_page(page.key, page.lease, reason).await;
+            return failed.expect("failed");
+        }
+        let end = |ending, reason| End {
+            at: UnixMillis::now(),
+            attempts: 1,
+            ending,
+            reason,
+        };
+        let (accepted, gone) = (
+            end(Ending::Accepted, None),
+            end(Ending::Dropped, Some(Reason::known("Unregistered"))),
+        );
+        let mut flush = PageFlush {
+            delta: Delta::default(),
+            ended: page.ended,
+            key: page.key,
+            lease: page.lease,
+            leaving: Vec::new(),
+            members: Arc::clone(&open.members),
+            message: Arc::clone(&open.message),
+            progress: open.progress.clone(),
+            rest: None,
+        };
+        let (mut rest, mut removals) = (Vec::new(), Vec::new());
+        for (index, member) in open.members.iter().enumerate() {
+            match index % 100 {
+                7 if number % 7 < 3 => rest.push(member.clone()),
+                8 => {
+                    flush.leaving.push((index, gone.clone()));
+                    if let Some(Addressed::Here(target)) = &open.places[index]
+                        && let Some(token) = &target.token
+                    {
+                        removals.push(Removal {
+                            app: open.message.app,
+                            device: member.device,
+                            provider: page.key.provider,
+                            reason: Reason::known("Unregistered"),
+                            registered_before: UnixMillis(i64::MAX),
+                            token: token.clone(),
+                        });
+                    }
+                }
+                _ if flush.progress.note(index, &accepted) => {
+                    flush.delta.add(member.platform, &accepted);
+                }
+                _ => {}
+            }
+        }
+        let ended = flush.progress.count();
+        let first = PageFlush {
+            leaving: Vec::new(),
+            ..flush.clone()
+        };
+        store.flush(vec![first], vec![]).await.expect("flushed");
+        let waits = !rest.is_empty();
+        let rest = Rest {
+            due: Some(UnixMillis(1)),
+            environment: page.key.environment,
+            members: rest,
+        };
+        let last = PageFlush {
+            delta: Delta::default(),
+            ended,
+            rest: Some(waits.then_some(rest).into_iter().collect()),
+            ..flush
+        };
+        let flushed = store.flush(vec![last], removals).await.expect("settled");
+        assert_eq!(flushed.lost, []);
     }
 
     /// Time passes, and much is deleted.

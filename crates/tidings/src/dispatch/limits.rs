@@ -4,25 +4,61 @@ use std::time::Duration;
 
 use tidings_store::limits::PAGE_MAX;
 
-/// Deliveries of one lane that are out and not answered. Enough to keep four connections' streams full while the next page
-/// is read; few enough that a lane takes 2 MB, and that a crash sends little twice.
-pub(super) const UNANSWERED_MAX: usize = 8 * PAGE_MAX;
+/// Deliveries of a lane's long messages, and stragglers, that are out and have not come back. Enough to keep four
+/// connections' streams full while the next pages are read; few enough that a lane takes 2 MB.
+pub(super) const LONG_MAX: usize = 8 * PAGE_MAX;
 
-/// Room in a lane's broker: all that can be out, in either environment.
-pub(super) const BROKER_QUEUE: usize = UNANSWERED_MAX + PAGE_MAX;
+/// As much room has to be free before more of them are taken out, so that two pages share a transaction.
+pub(super) const LONG_AT_ONCE: usize = 2 * PAGE_MAX;
 
-/// Answers are remembered at least this often while a page is out: after a crash, what was answered in this time is sent
-/// again.
-pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Room of their own for messages to few devices: what is long never takes it.
+pub(super) const SHORT_MAX: usize = 2 * PAGE_MAX;
 
-/// A page is out for this long at a time; each flush prolongs it.
+/// Pages of a lane that are out: as many single pushes as are on their way when 5,000 a second take 100 ms each.
+pub(super) const PAGES_MAX: usize = 512;
+
+/// Room in a lane's broker: all that can be out, and what is in flight of pages that were given up.
+pub(super) const BROKER_QUEUE: usize = 2 * (LONG_MAX + SHORT_MAX);
+
+/// What would wait in a broker for longer is put away into a page of stragglers: longer than most answers take, short
+/// enough that a page with a few that wait is settled soon.
+pub(super) const DEFER: Duration = Duration::from_secs(2);
+
+/// Flushes start at least so far apart: one takes some 3 ms to be durable, and what is answered meanwhile shares the next.
+pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(6);
+
+/// Deliveries of one flush that are looked up for another way: each is a device's whole history, some 30 microseconds.
+pub(super) const LEAVING_MAX: usize = 500;
+
+/// A page is out for this long at a time.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 
-/// A page without new answers is flushed all the same after this, to prolong its lease.
-pub(super) const RENEW_AFTER: Duration = Duration::from_secs(20);
+/// A lane stops sending so long before its lease ends: clocks differ, and what the provider's client has may still leave.
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// A lease that ends sooner than this is prolonged.
+pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(35);
+
+/// Stragglers whose times are as near as this go together.
+pub(super) const TOGETHER_MIN: Duration = Duration::from_secs(1);
+
+/// With fewer pages ready than this, a lane asks for more to be cut.
+pub(super) const AHEAD_MIN: usize = 8;
+
+/// New tasks that are cut in one transaction, up to [`CUT_MAX`] devices.
+pub(super) const FRESH_AT_ONCE: usize = 32;
+
+/// Devices that are cut in one transaction.
+pub(super) const CUT_MAX: usize = 4 * PAGE_MAX;
 
 /// Settlements taken from a broker at once.
 pub(super) const SETTLED_AT_ONCE: usize = PAGE_MAX;
+
+/// A credential that is taken away: what has left with it is waited for.
+pub(super) const REMOVED_GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the store should say something else of a credential.
+pub(super) const NOTE_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages whose way over the link is decided in one go.
 pub(super) const LINK_TASKS_AT_ONCE: usize = 64;
@@ -32,7 +68,7 @@ pub(super) const INBOX_ROWS_AT_ONCE: usize = PAGE_MAX;
 
 /// Messages to many that a lane of the link holds while their devices are counted. When there are more, those behind them
 /// wait, whomever they are for.
-pub(super) const LONG_MAX: usize = 256;
+pub(super) const LINK_LONG_MAX: usize = 256;
 
 /// A lane without work keeps its connections for this long: Apple wants them kept for hours.
 pub(super) const IDLE: Duration = Duration::from_secs(3600);
@@ -48,6 +84,3 @@ pub(super) const STORE_GRACE: Duration = Duration::from_secs(5);
 
 /// Commands that wait. A sender that finds it full waits: the API's answer is then a little later.
 pub(super) const COMMANDS_MAX: usize = 1024;
-
-/// More than all lanes of a process could have had out.
-pub(super) const PAGES_TAKEN_OVER_MAX: u32 = 1_000_000;

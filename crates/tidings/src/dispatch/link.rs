@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
-use super::limits::{IDLE, INBOX_ROWS_AT_ONCE, LINK_TASKS_AT_ONCE, LONG_MAX, STORE_PAUSE};
+use super::limits::{IDLE, INBOX_ROWS_AT_ONCE, LINK_LONG_MAX, LINK_TASKS_AT_ONCE, STORE_PAUSE};
 use super::{Context, Signal};
 
 pub(super) async fn run(
@@ -64,7 +64,7 @@ impl LogLane {
     /// Looks at some new messages and puts those to few into inboxes; false when there was none.
     async fn take_short(&mut self) -> Result<bool, StoreError> {
         let known: Vec<MsgId> = self.long.iter().map(|message| message.id).collect();
-        let room = LONG_MAX.saturating_sub(known.len());
+        let room = LINK_LONG_MAX.saturating_sub(known.len());
         let limit = LINK_TASKS_AT_ONCE.min(room);
         let tasks = self
             .context

@@ -1,53 +1,43 @@
 //! Dispatch: from an accepted message to settled deliveries.
 //!
-//! Each app and provider has a lane of its own, a task that takes the app's messages in their order, so a provider that
-//! is slow holds up nobody else. A lane resolves the audience page by page. What a lane has done is in the store: a
+//! What goes by pages is cut ([`cut`]) and taken out by lanes ([`lanes`]), one for each app, provider and environment, so
+//! nothing that waits holds up anything else; the link has a lane for each app. What has been done is in the store: a
 //! process that is killed goes on where it was.
 
-mod feeder;
+mod cut;
 mod guard;
+mod lanes;
 mod limits;
 mod link;
-mod page;
 mod render;
 mod senders;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_link::Link;
-use tidings_model::{AppId, DeviceId, MsgId, Provider, UnixMillis};
-use tidings_store::{Page, Store, StoreError};
+use tidings_model::{AppId, Provider};
+use tidings_store::{LaneKey, OpenWork, Store};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, timeout};
-use tracing::{error, info};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{error, warn};
 
 use crate::credentials::ApnsCredential;
-use feeder::Feeder;
-use limits::{COMMANDS_MAX, LEASE, LOOK_EVERY, PAGES_TAKEN_OVER_MAX, STORE_GRACE};
+use cut::{CutSignal, Cutter};
+use lanes::pages::Lane;
+use limits::{COMMANDS_MAX, LOOK_EVERY, STORE_GRACE};
 
 pub(crate) use render::check;
 
 /// What dispatch works with.
 pub(crate) struct Context {
     pub(crate) link: Link,
-    /// This process, as the owner of pages.
-    pub(crate) owner: u64,
     /// For apps that have no credential of their own.
     pub(crate) sandbox: Option<ApnsCredential>,
     pub(crate) store: Arc<Store>,
-}
-
-impl Context {
-    /// Devices that lost a channel by a provider's answer: their connections learn of it.
-    fn tell_lost(&self, app: AppId, lost: &[DeviceId]) {
-        for device in lost {
-            self.link.refresh(app, *device);
-        }
-    }
 }
 
 /// What dispatch is told.
@@ -65,13 +55,12 @@ pub(crate) struct Dispatch {
     task: JoinHandle<()>,
 }
 
-type LaneKey = (AppId, Provider);
-
 /// How a lane is told that there is something for it.
 #[derive(Default)]
 struct Signal {
     changed: Notify,
     credential: AtomicBool,
+    forgotten: AtomicBool,
 }
 
 impl Signal {
@@ -88,27 +77,66 @@ impl Signal {
     fn take_credential_changed(&self) -> bool {
         self.credential.swap(false, Ordering::AcqRel)
     }
+
+    fn forget(&self) {
+        self.forgotten.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The app is gone: nothing of it is to be sent any more.
+    fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire)
+    }
+}
+
+/// Lanes that have pages, whether they are running or not.
+#[derive(Default)]
+struct Wakes {
+    lanes: Mutex<BTreeSet<LaneKey>>,
+    some: Notify,
+}
+
+impl Wakes {
+    fn wake(&self, lanes: impl IntoIterator<Item = LaneKey>) {
+        let before = {
+            let mut waiting = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = waiting.len();
+            waiting.extend(lanes);
+            waiting.len() > before
+        };
+        if before {
+            self.some.notify_one();
+        }
+    }
+
+    fn take(&self) -> BTreeSet<LaneKey> {
+        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Dispatch {
-    /// Takes over what an earlier process left, and goes on.
-    pub(crate) async fn start(context: Context) -> Result<Self, StoreError> {
+    /// Goes on with what an earlier process left.
+    pub(crate) fn start(context: Context) -> Self {
         let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
         let (drain, draining) = watch::channel(None);
-        let mut lanes = Lanes {
+        let lanes = Lanes {
             context: Arc::new(context),
+            cutters: HashMap::new(),
+            cutting: HashSet::new(),
             draining,
-            orphaned: None,
+            forgotten: HashSet::new(),
+            lanes: BTreeMap::new(),
+            links: HashMap::new(),
             running: JoinSet::new(),
-            signals: HashMap::new(),
+            tasks: HashMap::new(),
+            wakes: Arc::default(),
         };
-        lanes.take_over().await?;
         let task = tokio::spawn(lanes.run(commanded));
-        Ok(Self {
+        Self {
             commands,
             drain,
             task,
-        })
+        }
     }
 
     pub(crate) fn commands(&self) -> mpsc::Sender<Command> {
@@ -128,135 +156,213 @@ impl Dispatch {
     }
 }
 
-/// The lanes that are running.
+/// What runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Task {
+    Cutter(AppId, Provider),
+    Lane(LaneKey),
+    Link(AppId),
+}
+
+/// The lanes and cutters that are running: never two of one key.
 struct Lanes {
     context: Arc<Context>,
+    /// Kept for as long as a lane may ask it for more.
+    cutters: HashMap<(AppId, Provider), Arc<CutSignal>>,
+    /// Those that are running.
+    cutting: HashSet<(AppId, Provider)>,
     draining: watch::Receiver<Option<Instant>>,
-    /// When a lane panicked and left pages whose leases have yet to run out.
-    orphaned: Option<Instant>,
-    running: JoinSet<LaneKey>,
-    signals: HashMap<LaneKey, Arc<Signal>>,
+    /// Apps that are gone; their ids are not given again.
+    forgotten: HashSet<AppId>,
+    lanes: BTreeMap<LaneKey, Arc<Signal>>,
+    links: HashMap<AppId, Arc<Signal>>,
+    running: JoinSet<()>,
+    tasks: HashMap<Id, Task>,
+    wakes: Arc<Wakes>,
 }
 
 impl Lanes {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut draining = self.draining.clone();
+        let wakes = Arc::clone(&self.wakes);
         // Commands are only the quick way: what there is to do is in the store.
         let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Vec::new();
         loop {
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::MessageAccepted(app)) => {
-                        for provider in Provider::ALL {
-                            self.wake((app, provider));
-                        }
+                count = commands.recv_many(&mut told, COMMANDS_MAX) => {
+                    if count == 0 {
+                        break;
                     }
-                    Some(Command::AppForgotten(app)) => {
-                        // Its credentials are gone with it.
-                        for provider in Provider::ALL {
-                            if let Some(signal) = self.signals.get(&(app, provider)) {
-                                signal.credential_changed();
-                            }
-                        }
-                    }
-                    Some(Command::CredentialChanged(app, provider)) => {
-                        if let Some(signal) = self.signals.get(&(app, provider)) {
-                            signal.credential_changed();
-                        }
-                    }
-                    None => break,
-                },
-                Some(ended) = self.running.join_next() => {
-                    self.forget(ended);
-                    // A command may have reached the lane while it ended.
-                    self.look().await;
+                    self.told(&mut told).await;
                 }
-                _ = look.tick() => self.look().await,
+                () = wakes.some.notified() => {
+                    for lane in wakes.take() {
+                        self.wake_lane(lane);
+                    }
+                }
+                Some(ended) = self.running.join_next_with_id() => {
+                    // A wake-up may have reached it while it ended. What panicked has to wait: it may do so again.
+                    if self.ended(ended) {
+                        self.look(None).await;
+                    }
+                }
+                _ = look.tick() => {
+                    self.free().await;
+                    self.look(None).await;
+                }
                 _ = draining.changed() => break,
             }
         }
-        while let Some(ended) = self.running.join_next().await {
-            self.forget(ended);
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.ended(ended);
         }
     }
 
-    /// Starts a lane for whatever is open and has none.
-    async fn look(&mut self) {
-        if let Err(error) = self.look_in_store().await {
-            error!(%error, "cannot see what is to be dispatched");
-        }
-    }
-
-    async fn look_in_store(&mut self) -> Result<(), StoreError> {
-        if self.orphaned.is_some_and(|since| since.elapsed() > LEASE) {
-            self.take_over().await?;
-            self.orphaned = None;
-        }
-        let open = self.context.store.open_lanes().await?;
-        open.into_iter().for_each(|key| self.wake(key));
-        Ok(())
-    }
-
-    /// Goes on with pages that an earlier process had out, or a lane that panicked.
-    async fn take_over(&mut self) -> Result<(), StoreError> {
-        let Context { owner, store, .. } = &*self.context;
-        let until = UnixMillis::now().plus(LEASE);
-        let pages = store
-            .take_over_pages(*owner, until, PAGES_TAKEN_OVER_MAX)
-            .await?;
-        let mut apps: HashMap<MsgId, AppId> = HashMap::new();
-        let mut left: HashMap<LaneKey, Vec<Page>> = HashMap::new();
-        for page in pages {
-            let id = page.key.message;
-            let app = match apps.get(&id) {
-                Some(app) => *app,
-                None => {
-                    let message = store.message(id).await?;
-                    let message = message
-                        .ok_or_else(|| StoreError::Stored(format!("message {id} of a page")))?;
-                    *apps.entry(id).or_insert(message.app)
+    async fn told(&mut self, told: &mut Vec<Command>) {
+        let mut apps = BTreeSet::new();
+        for command in told.drain(..) {
+            match command {
+                Command::AppForgotten(app) => self.forget(app),
+                Command::CredentialChanged(app, provider) => {
+                    let lanes = self.lanes.iter().filter(|(lane, _)| lane.app == app);
+                    let lanes = lanes.filter(|(lane, _)| lane.provider == provider);
+                    lanes.for_each(|(_, signal)| signal.credential_changed());
                 }
-            };
-            left.entry((app, page.key.provider)).or_default().push(page);
+                Command::MessageAccepted(app) => drop(apps.insert(app)),
+            }
         }
-        for (key, pages) in left {
-            info!(app = key.0.0, provider = %key.1, pages = pages.len(), "goes on with pages that were left");
-            self.start(key, pages);
+        for app in apps {
+            self.look(Some(app)).await;
         }
-        Ok(())
     }
 
-    fn wake(&mut self, key: LaneKey) {
-        match self.signals.get(&key) {
+    /// Ends what runs for an app.
+    fn forget(&mut self, app: AppId) {
+        self.forgotten.insert(app);
+        let lanes = self.lanes.iter().filter(|(lane, _)| lane.app == app);
+        lanes.for_each(|(_, signal)| signal.forget());
+    }
+
+    /// Makes pages ready whose leases have run out.
+    async fn free(&self) {
+        match self.context.store.free_pages().await {
+            Ok(0) => {}
+            Ok(pages) => warn!(pages, "the leases of pages have run out: they go again"),
+            Err(error) => error!(%error, "cannot see which leases have run out"),
+        }
+    }
+
+    /// Wakes or starts whatever has something to do, of one app or of all.
+    async fn look(&mut self, app: Option<AppId>) {
+        match self.context.store.open_work(app).await {
+            Ok(OpenWork { lanes, tasks }) => {
+                for (app, provider) in tasks {
+                    self.wake_task(app, provider);
+                }
+                for lane in lanes {
+                    self.wake_lane(lane);
+                }
+            }
+            Err(error) => error!(%error, "cannot see what is to be dispatched"),
+        }
+    }
+
+    /// Whoever turns a task into deliveries.
+    fn wake_task(&mut self, app: AppId, provider: Provider) {
+        if self.forgotten.contains(&app) {
+            return;
+        }
+        match provider {
+            Provider::Link => match self.links.get(&app) {
+                Some(signal) => signal.wake(),
+                None => self.start_link(app),
+            },
+            Provider::Apns => {
+                if self.cutting.insert((app, provider)) {
+                    self.start_cutter(app, provider);
+                } else {
+                    self.cut_signal(app, provider).wake();
+                }
+            }
+        }
+    }
+
+    fn cut_signal(&mut self, app: AppId, provider: Provider) -> Arc<CutSignal> {
+        Arc::clone(self.cutters.entry((app, provider)).or_default())
+    }
+
+    fn wake_lane(&mut self, lane: LaneKey) {
+        match self.lanes.get(&lane) {
             Some(signal) => signal.wake(),
-            None => self.start(key, Vec::new()),
+            None if self.forgotten.contains(&lane.app) => {}
+            None => self.start_lane(lane),
         }
     }
 
-    fn start(&mut self, key: LaneKey, left: Vec<Page>) {
+    fn start_cutter(&mut self, app: AppId, provider: Provider) {
+        let cutter = Cutter {
+            app,
+            context: Arc::clone(&self.context),
+            draining: self.draining.clone(),
+            provider,
+            signal: self.cut_signal(app, provider),
+            wakes: Arc::clone(&self.wakes),
+        };
+        let task = self.running.spawn(cutter.run());
+        self.tasks.insert(task.id(), Task::Cutter(app, provider));
+    }
+
+    fn start_lane(&mut self, key: LaneKey) {
         let signal = Arc::new(Signal::default());
-        self.signals.insert(key, Arc::clone(&signal));
-        let (context, draining) = (Arc::clone(&self.context), self.draining.clone());
-        let (app, provider) = key;
-        self.running.spawn(async move {
-            match provider {
-                Provider::Apns => Feeder::new(context, app, signal, draining).run(left).await,
-                Provider::Link => link::run(context, app, &signal, draining).await,
-            }
-            key
-        });
+        self.lanes.insert(key, Arc::clone(&signal));
+        let lane = Lane::new(
+            Arc::clone(&self.context),
+            key,
+            signal,
+            self.cut_signal(key.app, key.provider),
+            Arc::clone(&self.wakes),
+            self.draining.clone(),
+        );
+        let task = self.running.spawn(lane.run());
+        self.tasks.insert(task.id(), Task::Lane(key));
     }
 
-    fn forget(&mut self, ended: Result<LaneKey, tokio::task::JoinError>) {
-        match ended {
-            Ok(key) => drop(self.signals.remove(&key)),
-            // Its key is lost with it: it is the one whose signal nobody holds any more.
-            Err(panic) => {
-                error!(%panic, "a lane ended in a panic");
-                self.orphaned = Some(Instant::now());
-                self.signals
-                    .retain(|_, signal| Arc::strong_count(signal) > 1);
-            }
+    fn start_link(&mut self, app: AppId) {
+        let signal = Arc::new(Signal::default());
+        self.links.insert(app, Arc::clone(&signal));
+        let (context, draining) = (Arc::clone(&self.context), self.draining.clone());
+        let task = self.running.spawn(async move {
+            link::run(context, app, &signal, draining).await;
+        });
+        self.tasks.insert(task.id(), Task::Link(app));
+    }
+
+    /// One has ended: the next look starts another, if there is something for it. What a lane had out when it panicked is
+    /// ready again when its leases are over, and not before: what it had handed over may still be on its way. False for a
+    /// panic.
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) -> bool {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(task) = self.tasks.remove(&id) else {
+            return true;
+        };
+        let well = ended.is_ok();
+        if let Err(panic) = ended {
+            error!(?task, %panic, "a part of dispatch ended in a panic");
         }
+        match task {
+            Task::Cutter(app, provider) => {
+                self.cutting.remove(&(app, provider));
+                self.cutters
+                    .retain(|key, signal| *key != (app, provider) || Arc::strong_count(signal) > 1);
+            }
+            Task::Lane(key) => drop(self.lanes.remove(&key)),
+            Task::Link(app) => drop(self.links.remove(&app)),
+        }
+        well
     }
 }

@@ -1,45 +1,41 @@
-//! The brokers of one app's lane: one for each environment that there is a credential for.
+//! What sends for a lane: the broker of its provider, with the credential that the app has for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled};
-use tidings_model::{
-    AppId, Environment, Message, MsgId, Outcome, Provider, Reason, UnixMillis, delivery_id,
-};
+use tidings_model::{Message, MsgId, Provider, Reason, UnixMillis, delivery_id};
 use tidings_providers::apns::Notification;
-use tidings_store::{CredentialSlot, Target};
+use tidings_store::{CredentialSlot, LaneKey, Tried};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::guard::Guard;
-use super::limits::{BROKER_QUEUE, SETTLED_AT_ONCE};
-use super::page::{End, Tag};
+use super::lanes::book::{Outgoing, Tag, Taken};
+use super::limits::{BROKER_QUEUE, DEFER, SETTLED_AT_ONCE};
 use super::{Context, render};
 use crate::credentials::ApnsCredential;
 
 /// A message without a notification has nothing for a provider that carries notifications only.
 const NOTHING_TO_SHOW: Reason = Reason::known("NoNotification");
 
-/// What sends to one environment.
-struct Sender {
+/// What sends with one credential.
+pub(super) struct Sender {
     broker: Arc<Broker<Tag>>,
     /// The broker has stopped, and has told everything.
     ended: bool,
     events: Events<Tag>,
-    /// What has been heard of tokens with this credential.
-    guard: Guard,
+    /// Whether what it says of tokens can be believed.
+    pub(super) guard: Guard,
+    lane: LaneKey,
     /// As it was logged.
     parked: Option<Reason>,
     /// What the store has of the credential; none for the sandbox's.
     record: Option<Noted>,
-    /// The last message's notification, or why there is none: pages of one message follow each other.
+    /// The last message's notification: pages of one message follow each other.
     rendered: Option<(MsgId, Result<Arc<Notification>, Reason>)>,
-    /// Fetched from `events` and not yet passed on.
-    settled: Vec<Settled<Tag>>,
     topic: String,
 }
 
@@ -57,253 +53,88 @@ pub(super) struct Note {
     pub(super) slot: CredentialSlot,
 }
 
-#[derive(Default)]
-pub(super) struct Senders {
-    production: Option<Sender>,
-    sandbox: Option<Sender>,
+/// What the lane's credential should be.
+enum Wanted {
+    /// The one that the sender has.
+    Same,
+    Other(ApnsCredential, Option<Noted>),
+    None,
 }
 
-impl Senders {
-    /// Reads the app's credentials and makes the brokers be what they say. A broker that is there goes on with the new
-    /// credential and loses nothing; one whose credential is gone is ended, and what it had comes back in `into`. One whose
-    /// credential is the same as before is left alone.
-    pub(super) async fn load(
-        &mut self,
-        context: &Context,
-        app: AppId,
-        into: &mut Vec<Settled<Tag>>,
-    ) -> Result<()> {
-        let mut records = context.store.credentials(app).await?;
-        records.retain(|record| record.slot.provider == Provider::Apns);
-        let mut set = HashMap::new();
-        let mut same = Vec::new();
-        for record in &records {
-            let Some(environment) = record.slot.environment else {
-                continue;
-            };
-            let noted = Noted {
-                as_of: record.updated_at,
-                rejected: record.rejected.clone(),
-            };
-            if let Some(sender) = self.slot(environment)
-                && sender.goes_on_as(&noted)
-            {
-                same.push(environment);
-            } else if let Some(credential) = open(context, record.slot).await? {
-                set.insert(environment, (credential, Some(noted)));
+/// Reads the lane's credential and makes `sender` be what it says. One that is there goes on with a new credential and loses
+/// nothing; one whose credential is gone is returned, to be ended.
+pub(super) async fn load(
+    sender: &mut Option<Sender>,
+    context: &Context,
+    lane: LaneKey,
+) -> Result<Option<Sender>> {
+    match wanted(sender.as_mut(), context, lane).await? {
+        Wanted::Same => Ok(None),
+        Wanted::None => Ok(sender.take()),
+        Wanted::Other(credential, record) => {
+            let equipped = equip(sender, credential, lane, record).await;
+            if let Err(error) = equipped {
+                let error = format!("{error:#}");
+                error!(app = lane.app.0, lane = %name(lane), error, "a credential cannot be used");
+                return Ok(sender.take());
             }
+            Ok(None)
         }
-        if let (true, Some(sandbox)) = (records.is_empty(), &context.sandbox) {
-            for environment in Environment::ALL {
-                match self.slot(environment) {
-                    Some(sender) if sender.record.is_none() => same.push(environment),
-                    _ => drop(set.insert(environment, (sandbox.clone(), None))),
-                }
-            }
-        }
-        for environment in Environment::ALL {
-            if same.contains(&environment) {
-                continue;
-            }
-            let slot = self.slot(environment);
-            let usable = match set.remove(&environment) {
-                Some((credential, record)) => equip(slot, credential, environment, record)
-                    .await
-                    .inspect_err(|error| {
-                        let error = format!("{error:#}");
-                        error!(app = app.0, %environment, error, "a credential cannot be used");
-                    })
-                    .is_ok(),
-                None => false,
-            };
-            if let Some(mut gone) = slot.take_if(|_| !usable) {
-                gone.broker.stop(Duration::ZERO).await;
-                into.append(&mut gone.settled);
-                while gone.events.recv_many(into, SETTLED_AT_ONCE).await > 0 {}
-            }
-        }
-        Ok(())
-    }
-
-    fn slot(&mut self, environment: Environment) -> &mut Option<Sender> {
-        match environment {
-            Environment::Production => &mut self.production,
-            Environment::Sandbox => &mut self.sandbox,
-        }
-    }
-
-    /// The environment of a device's token: what the device said, else what the push says, else the one that there is a
-    /// credential for.
-    fn environment(&self, target: &Target, message: &Message) -> Environment {
-        match (target.environment, message.push.options.apns_production) {
-            (Some(environment), _) => environment,
-            (None, Some(true)) => Environment::Production,
-            (None, Some(false)) => Environment::Sandbox,
-            (None, None) if self.production.is_none() && self.sandbox.is_some() => {
-                Environment::Sandbox
-            }
-            (None, None) => Environment::Production,
-        }
-    }
-
-    /// Queues a page, and returns the indices of those that cannot be sent, and why.
-    pub(super) async fn queue(
-        &mut self,
-        message: &Message,
-        page: u64,
-        targets: &[Target],
-    ) -> Vec<(usize, End)> {
-        let mut without = Vec::new();
-        let mut queued: HashMap<Environment, Vec<Delivery<Tag>>> = HashMap::new();
-        for (index, target) in targets.iter().enumerate() {
-            if let Some(reason) = &target.ended {
-                without.push((index, End::ChannelEnded(reason.clone())));
-                continue;
-            }
-            let environment = self.environment(target, message);
-            let sender = self.slot(environment).as_mut();
-            let (Some(sender), Some(token)) = (sender, &target.token) else {
-                without.push((index, End::NoCredential));
-                continue;
-            };
-            let notification = match sender.render(message) {
-                Ok(notification) => notification,
-                Err(reason) => {
-                    let outcome = Outcome::PayloadRejected { reason };
-                    without.push((index, End::Refused(outcome)));
-                    continue;
-                }
-            };
-            queued
-                .entry(environment)
-                .or_insert_with(|| Vec::with_capacity(targets.len()))
-                .push(Delivery {
-                    notification,
-                    token: token.clone(),
-                    id: delivery_id(message.id, target.device),
-                    expires: Some(message.expires_at),
-                    progress: Progress::default(),
-                    urgent: false,
-                    tag: Tag { index, page },
-                });
-        }
-        for (environment, mut deliveries) in queued {
-            if let Some(sender) = self.slot(environment)
-                && sender.broker.queue_many(&mut deliveries).await.is_err()
-            {
-                let unsent = deliveries.iter();
-                without.extend(unsent.map(|delivery| (delivery.tag.index, End::NoCredential)));
-            }
-        }
-        without
-    }
-
-    /// Waits for settlements and moves them to `into`. Waits for ever when there is no broker. Cancel safe.
-    pub(super) async fn settled(&mut self, into: &mut Vec<Settled<Tag>>) {
-        let Self {
-            production,
-            sandbox,
-        } = self;
-        tokio::select! {
-            () = settled(production) => {}
-            () = settled(sandbox) => {}
-        }
-        for slot in [production, sandbox] {
-            if let Some(sender) = slot {
-                into.append(&mut sender.settled);
-                if sender.ended {
-                    *slot = None;
-                }
-            }
-        }
-    }
-
-    /// Whether a token of that environment is to be removed on a word that is not certain.
-    pub(super) fn condemns(&self, environment: Environment, now: Instant) -> bool {
-        let sender = match environment {
-            Environment::Production => &self.production,
-            Environment::Sandbox => &self.sandbox,
-        };
-        sender
-            .as_ref()
-            .is_some_and(|sender| sender.guard.condemns(now))
-    }
-
-    /// What the store should say of the credentials and does not, as far as it is known. Logs what has changed.
-    pub(super) fn news(&mut self, app: AppId) -> Vec<Note> {
-        let mut notes = Vec::new();
-        for environment in Environment::ALL {
-            let Some(sender) = self.slot(environment) else {
-                continue;
-            };
-            let parked = sender.broker.status().parked;
-            if parked != sender.parked {
-                match &parked {
-                    Some(reason) => warn!(
-                        app = app.0,
-                        %environment,
-                        %reason,
-                        "parked lane apns: credential rejected; it resumes when the credential is replaced, or found good again"
-                    ),
-                    None => info!(app = app.0, %environment, "lane apns resumes"),
-                }
-                sender.parked = parked;
-            }
-            if let (Some(rejected), Some(record)) = (sender.rejected(), &sender.record)
-                && rejected != record.rejected
-            {
-                notes.push(Note {
-                    as_of: record.as_of,
-                    rejected,
-                    slot: credential_slot(app, environment),
-                });
-            }
-        }
-        notes
-    }
-
-    /// The store has this now, or has another credential.
-    pub(super) fn noted(&mut self, note: Note) {
-        let sender = note
-            .slot
-            .environment
-            .map(|environment| self.slot(environment));
-        if let Some(Some(sender)) = sender
-            && let Some(record) = &mut sender.record
-            && record.as_of == note.as_of
-        {
-            record.rejected = note.rejected;
-        }
-    }
-
-    /// Stops the brokers, giving them `within` to settle what they have; what they have settled by then is fetched all
-    /// the same.
-    pub(super) fn stop(&self, within: Duration) {
-        for sender in [&self.production, &self.sandbox].into_iter().flatten() {
-            let broker = Arc::clone(&sender.broker);
-            tokio::spawn(async move { broker.stop(within).await });
-        }
-    }
-
-    /// Whether all brokers have stopped and been emptied.
-    pub(super) fn is_empty(&self) -> bool {
-        self.production.is_none() && self.sandbox.is_none()
     }
 }
 
-fn credential_slot(app: AppId, environment: Environment) -> CredentialSlot {
+async fn wanted(sender: Option<&mut Sender>, context: &Context, lane: LaneKey) -> Result<Wanted> {
+    let mut records = context.store.credentials(lane.app).await?;
+    records.retain(|record| record.slot.provider == lane.provider);
+    if records.is_empty() {
+        // An app without credentials has the sandbox's, where there is a sandbox.
+        return Ok(match &context.sandbox {
+            Some(_) if sender.is_some_and(|sender| sender.record.is_none()) => Wanted::Same,
+            Some(sandbox) => Wanted::Other(sandbox.clone(), None),
+            None => Wanted::None,
+        });
+    }
+    let slot = slot(lane);
+    let Some(record) = records.into_iter().find(|record| record.slot == slot) else {
+        return Ok(Wanted::None);
+    };
+    let noted = Noted {
+        as_of: record.updated_at,
+        rejected: record.rejected,
+    };
+    if sender.is_some_and(|sender| sender.goes_on_as(&noted)) {
+        return Ok(Wanted::Same);
+    }
+    Ok(match open(context, slot).await? {
+        Some(credential) => Wanted::Other(credential, Some(noted)),
+        None => Wanted::None,
+    })
+}
+
+pub(super) fn slot(lane: LaneKey) -> CredentialSlot {
     CredentialSlot {
-        app,
-        environment: Some(environment),
-        provider: Provider::Apns,
+        app: lane.app,
+        environment: lane.environment,
+        provider: lane.provider,
+    }
+}
+
+/// As a log says it.
+pub(super) fn name(lane: LaneKey) -> String {
+    match lane.environment {
+        Some(environment) => format!("{} {environment}", lane.provider),
+        None => lane.provider.to_string(),
     }
 }
 
 /// The stored credential; none when it cannot be used as it is, which is logged.
 async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<ApnsCredential>> {
-    let stored = ApnsCredential::stored(&context.store, slot).await?;
+    let stored = match slot.provider {
+        Provider::Apns => ApnsCredential::stored(&context.store, slot).await?,
+        Provider::Link => None,
+    };
     let opened = stored.transpose().inspect_err(|error| {
-        let environment = slot.environment.map(Environment::name);
+        let environment = slot.environment.map(tidings_model::Environment::name);
         let error = format!("{error:#}");
         error!(
             app = slot.app.0,
@@ -313,13 +144,16 @@ async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<ApnsCred
     Ok(opened.unwrap_or_default())
 }
 
-/// Gives `slot` a broker that uses `credential`, or gives it to the broker that is there.
+/// Gives `sender` a broker that uses `credential`, or gives it to the broker that is there.
 async fn equip(
-    slot: &mut Option<Sender>,
+    sender: &mut Option<Sender>,
     credential: ApnsCredential,
-    environment: Environment,
+    lane: LaneKey,
     record: Option<Noted>,
 ) -> Result<()> {
+    let Some(environment) = lane.environment else {
+        anyhow::bail!("{} has no credential", lane.provider);
+    };
     // A .p12 takes a while to open: its password is hardened.
     let config = spawn_blocking(move || credential.config(environment)).await??;
     let now = UnixMillis::now();
@@ -328,7 +162,7 @@ async fn equip(
         Some(topic) => topic.clone(),
         None => config.credential.check(environment, None, now)?.topic,
     };
-    match slot {
+    match sender {
         Some(sender) => {
             sender.broker.replace(config)?;
             // Whether this one is accepted, or parks the lane for the same reason, is news.
@@ -338,18 +172,19 @@ async fn equip(
         None => {
             let broker_config = BrokerConfig {
                 queue: BROKER_QUEUE,
+                defer: Some(DEFER),
                 ..BrokerConfig::default()
             };
             let (broker, events) = Broker::start(config, broker_config)?;
-            *slot = Some(Sender {
+            *sender = Some(Sender {
                 broker: Arc::new(broker),
                 ended: false,
                 events,
                 guard: Guard::default(),
+                lane,
                 parked: None,
                 record,
                 rendered: None,
-                settled: Vec::new(),
                 topic,
             });
         }
@@ -358,14 +193,6 @@ async fn equip(
 }
 
 impl Sender {
-    /// Why the credential is rejected, or that it is not; none when nothing has shown either.
-    fn rejected(&self) -> Option<Option<Reason>> {
-        match self.broker.status().parked {
-            Some(reason) => Some(Some(reason)),
-            None => self.guard.word().map(Option::<&Reason>::cloned),
-        }
-    }
-
     /// Whether the credential is the one that the broker has, which goes on as it is then. A rejection that a check has ended
     /// is to resume the lane, as a new credential does.
     fn goes_on_as(&mut self, noted: &Noted) -> bool {
@@ -383,8 +210,49 @@ impl Sender {
         true
     }
 
-    /// The message as this environment's devices get it, or why Apple would refuse it: acceptance has ruled that out but for
-    /// what the topic does not take.
+    /// Queues a page. Returns those that cannot be sent, and why: none of them has left.
+    pub(super) async fn queue(&mut self, taken: Taken) -> Vec<(Tag, Reason)> {
+        let Taken {
+            message,
+            outgoing,
+            urgent,
+        } = taken;
+        let notification = match self.render(&message) {
+            Ok(notification) => notification,
+            Err(reason) => {
+                let unsent = outgoing.into_iter();
+                return unsent
+                    .map(|outgoing| (outgoing.tag, reason.clone()))
+                    .collect();
+            }
+        };
+        let mut unsent = Vec::new();
+        let mut deliveries = Vec::with_capacity(outgoing.len());
+        for Outgoing { tag, target, tried } in outgoing {
+            let Some(token) = target.token else {
+                unsent.push((tag, Reason::known("NoToken")));
+                continue;
+            };
+            deliveries.push(Delivery {
+                notification: Arc::clone(&notification),
+                token,
+                id: delivery_id(message.id, target.device),
+                expires: Some(message.expires_at),
+                progress: tried.map(|tried| progress(*tried)).unwrap_or_default(),
+                urgent,
+                tag,
+            });
+        }
+        // There is always room: the book lets out less than the broker takes.
+        if self.broker.queue_many(&mut deliveries).await.is_err() {
+            let stopped = Reason::known("NotSent");
+            unsent.extend(deliveries.iter().map(|left| (left.tag, stopped.clone())));
+        }
+        unsent
+    }
+
+    /// The message as this lane's devices get it, or why the provider would refuse it: acceptance has ruled that out but for
+    /// what depends on the credential.
     fn render(&mut self, message: &Message) -> Result<Arc<Notification>, Reason> {
         match &self.rendered {
             Some((id, notification)) if *id == message.id => notification.clone(),
@@ -402,21 +270,102 @@ impl Sender {
             }
         }
     }
+
+    /// Waits for settlements and moves them to `into`, or finds that the broker has ended. Cancel safe.
+    pub(super) async fn settled(&mut self, into: &mut Vec<Settled<Tag>>) {
+        if self.events.recv_many(into, SETTLED_AT_ONCE).await == 0 {
+            self.ended = true;
+        }
+    }
+
+    /// The broker has stopped, and all of it has been fetched.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing goes out, since the credential is rejected: what is queued now would come back.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.broker.status().is_held_up()
+    }
+
+    /// Takes back what has not left of those that are `meant`.
+    pub(super) fn withdraw(&self, meant: impl FnMut(&Tag) -> bool) -> Vec<Settled<Tag>> {
+        self.broker.withdraw(meant)
+    }
+
+    /// Stops the broker, giving it `within` to settle what it has; what it has settled by then is fetched all the same.
+    pub(super) fn stop(&self, within: Duration) {
+        let broker = Arc::clone(&self.broker);
+        tokio::spawn(async move { broker.stop(within).await });
+    }
+
+    /// Takes back what has not left, and waits for what has, but not for long: all that there is to tell of it.
+    pub(super) async fn end(mut self, within: Duration) -> Vec<Settled<Tag>> {
+        let mut told = self.withdraw(|_| true);
+        self.broker.stop(within).await;
+        while !self.ended {
+            self.settled(&mut told).await;
+        }
+        told
+    }
+
+    /// What the store should say of the credential and does not, as far as it is known. Logs what has changed.
+    pub(super) fn news(&mut self) -> Option<Note> {
+        let parked = self.broker.status().parked;
+        if parked != self.parked {
+            let (app, lane) = (self.lane.app.0, name(self.lane));
+            match &parked {
+                Some(reason) => warn!(
+                    app,
+                    %reason,
+                    "parked lane {lane}: credential rejected; it resumes when the credential is replaced, or found good again"
+                ),
+                None => info!(app, "lane {lane} resumes"),
+            }
+            self.parked.clone_from(&parked);
+        }
+        let rejected = match parked {
+            Some(reason) => Some(reason),
+            None => self.guard.word()?.cloned(),
+        };
+        let record = self.record.as_ref()?;
+        (rejected != record.rejected).then(|| Note {
+            as_of: record.as_of,
+            rejected,
+            slot: slot(self.lane),
+        })
+    }
+
+    /// The store has this now, or has another credential.
+    pub(super) fn noted(&mut self, note: Note) {
+        if let Some(record) = &mut self.record
+            && record.as_of == note.as_of
+        {
+            record.rejected = note.rejected;
+        }
+    }
+
+    /// Takes note of what became of deliveries, for what is to be believed of the tokens.
+    pub(super) fn hear(&mut self, settled: &[Settled<Tag>], now: Instant) {
+        for settled in settled {
+            self.guard.hear(settled, now);
+        }
+    }
 }
 
-async fn settled(slot: &mut Option<Sender>) {
-    match slot {
-        Some(sender) => {
-            sender.ended = sender
-                .events
-                .recv_many(&mut sender.settled, SETTLED_AT_ONCE)
-                .await
-                == 0;
-            let now = Instant::now();
-            for settled in &sender.settled {
-                sender.guard.hear(settled, now);
-            }
+impl Drop for Sender {
+    /// A lane that ended in a panic sends nothing more: its pages are another's soon.
+    fn drop(&mut self) {
+        if !self.ended && tokio::runtime::Handle::try_current().is_ok() {
+            self.stop(Duration::ZERO);
         }
-        None => std::future::pending().await,
+    }
+}
+
+fn progress(tried: Tried) -> Progress {
+    Progress {
+        last: tried.last,
+        retries: tried.retries,
+        unanswered: tried.unanswered,
     }
 }

@@ -112,6 +112,7 @@ impl Outcome {
                 Ending::Dropped => State::Dropped,
                 Ending::Expired => State::Expired,
                 Ending::Failed => State::Failed,
+                Ending::HandedOn => State::Waiting,
             },
             Self::Unknown => State::Unknown,
             Self::Waiting(_) => State::Waiting,
@@ -192,8 +193,8 @@ fn ways_of(
 }
 
 /// Whether the delivery went on by the device's next way.
-fn is_handed_on(_outcome: &Outcome) -> bool {
-    false
+fn is_handed_on(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Ended(end) if end.ending == Ending::HandedOn)
 }
 
 /// What the page of a provider says.

@@ -139,6 +139,7 @@ fn answered(ending: Ending, reason: Option<&'static str>, attempts: u32) -> (Jou
         journey.pages = vec![PageStanding {
             answer: Some(answer),
             provider: Provider::Apns,
+            waits: None,
         }];
         journey.to_come = vec![];
     })
@@ -207,6 +208,7 @@ fn what_apple_says_is_passed_on() {
         journey.pages = vec![PageStanding {
             answer: None,
             provider: Provider::Apns,
+            waits: None,
         }];
         let reason = Reason::known("InvalidProviderToken");
         journey.credentials_rejected = vec![(Some(Environment::Production), reason)];
@@ -255,6 +257,7 @@ fn what_apple_says_is_passed_on() {
         journey.pages = vec![PageStanding {
             answer: None,
             provider: Provider::Apns,
+            waits: None,
         }];
     });
     check(

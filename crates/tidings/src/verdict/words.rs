@@ -95,7 +95,7 @@ fn link_told(journey: &Journey, end: &End) -> String {
         Ending::Expired if is(&NOT_ACKNOWLEDGED) => format!(
             "It expired at {expires_at}: the device did not acknowledge it in time."
         ),
-        Ending::Accepted | Ending::Expired | Ending::Failed => {
+        Ending::Accepted | Ending::Expired | Ending::Failed | Ending::HandedOn => {
             format!("It expired at {expires_at} ({reason}).")
         }
     }
@@ -112,6 +112,12 @@ fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
              device was off or offline until the message expired, or it or the app suppresses notifications."
         ),
         Ending::Delivered => format!("It arrived at {at}."),
+        Ending::Dropped if reason == "superseded" => format!(
+            "It was not sent: by {at}, a newer message with the same collapse id had taken its place."
+        ),
+        Ending::Dropped if end.attempts == 0 => format!(
+            "It was not sent: when its turn came, at {at}, the device no longer had the token for {provider} ({reason})."
+        ),
         Ending::Dropped if device.is_some_and(|device| device.providers().contains(by)) => format!(
             "It was dropped at {at}: {provider} says that the device's token was not good ({reason}). The token is \
              kept, since it was registered again later, or since the credential may be to blame."
@@ -130,6 +136,9 @@ fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
         Ending::Failed => {
             format!("It failed at {at}: {provider} refused it or did not answer ({reason}).")
         }
+        Ending::HandedOn => format!(
+            "It went on by the device's next way at {at}, since {provider} could not take it ({reason})."
+        ),
     }
 }
 

@@ -54,7 +54,7 @@ fn iphones_lose_nothing_and_double_no_more_than_was_in_flight_or_unflushed() {
         catch("the moment", || sandbox.has(kill_at).then_some(()));
         server.process.kill();
         let before = sandbox.settled_after(seq);
-        let remembered = remembered(data.path(), &message);
+        let remembered = remembered(data.path(), &app, &message);
         let unremembered = before.len() as u64 - remembered;
 
         server = Server::start(data.path(), Some(&sandbox.control));

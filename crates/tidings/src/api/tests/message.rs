@@ -1,14 +1,15 @@
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_model::{DeviceId, Message, MsgId, Platform, Provider, Reason, UnixMillis};
+use tidings_model::{Environment, Message, MsgId, Platform, Provider, Reason, UnixMillis};
 use tidings_store::{
-    Ack, Acked, Answer as Said, Cursor, Ending, LinkEnd, LogEnd, NewPage, PageKey, Position, Scope,
+    Ack, Acked, Cursor, Delta, End, Ending, LaneKey, LinkEnd, LogEnd, PageFlush, Position, Room,
+    Scope, Turn,
 };
 
 use super::*;
-
-const OWNER: u64 = 1;
 
 /// A shop with an iPhone on APNs and a phone on the link.
 struct Shop {
@@ -53,31 +54,53 @@ impl Shop {
     /// What dispatch does for Apple's part, and what Apple then says.
     async fn settle(&self, message: &Message, ending: Ending, reason: Option<Reason>) {
         let store = &self.api.store;
-        let device: DeviceId = self.iphone.0.parse().expect("an id");
-        let key = PageKey {
-            first: device,
-            message: message.id,
-            provider: Provider::Apns,
+        let (app, provider) = (message.app, Provider::Apns);
+        for task in store
+            .open_tasks(app, provider, Turn::Fresh, 10)
+            .await
+            .expect("tasks")
+        {
+            let chunk = store.chunk(task, provider).await.expect("a chunk");
+            let cut = store.cut(provider, vec![Arc::new(chunk)]).await;
+            cut.expect("cut");
+        }
+        let lane = LaneKey {
+            app,
+            provider,
+            environment: Some(Environment::Production),
         };
-        let until = UnixMillis::now().plus(Duration::from_secs(60));
-        let page = NewPage {
-            count: 1,
-            ends_task: true,
-            key,
-            last: device,
+        let room = Room {
+            long: 1,
+            pages: 1,
+            short: 1,
         };
-        store.lease_page(page, OWNER, until).await.expect("leased");
-        let said = Said {
+        let lease = Duration::from_secs(60);
+        let leased = store.lease(lane, room, lease).await.expect("leased");
+        let opened = store.open_pages(leased.pages, HashMap::new()).await;
+        let (page, open) = opened.expect("opened").pop().expect("a page");
+        let open = open.expect("it can be read");
+        let end = End {
             at: UnixMillis::now(),
-            device,
+            attempts: 1,
             ending,
             reason,
-            attempts: 1,
         };
-        store
-            .settle_page(OWNER, key, Platform::Ios, vec![said], vec![])
-            .await
-            .expect("settled");
+        let (mut delta, mut progress) = (Delta::default(), open.progress);
+        assert!(progress.note(0, &end));
+        delta.add(open.members[0].platform, &end);
+        let settle = PageFlush {
+            delta,
+            ended: 0,
+            key: page.key,
+            lease: page.lease,
+            leaving: vec![],
+            members: open.members,
+            message: open.message,
+            progress,
+            rest: Some(vec![]),
+        };
+        let flushed = store.flush(vec![settle], vec![]).await.expect("settled");
+        assert_eq!(flushed.lost, []);
     }
 
     /// What dispatch does for the part of the link.

@@ -66,11 +66,12 @@ fn under_way(counts: Counts) -> u64 {
         dropped,
         expired,
         failed,
+        handed_on,
         ..
     } = counts;
     counts
         .targeted
-        .saturating_sub(accepted + delivered + dropped + expired + failed)
+        .saturating_sub(accepted + delivered + dropped + expired + failed + handed_on)
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -83,6 +84,13 @@ struct CountsReply {
     dropped: u64,
     expired: u64,
     failed: u64,
+    /// Of a provider only: they went on by another.
+    #[serde(skip_serializing_if = "is_zero")]
+    handed_on: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl From<Counts> for CountsReply {
@@ -96,6 +104,7 @@ impl From<Counts> for CountsReply {
             dropped: counts.dropped,
             expired: counts.expired,
             failed: counts.failed,
+            handed_on: counts.handed_on,
         }
     }
 }

@@ -56,13 +56,17 @@ pub(crate) fn set_credential(data: &Path, app: &App, key: &Value, topic: &str) {
     });
 }
 
-/// How many deliveries of a message a dead server has remembered.
-pub(crate) fn remembered(data: &Path, message: &str) -> u64 {
+/// How many deliveries of a message a dead server has written down: those that it would not send again.
+pub(crate) fn remembered(data: &Path, app: &App, message: &str) -> u64 {
     let (store, runtime) = open(data);
+    let app: AppKey = app.key.parse().expect("a key");
     let message: MsgId = message.parse().expect("an id");
-    runtime
-        .block_on(store.remembered(message))
-        .expect("counted")
+    let total = runtime.block_on(async {
+        let app = store.app(app).await.expect("read").expect("known").id;
+        let ledger = store.ledger(app, message).await.expect("read");
+        ledger.expect("a ledger").total()
+    });
+    total.accepted + total.dropped + total.failed
 }
 
 fn open(data: &Path) -> (Store, Runtime) {

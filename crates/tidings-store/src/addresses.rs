@@ -1,0 +1,128 @@
+//! Where the devices of a page are reached now: by the channel that each had at the message's id, with the token that it
+//! holds there today.
+
+use rusqlite::{Connection, Row, params};
+use tidings_model::{AppId, DeviceId, MsgId, Provider};
+
+use crate::audience;
+use crate::codes::AsCode;
+use crate::members::Member;
+use crate::{StoreError, Target};
+
+/// Channels that a walk over a page's range may meet for each of its members: when it meets more, looking each up costs
+/// less.
+const MET_FOR_EACH: usize = 2;
+
+/// For each of the members, which are in the order of their devices, its address; none of a device that is gone.
+pub(crate) fn of(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    at: MsgId,
+    members: &[Member],
+) -> Result<Vec<Option<Target>>, StoreError> {
+    let mut found = Found {
+        members,
+        place: 0,
+        targets: vec![None; members.len()],
+    };
+    if members.len() > 8 {
+        walk(sql, app, provider, at, &mut found)?;
+    }
+    look_up(sql, app, provider, at, &mut found)?;
+    for target in found.targets.iter_mut().flatten() {
+        if target.ended.is_some() {
+            audience::find_again(sql, app, provider, target)?;
+        }
+    }
+    Ok(found.targets)
+}
+
+struct Found<'a> {
+    members: &'a [Member],
+    /// Those before have been looked for.
+    place: usize,
+    targets: Vec<Option<Target>>,
+}
+
+impl Found<'_> {
+    /// Takes a channel, which come in the order of their devices, if it is a member's.
+    fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let device = audience::device(row)?;
+        while let Some(member) = self.members.get(self.place)
+            && member.device < device
+        {
+            self.place += 1;
+        }
+        if self.members.get(self.place).map(|member| member.device) == Some(device) {
+            self.targets[self.place] = Some(audience::target(row)?);
+            self.place += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Meets the channels of the range, as long as most of them are members'.
+fn walk(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    at: MsgId,
+    found: &mut Found<'_>,
+) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (found.members.first(), found.members.last()) else {
+        return Ok(());
+    };
+    let mut select = sql.prepare_cached(&format!(
+        "SELECT {} FROM channels AS c
+         WHERE c.app = ?1 AND c.provider = ?2 AND c.device >= ?4 AND c.device <= ?5 AND c.since < ?3 AND c.until > ?3
+         ORDER BY c.device LIMIT ?6",
+        audience::COLUMNS
+    ))?;
+    let met_max = found.members.len() * MET_FOR_EACH;
+    let mut rows = select.query(params![
+        app.0,
+        AsCode(provider),
+        at.0,
+        first.device.0,
+        last.device.0,
+        met_max
+    ])?;
+    let mut met = 0;
+    while let Some(row) = rows.next()? {
+        met += 1;
+        found.take(row)?;
+    }
+    if met < met_max {
+        found.place = found.members.len();
+    }
+    Ok(())
+}
+
+/// Looks each up that has not been met.
+fn look_up(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    at: MsgId,
+    found: &mut Found<'_>,
+) -> Result<(), StoreError> {
+    let left: Vec<DeviceId> = found.members[found.place..]
+        .iter()
+        .map(|member| member.device)
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let left = serde_json::Value::from_iter(left.iter().map(|device| device.0)).to_string();
+    let mut select = sql.prepare_cached(&format!(
+        "SELECT {} FROM json_each(?4) AS w CROSS JOIN channels AS c
+         WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value AND c.since < ?3 AND c.until > ?3",
+        audience::COLUMNS
+    ))?;
+    let mut rows = select.query(params![app.0, AsCode(provider), at.0, left])?;
+    while let Some(row) = rows.next()? {
+        found.take(row)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Tasks: how far a message's audience has been cut into pages, for one provider. A task that is complete is deleted.
+//!
+//! Cutting is reading a part of the audience, then writing it down as pages if the task is still where it was. New tasks
+//! and begun ones are asked for apart, so that a message to a few does not wait for one to millions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tidings_model::{AppId, Audience, DeviceId, Environment, Message, MsgId, Provider};
+
+use crate::codes::{AsCode, Code};
+use crate::limits::PAGE_MAX;
+use crate::pages::{self, Class, LaneKey};
+use crate::{Scope, Store, StoreError, Target, WriteTx, audience, messages};
+
+/// Which tasks are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Of which something has been cut.
+    Begun,
+    /// Of which nothing has.
+    Fresh,
+}
+
+/// A task, the oldest of its turn.
+#[derive(Clone, Debug)]
+pub struct OpenTask {
+    /// The last device that has been.
+    pub after: DeviceId,
+    pub message: Arc<Message>,
+}
+
+/// The next devices of a task, up to a page, in the order of their ids.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// No device comes after them.
+    pub ends: bool,
+    pub targets: Vec<Target>,
+    pub task: OpenTask,
+}
+
+impl Store {
+    /// The oldest tasks of an app and provider, up to `limit`.
+    pub async fn open_tasks(
+        &self,
+        app: AppId,
+        provider: Provider,
+        turn: Turn,
+        limit: usize,
+    ) -> Result<Vec<OpenTask>, StoreError> {
+        let list = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(match turn {
+                Turn::Begun => {
+                    "SELECT message, after FROM tasks INDEXED BY tasks_begun
+                     WHERE app = ?1 AND provider = ?2 AND after > 0 ORDER BY message LIMIT ?3"
+                }
+                Turn::Fresh => {
+                    "SELECT message, after FROM tasks INDEXED BY tasks_fresh
+                     WHERE app = ?1 AND provider = ?2 AND after = 0 ORDER BY message LIMIT ?3"
+                }
+            })?;
+            let rows = select.query_map(params![app.0, AsCode(provider), limit], |row| {
+                Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?)))
+            })?;
+            let mut tasks = Vec::new();
+            for row in rows {
+                let (id, after) = row?;
+                let message = messages::find(sql, id)?
+                    .ok_or_else(|| StoreError::Stored(format!("message {id}")))?;
+                tasks.push(OpenTask {
+                    after,
+                    message: Arc::new(message),
+                });
+            }
+            Ok(tasks)
+        };
+        self.engine.read(list).await
+    }
+
+    /// Ends a task: there is no device left in it.
+    pub async fn finish_task(&self, message: MsgId, provider: Provider) -> Result<(), StoreError> {
+        let delete = move |tx: &mut WriteTx<'_>| finish(tx, message, provider);
+        self.engine.write(delete).await
+    }
+
+    /// The next devices of a task.
+    pub async fn chunk(&self, task: OpenTask, provider: Provider) -> Result<Chunk, StoreError> {
+        let mut targets = match Scope::of(&task.message, provider) {
+            Some(scope) => self.targets(&scope, task.after, PAGE_MAX + 1).await?,
+            None => Vec::new(),
+        };
+        let ends = targets.len() <= PAGE_MAX;
+        targets.truncate(PAGE_MAX);
+        Ok(Chunk {
+            ends,
+            targets,
+            task,
+        })
+    }
+
+    /// Makes each chunk pages and moves its task behind it, or ends the task, all or nothing. A chunk whose task has moved
+    /// since it was read is left out: another has cut it. Returns the lanes that have pages now.
+    pub async fn cut(
+        &self,
+        provider: Provider,
+        chunks: Vec<Arc<Chunk>>,
+    ) -> Result<BTreeSet<LaneKey>, StoreError> {
+        let cut = move |tx: &mut WriteTx<'_>| {
+            let mut lanes = BTreeSet::new();
+            for chunk in &chunks {
+                lanes.extend(cut(tx, provider, chunk)?);
+            }
+            Ok(lanes)
+        };
+        self.engine.write(cut).await
+    }
+
+    /// What there is to do, for one app or for all.
+    pub async fn open_work(&self, app: Option<AppId>) -> Result<OpenWork, StoreError> {
+        self.engine.read(move |sql| open_work(sql, app)).await
+    }
+}
+
+/// What there is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenWork {
+    /// The lanes that have a page that is ready, now or when it is due.
+    pub lanes: Vec<LaneKey>,
+    /// The apps and providers that have a task.
+    pub tasks: Vec<(AppId, Provider)>,
+}
+
+/// From one to the next, however many tasks and pages each has.
+fn open_work(sql: &Connection, app: Option<AppId>) -> Result<OpenWork, StoreError> {
+    let (first, last) = match app {
+        Some(app) => (app.0, app.0),
+        None => (i64::MIN, i64::MAX),
+    };
+    let mut work = OpenWork::default();
+    let mut select = sql.prepare_cached(
+        "SELECT app, provider FROM tasks WHERE (app, provider) > (?1, ?2) AND app <= ?3 ORDER BY app, provider LIMIT 1",
+    )?;
+    let mut after = (first, i64::MIN);
+    loop {
+        let next = select.query_row(params![after.0, after.1, last], |row| {
+            Ok((AppId(row.get(0)?), row.get::<_, AsCode<Provider>>(1)?.0))
+        });
+        let Some(task) = next.optional()? else { break };
+        after = (task.0.0, task.1.code());
+        work.tasks.push(task);
+    }
+    let mut select = sql.prepare_cached(
+        "SELECT app, provider, environment FROM pages INDEXED BY pages_ready
+         WHERE state = 1 AND (app, provider, environment) > (?1, ?2, ?3) AND app <= ?4
+         ORDER BY app, provider, environment LIMIT 1",
+    )?;
+    let mut after = (first, i64::MIN, i64::MIN);
+    loop {
+        let next = select.query_row(params![after.0, after.1, after.2, last], |row| {
+            Ok(LaneKey {
+                app: AppId(row.get(0)?),
+                provider: row.get::<_, AsCode<Provider>>(1)?.0,
+                environment: row.get::<_, AsCode<Option<Environment>>>(2)?.0,
+            })
+        });
+        let Some(lane) = next.optional()? else { break };
+        after = (lane.app.0, lane.provider.code(), lane.environment.code());
+        work.lanes.push(lane);
+    }
+    Ok(work)
+}
+
+/// What is to be done for a message that was accepted, by one of its providers. A few devices that are named become a page
+/// at once; anything else becomes a task.
+pub(crate) fn open(
+    tx: &mut WriteTx<'_>,
+    message: &Message,
+    provider: Provider,
+) -> Result<(), StoreError> {
+    let Some(scope) = Scope::of(message, provider) else {
+        return Ok(());
+    };
+    if is_named(&message.push.audience) && goes_in_pages(provider) {
+        let last = DeviceId(message.id.0);
+        let few = audience::select(tx.sql, &scope, DeviceId(0), last, PAGE_MAX + 1)?;
+        if few.more_after.is_none() && few.found.len() <= PAGE_MAX {
+            return pages::cut(tx.sql, message, provider, Class::Short, &few.found).map(drop);
+        }
+    }
+    let mut insert = tx.sql.prepare_cached(
+        "INSERT INTO tasks (app, provider, message, collapse) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    insert.execute(params![
+        message.app.0,
+        AsCode(provider),
+        message.id.0,
+        pages::collapse(message, provider)
+    ])?;
+    Ok(())
+}
+
+/// Whether an audience is a list of devices, or of aliases, which few share.
+fn is_named(audience: &Audience) -> bool {
+    match audience {
+        Audience::All => false,
+        Audience::Selection(selection) => {
+            !selection.devices.is_empty() || !selection.aliases.is_empty()
+        }
+    }
+}
+
+/// The link has its log and inboxes instead.
+fn goes_in_pages(provider: Provider) -> bool {
+    match provider {
+        Provider::Apns => true,
+        Provider::Link => false,
+    }
+}
+
+fn cut(
+    tx: &mut WriteTx<'_>,
+    provider: Provider,
+    chunk: &Chunk,
+) -> Result<Vec<LaneKey>, StoreError> {
+    let message = &chunk.task.message;
+    let was = chunk.task.after;
+    let moved = match (chunk.ends, chunk.targets.last()) {
+        (false, Some(last)) => {
+            let mut update = tx.sql.prepare_cached(
+                "UPDATE tasks SET after = ?4 WHERE app = ?1 AND provider = ?2 AND message = ?3 AND after = ?5",
+            )?;
+            update.execute(params![
+                message.app.0,
+                AsCode(provider),
+                message.id.0,
+                last.device.0,
+                was.0
+            ])?
+        }
+        (true, _) | (false, None) => {
+            let mut delete = tx.sql.prepare_cached(
+                "DELETE FROM tasks WHERE app = ?1 AND provider = ?2 AND message = ?3 AND after = ?4",
+            )?;
+            delete.execute(params![
+                message.app.0,
+                AsCode(provider),
+                message.id.0,
+                was.0
+            ])?
+        }
+    };
+    if moved == 0 {
+        return Ok(Vec::new());
+    }
+    let class = match chunk.ends && was == DeviceId(0) {
+        true => Class::Short,
+        false => Class::Long,
+    };
+    let mut lanes = pages::cut(tx.sql, message, provider, class, &chunk.targets)?;
+    if let Some(collapse) = pages::collapse(message, provider)
+        && chunk.ends
+    {
+        lanes.extend(pages::promote(tx.sql, message.app, provider, collapse)?);
+    }
+    Ok(lanes)
+}
+
+/// Ends a task: there is no device left in it.
+pub(crate) fn finish(
+    tx: &mut WriteTx<'_>,
+    message: MsgId,
+    provider: Provider,
+) -> Result<(), StoreError> {
+    let mut delete = tx
+        .sql
+        .prepare_cached("DELETE FROM tasks WHERE message = ?1 AND provider = ?2")?;
+    delete.execute(params![message.0, AsCode(provider)])?;
+    Ok(())
+}

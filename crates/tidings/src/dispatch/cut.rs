@@ -1,0 +1,139 @@
+//! The cutter of an app and provider: turns the audiences of accepted messages into pages, for the lanes to take out.
+//!
+//! New messages are cut at once, as far as a page of each; long ones go on as lanes run out of pages, so that what is cut and
+//! not sent is little, unless a lane stands still that the pages are for.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidings_model::{AppId, DeviceId, Environment, Provider};
+use tidings_store::{Chunk, OpenTask, StoreError, Turn};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::error;
+
+use super::limits::{CUT_MAX, FRESH_AT_ONCE, IDLE, STORE_PAUSE};
+use super::{Context, Wakes};
+
+/// How a cutter is told that there is something for it.
+#[derive(Default)]
+pub(super) struct CutSignal {
+    changed: Notify,
+    /// The lanes that have run out of pages, by their environment.
+    hungry: Mutex<BTreeSet<Option<Environment>>>,
+}
+
+impl CutSignal {
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// A lane has few pages left.
+    pub(super) fn hunger(&self, environment: Option<Environment>) {
+        self.hungry().insert(environment);
+        self.wake();
+    }
+
+    fn hungry(&self) -> std::sync::MutexGuard<'_, BTreeSet<Option<Environment>>> {
+        self.hungry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Cutter {
+    pub(super) app: AppId,
+    pub(super) context: Arc<Context>,
+    pub(super) draining: watch::Receiver<Option<Instant>>,
+    pub(super) provider: Provider,
+    pub(super) signal: Arc<CutSignal>,
+    pub(super) wakes: Arc<Wakes>,
+}
+
+impl Cutter {
+    /// Runs until there has been nothing to do for long, or until drained.
+    pub(super) async fn run(mut self) {
+        while self.draining.borrow().is_none() {
+            match self.step().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tokio::select! {
+                        told = timeout(IDLE, self.signal.changed.notified()) => if told.is_err() { return },
+                        _ = self.draining.changed() => return,
+                    }
+                }
+                Err(error) => {
+                    error!(%error, app = self.app.0, provider = %self.provider, "cannot cut an audience into pages");
+                    tokio::select! {
+                        () = sleep(STORE_PAUSE) => {}
+                        _ = self.draining.changed() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cuts a part of what there is; false when there is nothing, or nobody wants it.
+    async fn step(&self) -> Result<bool, StoreError> {
+        let store = &self.context.store;
+        let tasks = |turn, limit| store.open_tasks(self.app, self.provider, turn, limit);
+        let fresh = self
+            .chunks(tasks(Turn::Fresh, FRESH_AT_ONCE).await?)
+            .await?;
+        if !fresh.is_empty() {
+            self.cut(fresh).await?;
+            return Ok(true);
+        }
+        if self.signal.hungry().is_empty() {
+            return Ok(false);
+        }
+        let Some(task) = tasks(Turn::Begun, 1).await?.pop() else {
+            self.signal.hungry().clear();
+            return Ok(false);
+        };
+        let chunks = self.run_of(task).await?;
+        let fed = self.cut(chunks).await?;
+        self.signal.hungry().retain(|lane| !fed.contains(lane));
+        Ok(true)
+    }
+
+    /// The first chunks of tasks, up to [`CUT_MAX`] devices.
+    async fn chunks(&self, tasks: Vec<OpenTask>) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        let (mut chunks, mut devices) = (Vec::new(), 0);
+        for task in tasks {
+            if devices >= CUT_MAX {
+                break;
+            }
+            let chunk = self.context.store.chunk(task, self.provider).await?;
+            devices += chunk.targets.len();
+            chunks.push(Arc::new(chunk));
+        }
+        Ok(chunks)
+    }
+
+    /// The next chunks of a task, one behind the other, up to [`CUT_MAX`] devices.
+    async fn run_of(&self, task: OpenTask) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        let (mut chunks, mut devices, mut next) = (Vec::new(), 0, Some(task));
+        while let Some(task) = next.take()
+            && devices < CUT_MAX
+        {
+            let message = Arc::clone(&task.message);
+            let chunk = self.context.store.chunk(task, self.provider).await?;
+            devices += chunk.targets.len();
+            let last = chunk.targets.last().map(|target| target.device);
+            next = last
+                .filter(|_| !chunk.ends)
+                .map(|after: DeviceId| OpenTask { after, message });
+            chunks.push(Arc::new(chunk));
+        }
+        Ok(chunks)
+    }
+
+    /// Writes chunks down as pages, and wakes the lanes that they are for.
+    async fn cut(
+        &self,
+        chunks: Vec<Arc<Chunk>>,
+    ) -> Result<BTreeSet<Option<Environment>>, StoreError> {
+        let lanes = self.context.store.cut(self.provider, chunks).await?;
+        self.wakes.wake(lanes.iter().copied());
+        Ok(lanes.into_iter().map(|lane| lane.environment).collect())
+    }
+}

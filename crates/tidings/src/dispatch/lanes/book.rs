@@ -1,0 +1,821 @@
+//! A lane's book: which pages are out, what has ended of each, and what of that is written down. No clock, no store, no
+//! provider.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_model::{Environment, Message, MsgId, Reason, UnixMillis};
+use tidings_store::{
+    Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Member, OpenPage,
+    PageFlush, PageKey, Progress, Removal, Rest, Room, Target, Tried,
+};
+use tokio::time::Instant;
+
+use super::super::limits::{
+    LEASE, LEAVING_MAX, LONG_MAX, PAGES_MAX, RENEW_BEFORE, SHORT_MAX, TOGETHER_MIN,
+};
+
+/// Which delivery of which page: travels through the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::dispatch) struct Tag {
+    pub(in crate::dispatch) index: usize,
+    pub(in crate::dispatch) page: u64,
+}
+
+/// A delivery that is to be sent.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Outgoing {
+    pub(in crate::dispatch) tag: Tag,
+    pub(in crate::dispatch) target: Target,
+    pub(in crate::dispatch) tried: Option<Box<Tried>>,
+}
+
+/// A page that was taken out: whose message is to be sent to whom.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Taken {
+    pub(in crate::dispatch) message: Arc<Message>,
+    pub(in crate::dispatch) outgoing: Vec<Outgoing>,
+    /// Goes before what is long.
+    pub(in crate::dispatch) urgent: bool,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::dispatch) enum Came {
+    Ended(End),
+    /// The way has ended before anybody took it: the device's next way gets it, or it ends so.
+    Left(End),
+    /// It has not ended; not before `due`, or as soon as there is a turn for it.
+    Waits {
+        due: Option<UnixMillis>,
+        tried: Option<Box<Tried>>,
+    },
+}
+
+/// What is to be written down.
+#[derive(Debug, Default)]
+pub(in crate::dispatch) struct Batch {
+    pub(in crate::dispatch) pages: Vec<PageFlush>,
+    pub(in crate::dispatch) removals: Vec<Removal>,
+}
+
+const GONE: Reason = Reason::known("device_deleted");
+const SUPERSEDED: Reason = Reason::known("superseded");
+
+pub(in crate::dispatch) struct Book {
+    key: LaneKey,
+    /// Deliveries of pages that are out and have not come back.
+    long: usize,
+    next: u64,
+    numbers: HashMap<PageKey, u64>,
+    pages: HashMap<u64, OutPage>,
+    /// Dead tokens that are still registered.
+    removals: Vec<Removal>,
+    /// So many of the removals are being written.
+    removing: usize,
+    short: usize,
+}
+
+/// What is known of a member's token.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The device said of what environment it is.
+    is_named: bool,
+    registered_at: UnixMillis,
+}
+
+struct OutPage {
+    class: Class,
+    /// What the endings add that is not written down, nor being written.
+    delta: Delta,
+    /// How many have ended as the store has it.
+    ended: usize,
+    flushing: Option<Flushing>,
+    /// Tokens that are dead if their provider can be believed.
+    in_doubt: Vec<Removal>,
+    key: PageKey,
+    /// Of those that were sent.
+    known: Vec<Option<Known>>,
+    lease: i64,
+    lease_ends: Instant,
+    leaving: Vec<(usize, End)>,
+    members: Arc<Vec<Member>>,
+    message: Arc<Message>,
+    /// Deliveries that have not come back.
+    open: usize,
+    progress: Progress,
+    waiting: Vec<Waiting>,
+}
+
+/// What is being written down of a page.
+struct Flushing {
+    delta: Delta,
+    ended: usize,
+    leaving: usize,
+    settles: bool,
+}
+
+struct Waiting {
+    due: Option<UnixMillis>,
+    environment: Option<Environment>,
+    index: usize,
+    tried: Option<Box<Tried>>,
+}
+
+impl Book {
+    pub(in crate::dispatch) fn new(key: LaneKey) -> Self {
+        Self {
+            key,
+            long: 0,
+            next: 0,
+            numbers: HashMap::new(),
+            pages: HashMap::new(),
+            removals: Vec::new(),
+            removing: 0,
+            short: 0,
+        }
+    }
+
+    /// What can be taken out beside what is.
+    pub(in crate::dispatch) fn room(&self) -> Room {
+        Room {
+            long: LONG_MAX.saturating_sub(self.long),
+            pages: PAGES_MAX.saturating_sub(self.pages.len()),
+            short: SHORT_MAX.saturating_sub(self.short),
+        }
+    }
+
+    pub(in crate::dispatch) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// The messages of pages that are out.
+    pub(in crate::dispatch) fn messages(&self) -> HashMap<MsgId, Arc<Message>> {
+        let pages = self.pages.values();
+        pages
+            .map(|page| (page.message.id, Arc::clone(&page.message)))
+            .collect()
+    }
+
+    /// Enters a page that was leased until `lease_ends`, and says what is to be sent of it at `now`.
+    pub(in crate::dispatch) fn take(
+        &mut self,
+        leased: LeasedPage,
+        open: OpenPage,
+        lease_ends: Instant,
+        now: UnixMillis,
+    ) -> Taken {
+        let number = self.next;
+        self.next += 1;
+        let mut page = OutPage {
+            class: leased.class,
+            delta: Delta::default(),
+            ended: leased.ended,
+            flushing: None,
+            in_doubt: Vec::new(),
+            key: leased.key,
+            known: vec![None; open.members.len()],
+            lease: leased.lease,
+            lease_ends,
+            leaving: Vec::new(),
+            members: open.members,
+            message: open.message,
+            open: 0,
+            progress: open.progress,
+            waiting: Vec::new(),
+        };
+        let mut outgoing = Vec::with_capacity(page.members.len());
+        for (index, place) in open.places.into_iter().enumerate() {
+            let Some(place) = place else { continue };
+            let tried = page.members[index].tried.clone();
+            match page.turn(index, place, now, self.key.environment) {
+                None => {}
+                Some(target) => {
+                    page.open += 1;
+                    page.known[index] = Some(Known {
+                        is_named: target.environment.is_some(),
+                        registered_at: target.registered_at,
+                    });
+                    let tag = Tag {
+                        index,
+                        page: number,
+                    };
+                    outgoing.push(Outgoing { tag, target, tried });
+                }
+            }
+        }
+        *self.out_of(page.class) += page.open;
+        let taken = Taken {
+            message: Arc::clone(&page.message),
+            outgoing,
+            urgent: page.class == Class::Short,
+        };
+        self.numbers.insert(page.key, number);
+        self.pages.insert(number, page);
+        taken
+    }
+
+    fn out_of(&mut self, class: Class) -> &mut usize {
+        match class {
+            Class::Short => &mut self.short,
+            Class::Long | Class::Stragglers => &mut self.long,
+        }
+    }
+
+    /// Enters what became of a delivery. Of a page that is not out any more it is nobody's business.
+    pub(in crate::dispatch) fn came(&mut self, tag: Tag, came: Came) {
+        let Some(page) = self.pages.get_mut(&tag.page) else {
+            return;
+        };
+        page.came(tag.index, came);
+        page.open -= 1;
+        let class = page.class;
+        *self.out_of(class) -= 1;
+    }
+
+    /// A delivery's token is dead, as its provider says, and has been since `since`. When that is not certain it is removed
+    /// at the end of its page, if the provider can be believed then, and if the device said of what environment it is.
+    pub(in crate::dispatch) fn remove(
+        &mut self,
+        tag: Tag,
+        reason: Reason,
+        since: Option<UnixMillis>,
+        token: Box<str>,
+        certain: bool,
+    ) {
+        let Some(page) = self.pages.get_mut(&tag.page) else {
+            return;
+        };
+        let Some(known) = page.known.get(tag.index).copied().flatten() else {
+            return;
+        };
+        let removal = Removal {
+            app: self.key.app,
+            device: page.members[tag.index].device,
+            provider: self.key.provider,
+            reason,
+            // Registered again since the page was read counts as later, whatever the provider's clock says.
+            registered_before: since.unwrap_or(UnixMillis(known.registered_at.0 + 1)),
+            token,
+        };
+        if certain {
+            self.removals.push(removal);
+        } else if known.is_named {
+            page.in_doubt.push(removal);
+        }
+    }
+
+    /// Whether there is something to be written down.
+    pub(in crate::dispatch) fn is_dirty(&self) -> bool {
+        self.removing < self.removals.len() || self.pages.values().any(OutPage::is_dirty)
+    }
+
+    /// What is to be written down, one batch at a time: [`Book::flushed`] or [`Book::not_flushed`] ends it. `condemns` says
+    /// whether the provider is to be believed in what is not certain of tokens.
+    pub(in crate::dispatch) fn flush(&mut self, now: UnixMillis, condemns: bool) -> Batch {
+        let mut pages = Vec::new();
+        let mut leaving_max = LEAVING_MAX;
+        for page in self.pages.values_mut() {
+            if let Some(flush) = page.flush(&mut leaving_max, now) {
+                if flush.rest.is_some() && condemns {
+                    self.removals.append(&mut page.in_doubt);
+                }
+                pages.push(flush);
+            }
+        }
+        self.removing = self.removals.len();
+        Batch {
+            pages,
+            removals: self.removals.clone(),
+        }
+    }
+
+    /// Everything of the batch is durable. Returns the pages that are another's by now: what of them has not left is not to
+    /// be sent.
+    pub(in crate::dispatch) fn flushed(&mut self, flushed: &Flushed) -> Vec<u64> {
+        self.removals.drain(..self.removing);
+        self.removing = 0;
+        let lost: Vec<u64> = flushed
+            .lost
+            .iter()
+            .filter_map(|key| self.numbers.get(key).copied())
+            .collect();
+        for number in &lost {
+            self.drop_page(*number);
+        }
+        for (key, left) in &flushed.left {
+            if let Some(page) = self.page(key) {
+                for (index, end) in left {
+                    page.progress.note(*index, end);
+                }
+            }
+        }
+        let mut settled = Vec::new();
+        for (number, page) in &mut self.pages {
+            if let Some(flushing) = page.flushing.take() {
+                page.ended = flushing.ended + flushing.leaving;
+                page.leaving.drain(..flushing.leaving);
+                settled.extend(flushing.settles.then_some(*number));
+            }
+        }
+        for number in settled {
+            self.drop_page(number);
+        }
+        lost
+    }
+
+    fn page(&mut self, key: &PageKey) -> Option<&mut OutPage> {
+        let number = self.numbers.get(key)?;
+        self.pages.get_mut(number)
+    }
+
+    /// Nothing of the batch was written: it will be in the next.
+    pub(in crate::dispatch) fn not_flushed(&mut self) {
+        self.removing = 0;
+        for page in self.pages.values_mut() {
+            if let Some(flushing) = page.flushing.take() {
+                page.delta.merge(flushing.delta);
+            }
+        }
+    }
+
+    /// The leases that are to be prolonged at `now`.
+    pub(in crate::dispatch) fn to_renew(&self, now: Instant) -> Vec<(PageKey, i64)> {
+        let due = |page: &&OutPage| page.lease_ends < now + RENEW_BEFORE;
+        let pages = self.pages.values().filter(due);
+        pages.map(|page| (page.key, page.lease)).collect()
+    }
+
+    /// They were prolonged at `since`.
+    pub(in crate::dispatch) fn renewed(&mut self, keys: &[(PageKey, i64)], since: Instant) {
+        for (key, _) in keys {
+            if let Some(page) = self.page(key) {
+                page.lease_ends = since + LEASE;
+            }
+        }
+    }
+
+    /// Drops the pages whose leases have run out at `now`, as when the process stood still: they may be another's by now,
+    /// and what of them has not left is not to be sent. What had ended and was not written down is forgotten with them.
+    pub(in crate::dispatch) fn drop_overdue(&mut self, now: Instant) -> Vec<u64> {
+        let overdue = self.pages.iter().filter(|(_, page)| page.lease_ends <= now);
+        let overdue: Vec<u64> = overdue.map(|(number, _)| *number).collect();
+        for number in &overdue {
+            self.drop_page(*number);
+        }
+        overdue
+    }
+
+    fn drop_page(&mut self, number: u64) {
+        if let Some(page) = self.pages.remove(&number) {
+            self.numbers.remove(&page.key);
+            *self.out_of(page.class) -= page.open;
+        }
+    }
+}
+
+impl OutPage {
+    /// What the turn of a member means: whom to send to, or what became of it without.
+    fn turn(
+        &mut self,
+        index: usize,
+        place: Addressed,
+        now: UnixMillis,
+        environment: Option<Environment>,
+    ) -> Option<Target> {
+        let tried = self.members[index].tried.as_deref();
+        let attempts = tried.map_or(0, Tried::attempts);
+        let last = tried.and_then(|tried| tried.last.clone());
+        let end = |ending, reason| End {
+            at: now,
+            attempts,
+            ending,
+            reason,
+        };
+        let came = match place {
+            Addressed::Gone => Came::Ended(end(Ending::Dropped, Some(GONE))),
+            Addressed::Superseded => Came::Ended(end(Ending::Dropped, Some(SUPERSEDED))),
+            Addressed::Here(_) if self.message.expires_at <= now => {
+                Came::Ended(end(Ending::Expired, last))
+            }
+            Addressed::Here(Target {
+                ended: Some(reason),
+                ..
+            }) => Came::Left(end(Ending::Dropped, Some(reason))),
+            Addressed::Here(target)
+                if target.environment.is_some() && target.environment != environment =>
+            {
+                let tried = self.members[index].tried.clone();
+                self.waiting.push(Waiting {
+                    due: Some(now),
+                    environment: target.environment,
+                    index,
+                    tried,
+                });
+                return None;
+            }
+            Addressed::Here(target) => return Some(target),
+        };
+        self.came(index, came);
+        None
+    }
+
+    fn came(&mut self, index: usize, came: Came) {
+        match came {
+            Came::Ended(end) => {
+                if self.progress.note(index, &end) {
+                    self.delta.add(self.members[index].platform, &end);
+                }
+            }
+            Came::Left(end) => self.leaving.push((index, end)),
+            Came::Waits { due, tried } => self.waiting.push(Waiting {
+                due,
+                environment: self.key.environment,
+                index,
+                tried,
+            }),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.flushing.is_none()
+            && (self.is_complete()
+                || self.progress.count() > self.ended
+                || !self.leaving.is_empty())
+    }
+
+    fn flush(&mut self, leaving_max: &mut usize, now: UnixMillis) -> Option<PageFlush> {
+        if !self.is_dirty() {
+            return None;
+        }
+        let leaving = self.leaving.len().min(*leaving_max);
+        *leaving_max -= leaving;
+        let settles = self.is_complete() && leaving == self.leaving.len();
+        let delta = std::mem::take(&mut self.delta);
+        self.flushing = Some(Flushing {
+            delta: delta.clone(),
+            ended: self.progress.count(),
+            leaving,
+            settles,
+        });
+        Some(PageFlush {
+            delta,
+            ended: self.ended,
+            key: self.key,
+            lease: self.lease,
+            leaving: self.leaving[..leaving].to_vec(),
+            members: Arc::clone(&self.members),
+            message: Arc::clone(&self.message),
+            progress: self.progress.clone(),
+            rest: settles.then(|| self.rest(now)),
+        })
+    }
+
+    /// Those that wait, together with others of about the same time.
+    fn rest(&mut self, now: UnixMillis) -> Vec<Rest> {
+        self.waiting
+            .sort_by_key(|waiting| (waiting.environment, waiting.due));
+        let mut rest: Vec<Rest> = Vec::new();
+        let mut first_due = None;
+        for waiting in &self.waiting {
+            let mut member = self.members[waiting.index].clone();
+            member.tried = waiting.tried.clone();
+            // Nobody wants it later than that; then it expires, in its turn.
+            let due = waiting.due.map(|due| due.min(self.message.expires_at));
+            match rest.last_mut() {
+                Some(last)
+                    if last.environment == waiting.environment && together(first_due, due, now) =>
+                {
+                    last.due = due;
+                    last.members.push(member);
+                }
+                _ => {
+                    first_due = due;
+                    rest.push(Rest {
+                        due,
+                        environment: waiting.environment,
+                        members: vec![member],
+                    });
+                }
+            }
+        }
+        for rest in &mut rest {
+            rest.members.sort_by_key(|member| member.device);
+        }
+        rest
+    }
+}
+
+/// Whether two times are near enough for one page: the earlier one then waits a little longer, a sixteenth of its time.
+fn together(first: Option<UnixMillis>, next: Option<UnixMillis>, now: UnixMillis) -> bool {
+    match (first, next) {
+        (None, None) => true,
+        (Some(first), Some(next)) => {
+            let near: Duration = (first.since(now) / 16).max(TOGETHER_MIN);
+            next <= first.plus(near)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_model::{
+        AppId, Audience, DeviceId, Platform, PlatformSet, Provider, Push, PushOptions,
+    };
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+    const LANE: LaneKey = LaneKey {
+        app: AppId(1),
+        provider: Provider::Apns,
+        environment: Some(Environment::Production),
+    };
+
+    fn message() -> Arc<Message> {
+        Arc::new(Message {
+            accepted_at: NOW,
+            app: LANE.app,
+            expires_at: NOW.plus(Duration::from_secs(60)),
+            id: MsgId(1000),
+            push: Push {
+                audience: Audience::All,
+                message: None,
+                notification: None,
+                options: PushOptions::default(),
+                platforms: PlatformSet::ALL,
+            },
+        })
+    }
+
+    fn here(device: i64, environment: Option<Environment>) -> Addressed {
+        Addressed::Here(Target {
+            device: DeviceId(device),
+            ended: None,
+            environment,
+            platform: Platform::Ios,
+            registered_at: UnixMillis(5),
+            token: Some("aa".into()),
+        })
+    }
+
+    fn leased(class: Class, count: usize) -> LeasedPage {
+        LeasedPage {
+            class,
+            count,
+            ended: 0,
+            key: PageKey {
+                message: MsgId(1000),
+                provider: Provider::Apns,
+                environment: LANE.environment,
+                first: DeviceId(1),
+                round: 0,
+            },
+            lease: 7,
+        }
+    }
+
+    /// A book with one page, of devices with these places.
+    struct Stage {
+        book: Book,
+        ends: Instant,
+        taken: Taken,
+    }
+
+    impl Stage {
+        fn new(places: Vec<Addressed>) -> Self {
+            let member = |index: usize| Member {
+                device: DeviceId(index as i64 + 1),
+                platform: Platform::Ios,
+                tried: None,
+            };
+            let open = OpenPage {
+                members: Arc::new((0..places.len()).map(member).collect()),
+                message: message(),
+                progress: Progress::default(),
+                places: places.into_iter().map(Some).collect(),
+            };
+            let mut book = Book::new(LANE);
+            let ends = Instant::now() + LEASE;
+            let taken = book.take(leased(Class::Long, open.members.len()), open, ends, NOW);
+            Self { book, ends, taken }
+        }
+
+        fn of(count: i64) -> Self {
+            Self::new((1..=count).map(|device| here(device, None)).collect())
+        }
+
+        fn came(&mut self, index: usize, came: Came) {
+            let tag = self.taken.outgoing[index].tag;
+            self.book.came(tag, came);
+        }
+
+        fn flush(&mut self) -> Batch {
+            assert!(self.book.is_dirty());
+            self.book.flush(NOW, true)
+        }
+    }
+
+    fn end(ending: Ending, reason: Option<&'static str>) -> End {
+        End {
+            at: NOW,
+            attempts: 1,
+            ending,
+            reason: reason.map(Reason::known),
+        }
+    }
+
+    fn accepted() -> Came {
+        Came::Ended(end(Ending::Accepted, None))
+    }
+
+    fn waits(secs: Option<u64>) -> Came {
+        Came::Waits {
+            due: secs.map(|secs| NOW.plus(Duration::from_secs(secs))),
+            tried: None,
+        }
+    }
+
+    fn devices(rest: &Rest) -> Vec<i64> {
+        rest.members.iter().map(|member| member.device.0).collect()
+    }
+
+    #[test]
+    fn a_flush_that_fails_loses_nothing() {
+        let mut stage = Stage::of(3);
+        assert!(!stage.book.is_dirty());
+        stage.came(0, accepted());
+        let tag = stage.taken.outgoing[1].tag;
+        let reason = Reason::known("Unregistered");
+        stage.book.remove(tag, reason, None, "aa".into(), true);
+        stage.came(1, Came::Left(end(Ending::Dropped, Some("Unregistered"))));
+        let first = stage.flush();
+        let sizes = |batch: &Batch| {
+            let page = &batch.pages[0];
+            (
+                page.progress.count(),
+                page.leaving.len(),
+                batch.removals.len(),
+            )
+        };
+        assert_eq!(sizes(&first), (1, 1, 1));
+        assert_eq!(first.removals[0].registered_before, UnixMillis(6));
+        // Another comes while it is being written.
+        stage.came(2, accepted());
+        stage.book.not_flushed();
+        let again = stage.flush();
+        assert_eq!(sizes(&again), (2, 1, 1));
+        assert_eq!(again.pages[0].ended, 0);
+        let mut delta = first.pages[0].delta.clone();
+        let mut other = Delta::default();
+        other.add(Platform::Ios, &end(Ending::Accepted, None));
+        delta.merge(other);
+        assert_eq!(again.pages[0].delta, delta, "the counts of both");
+        assert_eq!(again.pages[0].rest, Some(vec![]), "nothing is out any more");
+        let left = (1, end(Ending::HandedOn, Some("Unregistered")));
+        let flushed = Flushed {
+            left: vec![(again.pages[0].key, vec![left])],
+            ..Flushed::default()
+        };
+        assert!(stage.book.flushed(&flushed).is_empty());
+        assert!(stage.book.is_empty() && !stage.book.is_dirty());
+        assert_eq!(stage.book.room().long, LONG_MAX);
+    }
+
+    #[test]
+    fn what_comes_during_a_flush_is_in_the_next() {
+        let mut stage = Stage::of(3);
+        stage.came(0, accepted());
+        stage.flush();
+        stage.came(1, accepted());
+        stage.book.flushed(&Flushed::default());
+        let next = stage.flush();
+        let mut delta = Delta::default();
+        delta.add(Platform::Ios, &end(Ending::Accepted, None));
+        assert_eq!((next.pages[0].ended, &next.pages[0].delta), (1, &delta));
+        assert_eq!(next.pages[0].rest, None, "one is out");
+    }
+
+    #[test]
+    fn a_page_settles_when_nothing_of_it_is_out_and_the_rest_goes_by_its_times() {
+        let mut stage = Stage::of(6);
+        let waits_for = [Some(3600), Some(1), None, Some(3601), None];
+        for (index, secs) in waits_for.into_iter().enumerate() {
+            stage.came(index, waits(secs));
+            assert!(!stage.book.is_dirty(), "the last is out");
+        }
+        stage.came(5, accepted());
+        let batch = stage.flush();
+        let rest = batch.pages[0].rest.clone().expect("it ends");
+        let of: Vec<_> = rest.iter().map(devices).collect();
+        assert_eq!(of, [vec![3, 5], vec![2], vec![1, 4]]);
+        let due: Vec<_> = rest.iter().map(|rest| rest.due).collect();
+        // Not later than anybody wants it.
+        let expires = Some(message().expires_at);
+        assert_eq!(due, [None, Some(NOW.plus(Duration::from_secs(1))), expires]);
+    }
+
+    #[test]
+    fn who_cannot_be_sent_to_ends_without_being_sent_to() {
+        let ended = Addressed::Here(Target {
+            ended: Some(Reason::known("moved")),
+            token: None,
+            ..match here(3, None) {
+                Addressed::Here(target) => target,
+                other => panic!("{other:?}"),
+            }
+        });
+        let mut stage = Stage::new(vec![
+            Addressed::Gone,
+            Addressed::Superseded,
+            ended,
+            here(4, Some(Environment::Sandbox)),
+            here(5, LANE.environment),
+        ]);
+        assert_eq!(stage.taken.outgoing.len(), 1);
+        assert_eq!(stage.book.room().long, LONG_MAX - 1);
+        stage.came(0, accepted());
+        let batch = stage.flush();
+        let page = &batch.pages[0];
+        assert_eq!(page.progress.count(), 3);
+        assert_eq!(page.leaving.len(), 1);
+        let (index, left) = &page.leaving[0];
+        assert_eq!(
+            (*index, left.reason.as_ref().map(Reason::as_str)),
+            (2, Some("moved"))
+        );
+        let rest = page.rest.as_ref().expect("it ends");
+        assert_eq!(rest[0].environment, Some(Environment::Sandbox));
+        assert_eq!(devices(&rest[0]), [4]);
+    }
+
+    #[test]
+    fn what_is_not_certain_of_a_token_is_believed_at_the_end_of_its_page() {
+        for condemns in [false, true] {
+            let mut stage = Stage::new(vec![
+                here(1, LANE.environment),
+                here(2, None),
+                here(3, None),
+            ]);
+            for index in [0, 1] {
+                let tag = stage.taken.outgoing[index].tag;
+                let reason = Reason::known("BadDeviceToken");
+                stage.book.remove(tag, reason, None, "aa".into(), false);
+                stage.came(
+                    index,
+                    Came::Left(end(Ending::Dropped, Some("BadDeviceToken"))),
+                );
+            }
+            let early = stage.book.flush(NOW, true);
+            assert_eq!(early.removals, []);
+            stage.book.flushed(&Flushed::default());
+            stage.came(2, accepted());
+            let last = stage.book.flush(NOW, condemns);
+            let removed: Vec<i64> = last.removals.iter().map(|gone| gone.device.0).collect();
+            // One whose device did not say of what environment it is stays in any case.
+            assert_eq!(removed, [1][..usize::from(condemns)]);
+        }
+    }
+
+    #[test]
+    fn a_lease_that_runs_out_is_given_up() {
+        let mut stage = Stage::of(2);
+        stage.came(0, accepted());
+        let ends = stage.ends;
+        assert_eq!(stage.book.to_renew(Instant::now()), []);
+        let renew = stage.book.to_renew(ends - Duration::from_secs(1));
+        assert_eq!(renew.len(), 1);
+        assert!(
+            stage
+                .book
+                .drop_overdue(ends - Duration::from_secs(1))
+                .is_empty()
+        );
+        stage.book.renewed(&renew, ends);
+        assert!(stage.book.drop_overdue(ends).is_empty());
+        assert_eq!(stage.book.drop_overdue(ends + LEASE), [0]);
+        assert!(stage.book.is_empty());
+        // What comes back of it is nobody's business.
+        stage.came(1, accepted());
+        assert_eq!(stage.book.room().long, LONG_MAX);
+    }
+
+    #[test]
+    fn a_page_that_another_has_is_dropped() {
+        let mut stage = Stage::of(2);
+        stage.came(0, accepted());
+        let batch = stage.flush();
+        let flushed = Flushed {
+            lost: vec![batch.pages[0].key],
+            ..Flushed::default()
+        };
+        assert_eq!(stage.book.flushed(&flushed), [0]);
+        assert!(stage.book.is_empty());
+    }
+}

@@ -1,0 +1,4 @@
+//! Lanes: the work of one app, provider and environment, which nothing else waits for.
+
+pub(super) mod book;
+pub(super) mod pages;

@@ -1,0 +1,550 @@
+//! A lane that goes by pages, for any provider: takes pages out, has them sent, keeps book, and settles them.
+//!
+//! One task owns it all. Whatever waits for the store runs beside it as a job, so that answers are taken meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_broker::{Failure, Settled};
+use tidings_model::{Outcome, Reason, UnixMillis};
+use tidings_store::{
+    End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, StoreError, Tried,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, error, warn};
+
+use super::book::{Book, Came, Tag};
+use crate::dispatch::cut::CutSignal;
+use crate::dispatch::limits::{
+    AHEAD_MIN, FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
+    SETTLED_AT_ONCE, STORE_PAUSE,
+};
+use crate::dispatch::senders::{self, Note, Sender};
+use crate::dispatch::{Context, Signal, Wakes};
+
+const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
+const UNANSWERED: Reason = Reason::known("Unanswered");
+const UNREADABLE: Reason = Reason::known("UnreadablePage");
+
+pub(in crate::dispatch) struct Lane {
+    book: Book,
+    context: Arc<Context>,
+    cutter: Arc<CutSignal>,
+    draining: watch::Receiver<Option<Instant>>,
+    flush_at: Instant,
+    flushing: bool,
+    jobs: JoinSet<Done>,
+    key: LaneKey,
+    leasing: bool,
+    /// There may be long pages, or stragglers that are due, to take out; short ones.
+    more_long: bool,
+    more_short: bool,
+    /// When the first of the stragglers is due.
+    next_due: Option<Instant>,
+    note_at: Instant,
+    noting: bool,
+    renewing: bool,
+    sender: Option<Sender>,
+    signal: Arc<Signal>,
+    /// The sender was told to stop, and nothing is taken out any more.
+    stopping: bool,
+    /// Something has been heard that may say how the credential stands.
+    unnoted: bool,
+    wakes: Arc<Wakes>,
+}
+
+/// What a job gave.
+enum Done {
+    /// A page that cannot be read has been ended, as far as that could be.
+    Failed,
+    Flushed(Result<Flushed, StoreError>),
+    Leased(Result<Leased, StoreError>),
+    Noted(Option<Note>),
+    Renewed(Vec<(PageKey, i64)>, Instant, Result<(), StoreError>),
+}
+
+struct Leased {
+    ahead: usize,
+    ends: Instant,
+    more_long: bool,
+    more_short: bool,
+    next_due: Option<UnixMillis>,
+    opened: Vec<(LeasedPage, Result<OpenPage, StoreError>)>,
+}
+
+/// Why a delivery comes back that has not ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Back {
+    /// Its credential is gone.
+    NoCredential,
+    /// It is to go on later.
+    Waits,
+}
+
+impl Lane {
+    pub(in crate::dispatch) fn new(
+        context: Arc<Context>,
+        key: LaneKey,
+        signal: Arc<Signal>,
+        cutter: Arc<CutSignal>,
+        wakes: Arc<Wakes>,
+        draining: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            book: Book::new(key),
+            context,
+            cutter,
+            draining,
+            flush_at: now,
+            flushing: false,
+            jobs: JoinSet::new(),
+            key,
+            leasing: false,
+            more_long: true,
+            more_short: true,
+            next_due: None,
+            note_at: now,
+            noting: false,
+            renewing: false,
+            sender: None,
+            signal,
+            stopping: false,
+            unnoted: false,
+            wakes,
+        }
+    }
+
+    /// Runs until there has been nothing to do for long, or until drained, or until its app is forgotten.
+    pub(in crate::dispatch) async fn run(mut self) {
+        self.load_credential().await;
+        let mut settled: Vec<Settled<Tag>> = Vec::with_capacity(SETTLED_AT_ONCE);
+        while !self.signal.is_forgotten() {
+            let now = Instant::now();
+            self.drop_overdue(now);
+            self.lease(now);
+            self.flush(now);
+            self.renew(now);
+            self.note(now);
+            if self.stopping && self.sender.is_none() && self.jobs.is_empty() {
+                return;
+            }
+            let idle = self.book.is_empty() && self.jobs.is_empty();
+            let wake_at = self.wake_at();
+            tokio::select! {
+                () = settle(&mut self.sender, &mut settled) => self.take(&mut settled).await,
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.done(done).await,
+                    // It cannot be said which it was, so the lane cannot go on.
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+                () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+                () = self.signal.changed.notified() => {
+                    (self.more_long, self.more_short) = (true, true);
+                    if self.signal.take_credential_changed() && !self.stopping {
+                        self.load_credential().await;
+                    }
+                }
+                _ = self.draining.changed(), if !self.stopping => self.stop(now),
+                () = sleep(IDLE), if idle && !self.stopping => return,
+            }
+        }
+    }
+
+    /// When there is something to do that nothing tells of.
+    fn wake_at(&self) -> Option<Instant> {
+        let flush_at = (self.book.is_dirty() && !self.flushing).then_some(self.flush_at);
+        let due_at = self.next_due.filter(|_| !self.stopping && !self.leasing);
+        // Leases are looked after, and what the credential's record should say.
+        let looks = !self.book.is_empty() || self.unnoted;
+        let note_at = (looks && !self.noting).then_some(self.note_at);
+        [flush_at, due_at, note_at].into_iter().flatten().min()
+    }
+
+    async fn load_credential(&mut self) {
+        loop {
+            match senders::load(&mut self.sender, &self.context, self.key).await {
+                Ok(None) => return,
+                Ok(Some(gone)) => {
+                    for settled in gone.end(REMOVED_GRACE).await {
+                        self.came(settled, Back::NoCredential);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    error!(app = self.key.app.0, error = %format!("{error:#}"), "cannot read the app's credentials");
+                    if self.draining.borrow().is_some() {
+                        return;
+                    }
+                    // A change is seen by the loop, too.
+                    tokio::select! {
+                        () = sleep(STORE_PAUSE) => {}
+                        _ = self.draining.wait_for(Option::is_some) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What may be another's by now is sent no more.
+    fn drop_overdue(&mut self, now: Instant) {
+        let overdue = self.book.drop_overdue(now);
+        if !overdue.is_empty() {
+            warn!(
+                app = self.key.app.0,
+                pages = overdue.len(),
+                "pages were out for longer than they were leased: they go again, but for what had been written down"
+            );
+            self.withdraw(&overdue);
+        }
+    }
+
+    fn withdraw(&self, pages: &[u64]) {
+        if let Some(sender) = &self.sender
+            && !pages.is_empty()
+        {
+            sender.withdraw(|tag| pages.contains(&tag.page));
+        }
+    }
+
+    /// Takes pages out, if there may be some and there is room.
+    fn lease(&mut self, now: Instant) {
+        if self.next_due.is_some_and(|due| due <= now) {
+            self.next_due = None;
+            self.more_long = true;
+        }
+        let room = self.book.room();
+        let wanted =
+            (self.more_short && room.short > 0) || (self.more_long && room.long >= LONG_AT_ONCE);
+        if !wanted || room.pages == 0 || self.leasing || self.stopping {
+            return;
+        }
+        if self.sender.as_ref().is_some_and(Sender::is_held_up) {
+            return;
+        }
+        self.leasing = true;
+        // A signal that comes while the store is asked sets them again.
+        (self.more_long, self.more_short) = (false, false);
+        let (store, key) = (Arc::clone(&self.context.store), self.key);
+        let known = self.book.messages();
+        self.jobs.spawn(async move {
+            let ends = Instant::now() + LEASE - LEASE_MARGIN;
+            let leased = async {
+                let leased = store.lease(key, room, LEASE).await?;
+                let opened = match leased.pages.is_empty() {
+                    true => Vec::new(),
+                    false => store.open_pages(leased.pages, known).await?,
+                };
+                Ok(Leased {
+                    ahead: leased.ahead,
+                    ends,
+                    more_long: leased.more_long,
+                    more_short: leased.more_short,
+                    next_due: leased.next_due,
+                    opened,
+                })
+            };
+            let leased = leased.await;
+            if leased.is_err() {
+                sleep(STORE_PAUSE).await;
+            }
+            Done::Leased(leased)
+        });
+    }
+
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Failed => {}
+            Done::Flushed(flushed) => {
+                self.flushing = false;
+                self.flushed(flushed);
+            }
+            Done::Leased(leased) => {
+                self.leasing = false;
+                match leased {
+                    Ok(leased) => self.leased(leased).await,
+                    Err(error) => {
+                        error!(%error, app = self.key.app.0, "cannot take out pages");
+                        (self.more_long, self.more_short) = (true, true);
+                    }
+                }
+            }
+            Done::Noted(note) => {
+                self.noting = false;
+                if let (Some(note), Some(sender)) = (note, &mut self.sender) {
+                    sender.noted(note);
+                }
+            }
+            Done::Renewed(pages, since, renewed) => {
+                self.renewing = false;
+                match renewed {
+                    Ok(()) => self.book.renewed(&pages, since),
+                    Err(error) => error!(%error, "cannot prolong the leases of pages"),
+                }
+            }
+        }
+    }
+
+    async fn leased(&mut self, leased: Leased) {
+        self.more_long |= leased.more_long;
+        self.more_short |= leased.more_short;
+        let now = UnixMillis::now();
+        self.next_due = leased
+            .next_due
+            .map(|due| Instant::now() + due.since(now) + Duration::from_millis(1));
+        if leased.ahead < AHEAD_MIN {
+            self.cutter.hunger(self.key.environment);
+        }
+        if self.stopping {
+            return; // They are leased: at the next opening they are ready again.
+        }
+        for (page, opened) in leased.opened {
+            match opened {
+                Ok(open) => self.send(page, open, leased.ends, now).await,
+                Err(error) => self.unreadable(page, error),
+            }
+        }
+    }
+
+    async fn send(&mut self, page: LeasedPage, open: OpenPage, ends: Instant, now: UnixMillis) {
+        let taken = self.book.take(page, open, ends, now);
+        if taken.outgoing.is_empty() {
+            return;
+        }
+        let unsent = match &mut self.sender {
+            Some(sender) => sender.queue(taken).await,
+            None => {
+                let outgoing = taken.outgoing.into_iter();
+                outgoing
+                    .map(|outgoing| (outgoing.tag, NO_CREDENTIAL))
+                    .collect()
+            }
+        };
+        for (tag, reason) in unsent {
+            let end = End {
+                at: now,
+                attempts: 0,
+                ending: Ending::Failed,
+                reason: Some(reason),
+            };
+            self.book.came(tag, Came::Left(end));
+        }
+    }
+
+    /// A page that cannot be read fails, and keeps nothing else from going.
+    fn unreadable(&mut self, page: LeasedPage, error: StoreError) {
+        let key = page.key;
+        error!(%error, msg_id = %key.message, first = key.first.0, "a page cannot be read");
+        if !matches!(error, StoreError::Stored(_)) {
+            return; // Another time: when its lease is over.
+        }
+        let store = Arc::clone(&self.context.store);
+        self.jobs.spawn(async move {
+            if let Err(error) = store.fail_page(key, page.lease, UNREADABLE).await {
+                error!(%error, msg_id = %key.message, "cannot end a page that cannot be read");
+            }
+            Done::Failed
+        });
+    }
+
+    async fn take(&mut self, settled: &mut Vec<Settled<Tag>>) {
+        if let Some(sender) = &mut self.sender {
+            sender.hear(settled, Instant::now());
+            self.unnoted = true;
+            if sender.has_ended() {
+                self.sender = None;
+                if !self.stopping {
+                    error!(app = self.key.app.0, lane = %senders::name(self.key), "a lane's sender ended by itself: it gets another");
+                    self.load_credential().await;
+                }
+            }
+        }
+        for settled in settled.drain(..) {
+            self.came(settled, Back::Waits);
+        }
+    }
+
+    /// Enters what became of a delivery. `back` says what it means that it has not ended.
+    fn came(&mut self, settled: Settled<Tag>, back: Back) {
+        let now = UnixMillis::now();
+        let Settled {
+            attempts,
+            id,
+            progress,
+            provider_id,
+            result,
+            tag,
+            token,
+            ..
+        } = settled;
+        if let Some(provider_id) = provider_id {
+            debug!(delivery = %id, provider_id = %provider_id, "the provider took delivery {id} as {provider_id}");
+        }
+        let end = |ending, reason| End {
+            at: now,
+            attempts,
+            ending,
+            reason,
+        };
+        let unanswered = progress.unanswered > 0;
+        let tried = (progress.attempts() > 0).then(|| {
+            Box::new(Tried {
+                last: progress.last,
+                retries: progress.retries,
+                unanswered: progress.unanswered,
+            })
+        });
+        let not_ended = |due: Option<UnixMillis>| match back {
+            Back::Waits => Came::Waits { due, tried },
+            // It may have been taken.
+            Back::NoCredential if unanswered => Came::Ended(end(Ending::Failed, Some(UNANSWERED))),
+            Back::NoCredential => Came::Left(end(Ending::Failed, Some(NO_CREDENTIAL))),
+        };
+        let came = match result {
+            Ok(()) => Came::Ended(end(Ending::Accepted, None)),
+            Err(Failure::Deferred { until }) => {
+                let wait =
+                    until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+                not_ended(Some(now.plus(wait.unwrap_or_default())))
+            }
+            Err(Failure::Expired { last }) => Came::Ended(end(Ending::Expired, last)),
+            Err(Failure::GivenUp(outcome)) => {
+                Came::Ended(end(Ending::Failed, outcome.reason().cloned()))
+            }
+            Err(Failure::NotSent(_) | Failure::Withdrawn) => not_ended(None),
+            Err(Failure::Refused(Outcome::Unregistered {
+                certain,
+                reason,
+                since,
+            })) => {
+                self.book.remove(tag, reason.clone(), since, token, certain);
+                Came::Left(end(Ending::Dropped, Some(reason)))
+            }
+            Err(Failure::Refused(outcome @ Outcome::PayloadRejected { .. })) => {
+                Came::Left(end(Ending::Failed, outcome.reason().cloned()))
+            }
+            Err(Failure::Refused(outcome)) => {
+                Came::Ended(end(Ending::Failed, outcome.reason().cloned()))
+            }
+            // A stop has cut it short; else there was silence too often.
+            Err(Failure::Unanswered(_)) if self.stopping => not_ended(None),
+            Err(Failure::Unanswered(_)) => Came::Ended(end(Ending::Failed, Some(UNANSWERED))),
+        };
+        self.book.came(tag, came);
+    }
+
+    /// Writes down what has ended. One at a time, so that an older state never overtakes a newer.
+    fn flush(&mut self, now: Instant) {
+        if self.flushing || now < self.flush_at || !self.book.is_dirty() {
+            return;
+        }
+        let condemns = self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.guard.condemns(now));
+        let batch = self.book.flush(UnixMillis::now(), condemns);
+        self.flushing = true;
+        self.flush_at = now + FLUSH_EVERY;
+        let store = Arc::clone(&self.context.store);
+        self.jobs.spawn(async move {
+            let flushed = store.flush(batch.pages, batch.removals).await;
+            Done::Flushed(flushed)
+        });
+    }
+
+    fn flushed(&mut self, flushed: Result<Flushed, StoreError>) {
+        let flushed = match flushed {
+            Ok(flushed) => flushed,
+            Err(error) => {
+                error!(%error, app = self.key.app.0, "cannot write down what has been answered");
+                self.book.not_flushed();
+                self.flush_at = Instant::now() + STORE_PAUSE;
+                return;
+            }
+        };
+        let lost = self.book.flushed(&flushed);
+        if !lost.is_empty() {
+            error!(
+                app = self.key.app.0,
+                pages = lost.len(),
+                "pages were taken over by another while they were out"
+            );
+            self.withdraw(&lost);
+        }
+        let (app, link) = (self.key.app, &self.context.link);
+        for device in flushed.unreached {
+            link.refresh(app, device);
+        }
+        if !flushed.inboxes.is_empty() {
+            link.route_inbox(app, &flushed.inboxes);
+        }
+        self.wakes.wake(flushed.lanes);
+    }
+
+    /// Prolongs the leases that end soon.
+    fn renew(&mut self, now: Instant) {
+        if self.renewing {
+            return;
+        }
+        let pages = self.book.to_renew(now);
+        if pages.is_empty() {
+            return;
+        }
+        self.renewing = true;
+        let store = Arc::clone(&self.context.store);
+        self.jobs.spawn(async move {
+            let renewed = store.renew_leases(pages.clone(), LEASE).await;
+            if renewed.is_err() {
+                sleep(STORE_PAUSE).await;
+            }
+            Done::Renewed(pages, now, renewed)
+        });
+    }
+
+    /// Tells the store what is new of the credential.
+    fn note(&mut self, now: Instant) {
+        if self.noting || now < self.note_at {
+            return;
+        }
+        self.note_at = now + NOTE_EVERY;
+        let Some(note) = self.sender.as_mut().and_then(Sender::news) else {
+            self.unnoted = false;
+            return;
+        };
+        self.noting = true;
+        let store = Arc::clone(&self.context.store);
+        self.jobs.spawn(async move {
+            let Note {
+                as_of,
+                rejected,
+                slot,
+            } = note.clone();
+            // Another credential that was set meanwhile is announced.
+            let noted = store.note_credential(slot, rejected, as_of).await;
+            if let Err(error) = &noted {
+                error!(%error, app = slot.app.0, "cannot note a credential's state");
+                sleep(STORE_PAUSE).await;
+            }
+            Done::Noted(noted.is_ok().then_some(note))
+        });
+    }
+
+    /// Has the sender settle what it can until the deadline; what it gives back is put back.
+    fn stop(&mut self, now: Instant) {
+        let deadline = *self.draining.borrow();
+        let within = deadline.map_or(Duration::ZERO, |deadline| deadline - now);
+        self.stopping = true;
+        if let Some(sender) = &self.sender {
+            sender.stop(within);
+        }
+    }
+}
+
+async fn settle(sender: &mut Option<Sender>, into: &mut Vec<Settled<Tag>>) {
+    match sender {
+        Some(sender) => sender.settled(into).await,
+        None => std::future::pending().await,
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{DeviceId, Message, MsgId, Part, Provider, UnixMillis};
 
-use crate::apps::random;
+use crate::apps::{self, random};
 use crate::codes::AsCode;
 use crate::limits::{AHEAD_MAX, POINTS_MAX, SUPERSEDING_MAX};
 use crate::members::Member;
@@ -26,7 +26,7 @@ pub struct Room {
 }
 
 /// What a lane got.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Leased {
     /// Pages of long messages that are ready still, as far as they were counted: when there are few, more have to be cut.
     pub ahead: usize,
@@ -123,6 +123,9 @@ fn lease(
     room: Room,
     duration: Duration,
 ) -> Result<Leased, StoreError> {
+    if !apps::lives(tx.sql, lane.app)? {
+        return Ok(Leased::default());
+    }
     let lease = i64::from_le_bytes(random());
     let until = tx.now.plus(duration);
     let mut taken = Taken {

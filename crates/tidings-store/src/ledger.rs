@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
-use tidings_model::{
-    AppId, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason, UnixMillis,
-};
+use tidings_model::{AppId, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason};
 
 use crate::codes::{AsCode, codes};
 use crate::detail::Ending;
-use crate::limits::FINISH_GRACE;
-use crate::log::{NOT_ACKNOWLEDGED, NOT_CONNECTED};
 use crate::{Store, StoreError, WriteTx, devices, inbox, messages};
 
 /// How many deliveries of a message by one provider to one platform came how far.
@@ -352,69 +348,4 @@ fn carrier(
     let rows = inbox::rows(sql, app, device, message.id)?;
     let went_on = rows.iter().any(|row| row.parts.notification);
     Ok(if went_on { Some(Provider::Link) } else { shown })
-}
-
-/// Ends every message whose time was over some seconds before `now`, and of which no page is out and no task is open: what
-/// the link has not delivered has expired. Until then acknowledgements that were on their way have counted. Up to `limit`;
-/// returns how many.
-pub(crate) fn finish(
-    tx: &mut WriteTx<'_>,
-    now: UnixMillis,
-    limit: usize,
-) -> Result<usize, StoreError> {
-    let mut select = tx.sql.prepare_cached(
-        "SELECT id, push ->> '$.options.time_to_live' FROM messages WHERE finished = 0 AND expires_at <= ?1
-             AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.message = messages.id)
-             AND NOT EXISTS (SELECT 1 FROM pages INDEXED BY pages_open WHERE pages.message = messages.id AND state <> 3)
-         ORDER BY expires_at LIMIT ?2",
-    )?;
-    let over = params![now.minus(FINISH_GRACE).0, limit];
-    let over = select.query_map(over, |row| {
-        let time_to_live: Option<i64> = row.get(1)?;
-        Ok((MsgId(row.get(0)?), time_to_live == Some(0)))
-    })?;
-    let over: Vec<(MsgId, bool)> = over.collect::<Result<_, _>>()?;
-    for (message, online_only) in &over {
-        expire_rest(tx.sql, *message, *online_only)?;
-        tx.sql
-            .prepare_cached("UPDATE messages SET finished = 1 WHERE id = ?1")?
-            .execute(params![message.0])?;
-    }
-    Ok(over.len())
-}
-
-/// Whatever went over the link and has not ended has expired.
-fn expire_rest(sql: &Connection, message: MsgId, online_only: bool) -> Result<(), StoreError> {
-    let mut select = sql.prepare_cached(
-        "SELECT platform, targeted - accepted - delivered - dropped - expired - failed FROM counts
-         WHERE message = ?1 AND provider = ?2",
-    )?;
-    let rest = select.query_map(params![message.0, AsCode(Provider::Link)], |row| {
-        Ok((row.get::<_, AsCode<Platform>>(0)?.0, row.get::<_, i64>(1)?))
-    })?;
-    for rest in rest.collect::<Result<Vec<_>, _>>()? {
-        let (platform, expired) = (rest.0, rest.1.max(0).unsigned_abs());
-        if expired == 0 {
-            continue;
-        }
-        let counts = Counts {
-            expired,
-            ..Counts::default()
-        };
-        add(sql, message, Provider::Link, platform, &counts)?;
-        let reason = match online_only {
-            true => NOT_CONNECTED,
-            false => NOT_ACKNOWLEDGED,
-        };
-        let ending = Ending::Expired;
-        add_reason(
-            sql,
-            message,
-            Provider::Link,
-            ending,
-            reason.as_str(),
-            expired,
-        )?;
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@ mod cursor;
 mod detail;
 mod devices;
 mod engine;
+mod finish;
 mod flush;
 mod inbox;
 mod labels;

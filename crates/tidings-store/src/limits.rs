@@ -48,11 +48,15 @@ pub(crate) const SUPERSEDING_MAX: usize = 8;
 /// For how long a `cid` is remembered (JPush's rule).
 pub const CID_KEPT: Duration = Duration::from_secs(86_400);
 
-/// Rows that one statement of a deletion takes, and rows and time of one job of it: with what else its transaction does, the
-/// writer is held for well below 50 ms.
+/// Rows that one statement of a deletion takes, and rows and time of one job of it: with what else its transaction does, and the
+/// sync of the pages that the rows and their index entries lay on (2 MB where those are scattered), the writer is held for
+/// well below 50 ms.
 pub(crate) const STEP_ROWS: usize = 100;
-pub(crate) const SLICE_ROWS_MAX: usize = 2000;
+pub(crate) const SLICE_ROWS_MAX: usize = 1000;
 pub(crate) const SLICE_TIME: Duration = Duration::from_millis(10);
+
+/// Messages whose time is over that one read looks at.
+pub(crate) const OVER_ROWS_MAX: usize = 1000;
 
 /// Tombstones kept for a device, newest first.
 pub(crate) const TOMBSTONES_MAX: usize = 20;

@@ -1,18 +1,18 @@
-//! What ends by time: messages that expire, and records that are no longer kept.
+//! What is forgotten by time: records that are no longer kept.
 
 use std::time::Duration;
 
 use rusqlite::params;
 use tidings_model::{Life, UnixMillis};
 
-use crate::limits::{CID_KEPT, STEP_ROWS};
+use crate::limits::CID_KEPT;
 use crate::slice::{Cleared, Slice};
 use crate::tables::{CHANNELS, CIDS, LABELS};
-use crate::{Store, StoreError, WriteTx, ledger};
+use crate::{Store, StoreError, WriteTx};
 
 impl Store {
-    /// Does a slice of what time brings: finishes messages whose time is over, and forgets messages that were accepted longer
-    /// than `kept` ago, old `cid`s, and channels and labels that had ended before the oldest message that is kept.
+    /// Forgets a slice of what is too old: finished messages that were accepted longer than `kept` ago, old `cid`s, and channels
+    /// and labels that had ended before the oldest message that is kept.
     ///
     /// By times and never by ids, which may have run ahead of the clock.
     pub async fn purge(&self, now: UnixMillis, kept: Duration) -> Result<Cleared, StoreError> {
@@ -22,16 +22,6 @@ impl Store {
 
 fn purge(tx: &mut WriteTx<'_>, now: UnixMillis, kept: Duration) -> Result<Cleared, StoreError> {
     let mut slice = Slice::new(tx.sql);
-    loop {
-        let finished = ledger::finish(tx, now, STEP_ROWS)?;
-        slice.count(finished);
-        if finished < STEP_ROWS {
-            break;
-        }
-        if slice.is_over() {
-            return Ok(slice.end(false));
-        }
-    }
     let old =
         "INDEXED BY messages_over WHERE finished = 1 AND accepted_at < ?1 ORDER BY accepted_at";
     let done = slice.forget_messages(old, now.minus(kept).0)?

@@ -18,7 +18,7 @@ use crate::inbox::{self, Row};
 use crate::ledger::{self, Counts};
 use crate::limits::PAGE_MAX;
 use crate::log::Position;
-use crate::{Scope, Store, StoreError, WriteTx, messages, to_json};
+use crate::{Scope, Store, StoreError, WriteTx, apps, messages, to_json};
 
 /// A message of which it is to be decided where it goes over the link.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<LinkTask>, StoreError> {
         self.engine
-            .read(move |sql| link_tasks(sql, app, &known, limit))
+            .scan(move |sql| link_tasks(sql, app, &known, limit))
             .await
     }
 
@@ -93,7 +93,7 @@ impl Store {
                 rows: rows(sql, &message, &targets)?,
             }))
         };
-        self.engine.read(inboxes).await
+        self.engine.scan(inboxes).await
     }
 
     /// Makes a message an entry of the log, counts whom it is aimed at, and ends its task. False when the task was not open
@@ -116,6 +116,9 @@ fn link_tasks(
     known: &[MsgId],
     limit: usize,
 ) -> Result<Vec<LinkTask>, StoreError> {
+    if !apps::lives(sql, app)? {
+        return Ok(Vec::new());
+    }
     let mut select = sql.prepare_cached(
         "SELECT message, after FROM tasks WHERE app = ?1 AND provider = ?2 ORDER BY message LIMIT ?3",
     )?;

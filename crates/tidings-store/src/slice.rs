@@ -17,7 +17,7 @@ pub struct Cleared {
     /// There is more to do: call again.
     pub more: bool,
     pub rows: usize,
-    /// For how long it held the writer; who leaves others as much time as it took lets them through.
+    /// For how long it held the writer, without the commit.
     pub took: Duration,
 }
 

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, Audience, DeviceId, Environment, Message, MsgId, Provider};
+use tidings_model::{AppId, Audience, DeviceId, Message, MsgId, Provider};
 
-use crate::codes::{AsCode, Code};
+use crate::codes::AsCode;
 use crate::limits::PAGE_MAX;
 use crate::pages::{self, Class, LaneKey};
-use crate::{Scope, Store, StoreError, Target, WriteTx, audience, messages};
+use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, messages};
 
 /// Which tasks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<OpenTask>, StoreError> {
         let list = move |sql: &Connection| {
+            if !apps::lives(sql, app)? {
+                return Ok(Vec::new());
+            }
             let mut select = sql.prepare_cached(match turn {
                 Turn::Begun => {
                     "SELECT message, after FROM tasks INDEXED BY tasks_begun
@@ -131,44 +134,75 @@ pub struct OpenWork {
     pub tasks: Vec<(AppId, Provider)>,
 }
 
-/// From one to the next, however many tasks and pages each has.
+/// From one to the next, however many tasks and pages each has. What belongs to a deleted app is cleared, not done.
 fn open_work(sql: &Connection, app: Option<AppId>) -> Result<OpenWork, StoreError> {
-    let (first, last) = match app {
-        Some(app) => (app.0, app.0),
-        None => (i64::MIN, i64::MAX),
-    };
     let mut work = OpenWork::default();
-    let mut select = sql.prepare_cached(
-        "SELECT app, provider FROM tasks WHERE (app, provider) > (?1, ?2) AND app <= ?3 ORDER BY app, provider LIMIT 1",
-    )?;
-    let mut after = (first, i64::MIN);
-    loop {
-        let next = select.query_row(params![after.0, after.1, last], |row| {
-            Ok((AppId(row.get(0)?), row.get::<_, AsCode<Provider>>(1)?.0))
-        });
-        let Some(task) = next.optional()? else { break };
-        after = (task.0.0, task.1.code());
-        work.tasks.push(task);
-    }
-    let mut select = sql.prepare_cached(
-        "SELECT app, provider, environment FROM pages INDEXED BY pages_ready
-         WHERE state = 1 AND (app, provider, environment) > (?1, ?2, ?3) AND app <= ?4
-         ORDER BY app, provider, environment LIMIT 1",
-    )?;
-    let mut after = (first, i64::MIN, i64::MIN);
-    loop {
-        let next = select.query_row(params![after.0, after.1, after.2, last], |row| {
-            Ok(LaneKey {
-                app: AppId(row.get(0)?),
-                provider: row.get::<_, AsCode<Provider>>(1)?.0,
-                environment: row.get::<_, AsCode<Option<Environment>>>(2)?.0,
-            })
-        });
-        let Some(lane) = next.optional()? else { break };
-        after = (lane.app.0, lane.provider.code(), lane.environment.code());
-        work.lanes.push(lane);
+    let mut apps = match app {
+        Some(app) => vec![app],
+        None => with_work(sql)?,
+    };
+    for app in apps.drain(..) {
+        if apps::lives(sql, app)? {
+            open_tasks_of(sql, app, &mut work.tasks)?;
+            open_lanes_of(sql, app, &mut work.lanes)?;
+        }
     }
     Ok(work)
+}
+
+/// The apps that have a task or a page that is ready.
+fn with_work(sql: &Connection) -> Result<Vec<AppId>, StoreError> {
+    let mut next_task =
+        sql.prepare_cached("SELECT app FROM tasks WHERE app > ?1 ORDER BY app LIMIT 1")?;
+    let mut next_page = sql.prepare_cached(
+        "SELECT app FROM pages INDEXED BY pages_ready WHERE state = 1 AND app > ?1 ORDER BY app LIMIT 1",
+    )?;
+    let mut apps = Vec::new();
+    let mut after = i64::MIN;
+    loop {
+        let task: Option<i64> = next_task.query_row([after], |row| row.get(0)).optional()?;
+        let page: Option<i64> = next_page.query_row([after], |row| row.get(0)).optional()?;
+        let Some(next) = task.into_iter().chain(page).min() else {
+            return Ok(apps);
+        };
+        apps.push(AppId(next));
+        after = next;
+    }
+}
+
+fn open_tasks_of(
+    sql: &Connection,
+    app: AppId,
+    tasks: &mut Vec<(AppId, Provider)>,
+) -> Result<(), StoreError> {
+    let mut select =
+        sql.prepare_cached("SELECT 1 FROM tasks WHERE app = ?1 AND provider = ?2 LIMIT 1")?;
+    for provider in Provider::ALL {
+        if select.exists(params![app.0, AsCode(provider)])? {
+            tasks.push((app, provider));
+        }
+    }
+    Ok(())
+}
+
+fn open_lanes_of(sql: &Connection, app: AppId, lanes: &mut Vec<LaneKey>) -> Result<(), StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT 1 FROM pages INDEXED BY pages_ready
+         WHERE state = 1 AND app = ?1 AND provider = ?2 AND environment = ?3 LIMIT 1",
+    )?;
+    for provider in Provider::ALL {
+        for environment in pages::environments(provider) {
+            let lane = params![app.0, AsCode(provider), AsCode(*environment)];
+            if select.exists(lane)? {
+                lanes.push(LaneKey {
+                    app,
+                    provider,
+                    environment: *environment,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is to be done for a message that was accepted, by one of its providers. A few devices that are named become a page
@@ -224,6 +258,9 @@ fn cut(
     chunk: &Chunk,
 ) -> Result<Vec<LaneKey>, StoreError> {
     let message = &chunk.task.message;
+    if !apps::lives(tx.sql, message.app)? {
+        return Ok(Vec::new());
+    }
     let was = chunk.task.after;
     let moved = match (chunk.ends, chunk.targets.last()) {
         (false, Some(last)) => {

@@ -1,24 +1,26 @@
 //! What is deleted, or too old: gone at once for everyone who asks, and cleared in slices that let everybody else through.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Message, Notification, Platform, PlatformSet,
-    Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+    AppId, Audience, CustomMessage, DeviceId, Environment, Message, Notification, Platform,
+    PlatformSet, Provider, Push, PushOptions, Reason, Selection, UnixMillis,
 };
+use tidings_store::limits::FINISH_GRACE;
 use tidings_store::{
-    Accepted, ChannelChange, Cleared, CredentialSlot, DeviceChange, Ending, NewDevice, Scope,
-    SealKey, Store, StoreError, TagChange,
+    Accepted, ChannelChange, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice,
+    OpenWork, Room, Scope, SealKey, Store, StoreError, TagChange, Turn,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Rows that one job may take at most, whatever hangs on what: a slice and its last statement.
-const ROWS_MAX: usize = 2100;
+const ROWS_MAX: usize = 1100;
 
 fn open(dir: &Path) -> Store {
     Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
@@ -134,6 +136,21 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     let put = || store.put_credential(slot, &summary, b"secret");
     put().await.expect("set");
 
+    // One message is cut, of another the cutter has just read whom it goes to.
+    accept(&store, app).await;
+    accept(&store, app).await;
+    let mut chunks = Vec::new();
+    for task in store
+        .open_tasks(app, Provider::Apns, Turn::Fresh, 9)
+        .await
+        .expect("read")
+    {
+        chunks.push(store.chunk(task, Provider::Apns).await.expect("read"));
+    }
+    let chunk = chunks.pop().expect("the second");
+    let cut = store.cut(Provider::Apns, chunks.into_iter().map(Arc::new).collect());
+    assert_eq!(cut.await.expect("cut").len(), 1);
+
     assert!(store.delete_app(app).await.expect("deleted"));
     assert!(!store.delete_app(app).await.expect("asked"), "only once");
     assert!(store.app(known.key).await.expect("read").is_none());
@@ -162,6 +179,31 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     );
     forgotten(store.accept(app, push(), None).await.expect_err("refused"));
     forgotten(put().await.expect_err("refused"));
+
+    // And nobody turns to what it had.
+    assert_eq!(
+        store.open_work(None).await.expect("read"),
+        OpenWork::default()
+    );
+    let tasks = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
+    assert!(tasks.expect("read").is_empty());
+    let tasks = store.link_tasks(app, vec![], 9).await;
+    assert!(tasks.expect("read").is_empty());
+    let chunk = Arc::new(chunk);
+    let lanes = store.cut(Provider::Apns, vec![chunk]).await;
+    assert!(lanes.expect("asked").is_empty());
+    let lane = LaneKey {
+        app,
+        environment: Some(Environment::Production),
+        provider: Provider::Apns,
+    };
+    let room = Room {
+        long: 9000,
+        pages: 9,
+        short: 9000,
+    };
+    let leased = store.lease(lane, room, DAY).await.expect("asked");
+    assert!(leased.pages.is_empty());
 }
 
 #[tokio::test]
@@ -353,6 +395,7 @@ async fn what_hangs_on_an_old_message_goes_in_slices_and_what_is_new_stays() {
     tx.commit().expect("commits");
 
     let store = open(dir.path());
+    assert_eq!(store.finish_expired(over).await.expect("finished"), 1);
     let mut slices = Vec::new();
     loop {
         let slice = store.purge(over, 20 * DAY).await.expect("purged");
@@ -381,7 +424,8 @@ async fn a_clock_that_once_ran_ahead_does_not_switch_retention_off() {
     let app = app(&store).await;
     let message = accept(&store, app).await;
     assert!(message.id.0 > ahead);
-    let mut now = message.expires_at;
+    let mut now = message.expires_at.plus(FINISH_GRACE);
+    store.finish_expired(now).await.expect("finished");
     while store.purge(now, 11 * DAY).await.expect("purged").more {}
     assert!(store.message(message.id).await.expect("read").is_some());
     now = now.plus(11 * DAY);

@@ -1,7 +1,6 @@
 //! What goes over the link as its callers see it: inboxes, the log, cursors and what they prove, on real SQLite files.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -151,8 +150,8 @@ impl Stage {
             finished.expect("finished");
         }
         let over = message.expires_at.plus(FINISH_GRACE);
-        let purged = self.store.purge(over, Duration::MAX).await;
-        assert!(!purged.expect("purged").more);
+        let finished = self.store.finish_expired(over).await;
+        finished.expect("finished");
         let ledger = self.ledger(message).await;
         assert!(ledger.finished);
         ledger
@@ -445,8 +444,8 @@ async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
     let waiting = stage.accept(push(to(vec![prompt, slow]))).await;
     assert_eq!(stage.fill(&waiting).await, [prompt, slow]);
     // The time is over, the grace is not.
-    let purged = stage.store.purge(waiting.expires_at, Duration::MAX).await;
-    purged.expect("purged");
+    let finished = stage.store.finish_expired(waiting.expires_at).await;
+    assert_eq!(finished.expect("finished"), 0);
     assert!(!stage.ledger(&waiting).await.finished);
     stage
         .end(prompt, (&logged, position), LinkEnd::Delivered)

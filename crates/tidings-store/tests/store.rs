@@ -658,6 +658,7 @@ async fn what_is_old_is_forgotten() {
     }
     let kept = Duration::from_secs(3600);
     let over = message.expires_at.plus(FINISH_GRACE);
+    assert_eq!(store.finish_expired(over).await.expect("finished"), 1);
     let purged = store.purge(over, kept).await.expect("purged");
     assert!(!purged.more);
     assert!(store.message(message.id).await.expect("read").is_none());

@@ -20,6 +20,7 @@ use crate::{
 };
 
 const DEVICES: usize = 20_000;
+const EXPIRED: i64 = 5000;
 const KEPT: Duration = Duration::from_secs(11 * 86_400);
 
 /// The store of a test, and whom it knows.
@@ -28,6 +29,22 @@ pub(super) struct Stage {
     pub(super) large: AppId,
     pub(super) small: AppId,
     pub(super) store: Store,
+}
+
+/// Thousands of messages whose time is over, and that a lane still has.
+fn wait_in_vain(dir: &Path, app: AppId) {
+    let push = serde_json::to_string(&push(Audience::All)).expect("JSON");
+    let mut sql = rusqlite::Connection::open(dir.join("tidings.db")).expect("opens");
+    let transaction = sql.transaction().expect("begins");
+    for id in 1..=EXPIRED {
+        let message = "INSERT INTO messages (id, app, accepted_at, expires_at, push) VALUES (?1, ?2, 0, ?1, ?3)";
+        let task = "INSERT INTO tasks (app, provider, message) VALUES (?2, 1, ?1)";
+        let inserted = transaction
+            .execute(message, rusqlite::params![id, app.0, push])
+            .and_then(|_| transaction.execute(task, [id, app.0]));
+        inserted.expect("inserted");
+    }
+    transaction.commit().expect("commits");
 }
 
 /// Every second has a token, every second the link, every sixth both; a quarter shares an alias, the others have their own.
@@ -153,6 +170,7 @@ impl Stage {
 
     pub(super) fn reopen(self, dir: &Path) -> Self {
         drop(self.store);
+        wait_in_vain(dir, self.small);
         Self {
             store: Self::open(dir),
             ..self
@@ -519,6 +537,7 @@ impl Stage {
         while store.sweep().await.expect("swept").more {}
         for days in [1, 30] {
             let now = UnixMillis::now().plus(Duration::from_secs(days * 86_400));
+            store.finish_expired(now).await.expect("finished");
             while store.purge(now, KEPT).await.expect("purged").more {}
         }
         assert!(store.delete_app(app).await.expect("deleted"));

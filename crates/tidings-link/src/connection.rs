@@ -185,29 +185,11 @@ impl Connection {
             self.session.disconnect(reason);
             return Ok(Step::Ended);
         }
-        if signals.has(Signals::REFRESH) {
-            let login = self
-                .inner
-                .store()?
-                .login(device.app, device.feed.device())
-                .await?;
-            let refused = match login {
-                None => Some(DisconnectReason::AdministrativeAction),
-                Some(login) if login.device.secret != device.secret => {
-                    Some(DisconnectReason::NotAuthorized)
-                }
-                Some(login) => match Box::pin(self.welcomed(device.app, login)).await? {
-                    Some(login) if is_on_link(&login) => {
-                        device.feed.set_history(login.history);
-                        None
-                    }
-                    Some(_) | None => Some(DisconnectReason::NotAuthorized),
-                },
-            };
-            if let Some(reason) = refused {
-                self.session.disconnect(reason);
-                return Ok(Step::Ended);
-            }
+        if signals.has(Signals::REFRESH)
+            && let Some(reason) = Box::pin(self.refresh(device)).await?
+        {
+            self.session.disconnect(reason);
+            return Ok(Step::Ended);
         }
         if signals.has(Signals::LOG) {
             device.feed.log_news();
@@ -216,6 +198,24 @@ impl Connection {
             device.feed.inbox_news();
         }
         Ok(Step::GoOn)
+    }
+
+    /// Reads the device's record again; returns why it may not stay, if it may not.
+    async fn refresh(&self, device: &mut Present) -> Result<Option<DisconnectReason>, StoreError> {
+        let id = device.feed.device();
+        let login = self.inner.store()?.login(device.app, id).await?;
+        let login = match login {
+            None => return Ok(Some(DisconnectReason::AdministrativeAction)),
+            Some(login) if login.device.secret != device.secret => None,
+            Some(login) => self.welcomed(device.app, login).await?,
+        };
+        Ok(match login.filter(is_on_link) {
+            Some(login) => {
+                device.feed.set_history(login.history);
+                None
+            }
+            None => Some(DisconnectReason::NotAuthorized),
+        })
     }
 
     /// Acts on what the session says.
@@ -242,7 +242,7 @@ impl Connection {
             }
             (Event::Acked { tag, code }, Some(device)) => {
                 device.window.end(tag, acked(code));
-                self.remember(device).await;
+                Box::pin(self.remember(device)).await;
                 Ok(Step::GoOn)
             }
             (
@@ -301,8 +301,7 @@ impl Connection {
         // A new session each time: what is in flight is known by its message id, not by MQTT's.
         self.session
             .accept(std::time::Instant::now(), ConnectAccepted::default());
-        let cursor = login.cursor;
-        let feed = Feed::new(app, login.history, cursor, joined, Arc::clone(&room), store);
+        let feed = Feed::new(app, login, joined, Arc::clone(&room), store);
         Ok(Present {
             app,
             feed,
@@ -400,6 +399,10 @@ impl Connection {
                     if !self.publish(device, outgoing).await? {
                         return Ok(());
                     }
+                }
+                Some(Next::Known(message, position)) => {
+                    device.window.known(message, position);
+                    self.remember(device).await;
                 }
                 Some(Next::Passed(cursor)) => {
                     device.window.passed(cursor);

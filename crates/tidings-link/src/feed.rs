@@ -8,7 +8,7 @@ use tidings_model::{
     AppId, DeviceHistory, DeviceId, Message, MsgId, Parts, Platform, Reason, UnixMillis,
 };
 use tidings_store::{
-    Cursor, Lot, NOT_ACKNOWLEDGED, NOT_CONNECTED, Position, Step, Store, StoreError, Waiting,
+    Cursor, Login, Lot, NOT_ACKNOWLEDGED, NOT_CONNECTED, Position, Step, Store, StoreError, Waiting,
 };
 
 use crate::limits::AHEAD_MAX;
@@ -17,6 +17,8 @@ use crate::room::{Handle, Room, Signals};
 use crate::tail::{Entry, TailRead};
 
 pub(crate) struct Feed {
+    /// What of the log has ended above the cursor.
+    ahead: Vec<Position>,
     app: AppId,
     history: DeviceHistory,
     inbox: VecDeque<Waiting>,
@@ -54,6 +56,8 @@ impl Logged {
 pub(crate) enum Next {
     /// A row of its inbox is over without having been sent.
     Over(MsgId, Parts, Reason),
+    /// A message of the log has ended already, on an earlier connection.
+    Known(MsgId, Position),
     /// Of the log nothing more is to be sent up to the cursor's position.
     Passed(Cursor),
     Send(Outgoing),
@@ -99,16 +103,22 @@ impl Outgoing {
 }
 
 impl Feed {
-    /// From a device's cursor on. The device must have joined the room before its history, `cursor` and `joined` were read.
+    /// From a device's cursor on. The device must have joined the room before `login` and `joined` were read.
     pub(crate) fn new(
         app: AppId,
-        history: DeviceHistory,
-        cursor: Position,
+        login: Login,
         joined: MsgId,
         room: Arc<Room>,
         store: Arc<Store>,
     ) -> Self {
+        let Login {
+            ahead,
+            cursor,
+            history,
+            ..
+        } = login;
         Self {
+            ahead,
             app,
             history,
             inbox: VecDeque::new(),
@@ -243,7 +253,13 @@ impl Feed {
 
     fn judge(&mut self, logged: Logged, now: UnixMillis) -> Option<Next> {
         let position = logged.position();
+        let is_known = self.ahead.binary_search(&position).is_ok();
         let next = match logged {
+            Logged::Judged(Step::Send(_, message, _)) if is_known => {
+                Next::Known(message.id, position)
+            }
+            Logged::Judged(Step::Missed(_)) if is_known => return None,
+            Logged::Tail(entry) if is_known => Next::Known(entry.logged.message, position),
             Logged::Judged(Step::Missed(exception)) => missed(exception),
             Logged::Judged(Step::Send(position, message, parts)) => {
                 Next::Send(Outgoing::own(message, parts, Some(position)))
@@ -340,8 +356,7 @@ mod tests {
         room.open_tail(&store).await.expect("opened");
         store.log(&message, vec![]).await.expect("logged");
         room.extend_tail(&store).await.expect("extended");
-        let (cursor, joined) = (login.cursor, MsgId(0));
-        let mut feed = Feed::new(app, login.history, cursor, joined, Arc::clone(&room), store);
+        let mut feed = Feed::new(app, login, MsgId(0), Arc::clone(&room), store);
         let handle = Handle::default();
         handle.signal(Signals::REFRESH);
         assert!(feed.next(&handle).await.expect("read").is_none());

@@ -15,17 +15,24 @@ pub(crate) struct Window(VecDeque<Flight>);
 
 enum Flight {
     /// From the inbox.
-    Inbox(Sent),
+    Inbox(Sent, Option<LinkEnd>),
     /// From the log.
-    Log(Sent, Position),
+    Log(Sent, Position, Turn),
     /// Of the log, up to its position; not sent.
     Passed(Cursor),
 }
 
 struct Sent {
-    end: Option<LinkEnd>,
     message: MsgId,
     parts: Parts,
+}
+
+/// How far a message of the log is.
+enum Turn {
+    Ended(LinkEnd),
+    InFlight,
+    /// It has ended, and the store knows of it.
+    Told,
 }
 
 /// The number by which MQTT knows a message in flight. Two parts of a message may be in flight at once, but not one part
@@ -43,21 +50,24 @@ impl Window {
 
     /// A message is in flight; `place` is that in the log, if it is from there.
     pub(crate) fn sent(&mut self, message: MsgId, parts: Parts, place: Option<Position>) {
-        let sent = Sent {
-            end: None,
-            message,
-            parts,
-        };
+        let sent = Sent { message, parts };
         self.0.push_back(match place {
-            Some(position) => Flight::Log(sent, position),
-            None => Flight::Inbox(sent),
+            Some(position) => Flight::Log(sent, position, Turn::InFlight),
+            None => Flight::Inbox(sent, None),
         });
+    }
+
+    /// A logged message has ended on an earlier connection, ahead of one that has not.
+    pub(crate) fn known(&mut self, message: MsgId, position: Position) {
+        let parts = Parts::default();
+        let sent = Sent { message, parts };
+        self.0.push_back(Flight::Log(sent, position, Turn::Told));
     }
 
     /// Nothing up to the position of `passed` is to be sent but what was.
     pub(crate) fn passed(&mut self, passed: Cursor) {
         let last = self.0.iter_mut().rev().find_map(|flight| match flight {
-            Flight::Inbox(_) => None,
+            Flight::Inbox(..) => None,
             Flight::Log(..) => Some(None),
             Flight::Passed(cursor) => Some(Some(cursor)),
         });
@@ -69,57 +79,78 @@ impl Window {
 
     /// Notes the end of what is in flight under a tag; one that is not in the window is not ours to end.
     pub(crate) fn end(&mut self, ended: u64, end: LinkEnd) {
-        let sent = self.0.iter_mut().find_map(|flight| match flight {
-            Flight::Inbox(sent) | Flight::Log(sent, _) => {
-                (tag(sent.message, sent.parts) == ended).then_some(sent)
+        for flight in &mut self.0 {
+            match flight {
+                Flight::Inbox(sent, open @ None) if tag(sent.message, sent.parts) == ended => {
+                    *open = Some(end);
+                    return;
+                }
+                Flight::Log(sent, _, turn @ Turn::InFlight)
+                    if tag(sent.message, sent.parts) == ended =>
+                {
+                    *turn = Turn::Ended(end);
+                    return;
+                }
+                Flight::Inbox(..) | Flight::Log(..) | Flight::Passed(_) => {}
             }
-            Flight::Passed(_) => None,
-        });
-        if let Some(sent) = sent {
-            sent.end.get_or_insert(end);
         }
     }
 
-    /// The next that may be remembered. Those of the log come out in the order of the log, since they move a cursor: one
-    /// waits until all before it have ended.
+    /// The next that may be remembered. Those of the log move a cursor, in the order of the log: one that waits for another
+    /// before it is remembered as ahead of the cursor, and passed when its turn comes.
     pub(crate) fn take_ended(&mut self) -> Option<Acked> {
-        let mut log_blocked = false;
-        let next = self.0.iter().position(|flight| match flight {
-            Flight::Inbox(sent) => sent.end.is_some(),
-            Flight::Log(sent, _) => {
-                let may_go = sent.end.is_some() && !log_blocked;
-                log_blocked = true;
-                may_go
+        let mut is_behind = false;
+        for index in 0..self.0.len() {
+            match &mut self.0[index] {
+                Flight::Inbox(_, None) => {}
+                Flight::Log(_, _, Turn::InFlight) => is_behind = true,
+                Flight::Log(sent, position, turn) if is_behind => {
+                    if let Turn::Ended(end) = std::mem::replace(turn, Turn::Told) {
+                        let (message, position) = (sent.message, *position);
+                        return Some(Acked::Ahead(LogEnd {
+                            end,
+                            message,
+                            position,
+                        }));
+                    }
+                }
+                Flight::Passed(_) if is_behind => {}
+                Flight::Inbox(..) | Flight::Log(..) | Flight::Passed(_) => {
+                    return self.take(index);
+                }
             }
-            Flight::Passed(_) => {
-                let may_go = !log_blocked;
-                log_blocked = true;
-                may_go
-            }
-        });
-        let next = self.0.remove(next?)?;
+        }
+        None
+    }
+
+    /// Takes out what has ended, and nothing is before it.
+    fn take(&mut self, index: usize) -> Option<Acked> {
+        let flight = self.0.remove(index)?;
         if self.0.is_empty() {
             self.0 = VecDeque::new(); // An idle connection holds no buffer.
         }
-        Some(match next {
-            Flight::Inbox(sent) => Acked::Inbox {
-                end: sent.end?,
-                message: sent.message,
-                parts: sent.parts,
-            },
-            Flight::Log(sent, position) => Acked::Log {
-                ended: Some(LogEnd {
-                    end: sent.end?,
-                    message: sent.message,
-                    position,
-                }),
-                passed: Cursor::to(position),
-            },
-            Flight::Passed(passed) => Acked::Log {
-                ended: None,
-                passed,
-            },
-        })
+        let (ended, passed) = match flight {
+            Flight::Inbox(Sent { message, parts }, end) => {
+                return Some(Acked::Inbox {
+                    end: end?,
+                    message,
+                    parts,
+                });
+            }
+            Flight::Log(Sent { message, .. }, position, turn) => {
+                let ended = match turn {
+                    Turn::Ended(end) => Some(LogEnd {
+                        end,
+                        message,
+                        position,
+                    }),
+                    Turn::InFlight | Turn::Told => None,
+                };
+                (ended, Cursor::to(position))
+            }
+            Flight::Passed(passed) => (None, passed),
+        };
+        Some(Acked::Log { ended, passed })
     }
 }
 
@@ -175,7 +206,14 @@ mod tests {
         window.passed(Cursor::to(Position(15)));
         window.passed(Cursor::to(Position(16)));
         delivered(&mut window, 3);
+        let ahead = Acked::Ahead(LogEnd {
+            end: LinkEnd::Delivered,
+            message: MsgId(3),
+            position: Position(13),
+        });
+        assert_eq!(window.take_ended(), Some(ahead));
         assert_eq!(window.take_ended(), None);
+        delivered(&mut window, 3);
         delivered(&mut window, 2);
         assert_eq!(window.take_ended(), Some(inbox(2, SHOWN)));
         window.end(tag(MsgId(1), SHOWN), LinkEnd::Refused(0x87));
@@ -184,12 +222,25 @@ mod tests {
         let refused = logged(1, 11, LinkEnd::Refused(0x87));
         assert_eq!(window.take_ended(), Some(refused));
         assert_eq!(window.take_ended(), Some(passed(12)));
-        assert_eq!(window.take_ended(), Some(logged(3, 13, LinkEnd::Delivered)));
+        // That one has ended is known already: only the cursor passes it.
+        assert_eq!(window.take_ended(), Some(passed(13)));
         assert_eq!(window.take_ended(), None);
         delivered(&mut window, 4);
         assert_eq!(window.take_ended(), Some(logged(4, 14, LinkEnd::Delivered)));
         assert_eq!(window.take_ended(), Some(passed(16)));
         assert_eq!(window.take_ended(), None);
+        assert!(window.0.is_empty());
+    }
+
+    #[test]
+    fn what_ended_on_an_earlier_connection_waits_only_for_its_turn() {
+        let mut window = Window::default();
+        window.sent(MsgId(1), SHOWN, Some(Position(11)));
+        window.known(MsgId(2), Position(12));
+        assert_eq!(window.take_ended(), None);
+        window.end(tag(MsgId(1), SHOWN), LinkEnd::TooLarge);
+        assert_eq!(window.take_ended(), Some(logged(1, 11, LinkEnd::TooLarge)));
+        assert_eq!(window.take_ended(), Some(passed(12)));
         assert!(window.0.is_empty());
     }
 

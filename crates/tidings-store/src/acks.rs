@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, MsgId, Parts, Platform, Provider, Reason};
 
-use crate::cursor::{self, Cursor, Exception};
+use crate::cursor::{self, Ahead, Cursor, Exception, Judged};
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
 use crate::log::Position;
@@ -25,6 +25,8 @@ pub struct Ack {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acked {
+    /// A logged message has ended, and not yet all before it.
+    Ahead(LogEnd),
     /// A row of its inbox has ended.
     Inbox {
         end: LinkEnd,
@@ -90,6 +92,7 @@ impl Store {
             let mut tallies = Tallies::default();
             for ack in &acks {
                 match &ack.what {
+                    Acked::Ahead(ended) => end_ahead(tx, ack, ended, &mut tallies)?,
                     Acked::Inbox {
                         end,
                         message,
@@ -116,19 +119,30 @@ struct Tallies {
 }
 
 impl Tallies {
-    fn is_finished(
+    /// How it ended, as it counts: what came when the message was finished came too late. And whether there is still
+    /// something to count it in.
+    fn true_end(
         &mut self,
         sql: &Connection,
         message: MsgId,
-    ) -> Result<Option<bool>, StoreError> {
-        if let Some(known) = self.finished.get(&message) {
-            return Ok(*known);
-        }
-        let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
-        let found = select.query_row(params![message.0], |row| row.get(0));
-        let found = found.optional()?;
-        self.finished.insert(message, found);
-        Ok(found)
+        end: &LinkEnd,
+    ) -> Result<(LinkEnd, bool), StoreError> {
+        let finished = match self.finished.get(&message) {
+            Some(known) => *known,
+            None => {
+                let mut select =
+                    sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
+                let found = select.query_row(params![message.0], |row| row.get(0));
+                let found: Option<bool> = found.optional()?;
+                self.finished.insert(message, found);
+                found
+            }
+        };
+        let end = match finished {
+            Some(true) => end.late(),
+            Some(false) | None => end.clone(),
+        };
+        Ok((end, finished.is_some()))
     }
 
     fn note(&mut self, message: MsgId, platform: Platform, end: &LinkEnd) {
@@ -176,15 +190,37 @@ fn end_row(
     end: &LinkEnd,
     tallies: &mut Tallies,
 ) -> Result<(), StoreError> {
-    let finished = tallies.is_finished(tx.sql, message)?;
-    let late = finished.unwrap_or(false).then(|| end.late());
-    let end = late.as_ref().unwrap_or(end);
+    let (end, is_kept) = tallies.true_end(tx.sql, message, end)?;
     let row = (ack.app, ack.device, message, parts);
     let reason = end.reason();
-    if inbox::end(tx.sql, row, (end.ending(), reason.as_ref(), tx.now))? && finished.is_some() {
-        tallies.note(message, ack.platform, end);
+    if inbox::end(tx.sql, row, (end.ending(), reason.as_ref(), tx.now))? && is_kept {
+        tallies.note(message, ack.platform, &end);
     }
     Ok(())
+}
+
+fn end_ahead(
+    tx: &mut WriteTx<'_>,
+    ack: &Ack,
+    ended: &LogEnd,
+    tallies: &mut Tallies,
+) -> Result<(), StoreError> {
+    let Some(mut cursor) = cursor::find(tx.sql, ack.app, ack.device)? else {
+        return Ok(());
+    };
+    if cursor.at(ended.position) != Judged::NotYet {
+        return Ok(());
+    }
+    let (end, is_kept) = tallies.true_end(tx.sql, ended.message, &ended.end)?;
+    if is_kept {
+        tallies.note(ended.message, ack.platform, &end);
+    }
+    cursor.end_ahead(Ahead {
+        at: tx.now,
+        failed: end.reason().map(|reason| (end.ending(), reason)),
+        position: ended.position,
+    });
+    cursor::put_cursor(tx.sql, ack.app, ack.device, &cursor)
 }
 
 fn pass(
@@ -198,26 +234,20 @@ fn pass(
         return Ok(());
     };
     let before = cursor.position;
-    if let Some(LogEnd {
-        end,
-        message,
-        position,
-    }) = ended
-        && *position > before
+    if let Some(ended) = ended
+        && cursor.at(ended.position) == Judged::NotYet
     {
-        let finished = tallies.is_finished(tx.sql, *message)?;
-        let late = finished.unwrap_or(false).then(|| end.late());
-        let end = late.as_ref().unwrap_or(end);
+        let (end, is_kept) = tallies.true_end(tx.sql, ended.message, &ended.end)?;
+        if is_kept {
+            tallies.note(ended.message, ack.platform, &end);
+        }
         let exception = end.reason().map(|reason| Exception {
             at: tx.now,
             ending: end.ending(),
-            position: *position,
+            position: ended.position,
             reason,
         });
-        if finished.is_some() {
-            tallies.note(*message, ack.platform, end);
-        }
-        cursor.move_to(*position, exception.into_iter().collect());
+        cursor.move_to(ended.position, exception.into_iter().collect());
     }
     cursor.pass(passed.clone());
     if cursor.position > before {

@@ -2,7 +2,8 @@
 //!
 //! Everything up to the cursor's position was either not for the device, or acknowledged by it, or is an exception with its
 //! reason. Exceptions are kept packed beside the position, the newest of them, a bounded number; of what is as old as
-//! those that were let go it is not known any more what became of it.
+//! those that were let go it is not known any more what became of it. What ended above the position, behind a message that
+//! the device says nothing of, stands beside them until the position has passed it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, Reason, UnixMillis};
@@ -25,9 +26,21 @@ pub struct Exception {
     pub reason: Reason,
 }
 
+/// A logged message that ended at the device before one that comes before it in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// To the second.
+    pub at: UnixMillis,
+    /// Why it did not arrive; none when the device has acknowledged it.
+    pub failed: Option<(Ending, Reason)>,
+    pub position: Position,
+}
+
 /// How far a device's log has been judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
+    /// What has ended above the position, in the order of the log.
+    pub ahead: Vec<Ahead>,
     /// In the order of the log.
     pub exceptions: Vec<Exception>,
     /// Up to here it is not known any more what was an exception.
@@ -38,8 +51,10 @@ pub struct Cursor {
 /// What a cursor says of a position in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judged<'a> {
-    /// It was for the device and did not arrive.
-    Exception(&'a Exception),
+    /// The device has acknowledged it, and not yet all before it.
+    Acknowledged(UnixMillis),
+    /// It was for the device and did not arrive: how it ended, why, and when.
+    Exception(Ending, &'a Reason, UnixMillis),
     /// It has been judged too long ago.
     Forgotten,
     /// The cursor has yet to come there.
@@ -59,11 +74,27 @@ impl Cursor {
 
     pub fn at(&self, position: Position) -> Judged<'_> {
         if position > self.position {
-            return Judged::NotYet;
+            let ahead = self.ahead.iter().find(|ahead| ahead.position == position);
+            return match ahead {
+                None => Judged::NotYet,
+                Some(Ahead {
+                    at, failed: None, ..
+                }) => Judged::Acknowledged(*at),
+                Some(Ahead {
+                    at,
+                    failed: Some((ending, reason)),
+                    ..
+                }) => Judged::Exception(*ending, reason, *at),
+            };
         }
         let exceptions = &self.exceptions;
         match exceptions.binary_search_by_key(&position, |exception| exception.position) {
-            Ok(index) => Judged::Exception(&exceptions[index]),
+            Ok(index) => {
+                let Exception {
+                    at, ending, reason, ..
+                } = &exceptions[index];
+                Judged::Exception(*ending, reason, *at)
+            }
             Err(_) if position <= self.forgotten => Judged::Forgotten,
             Err(_) => Judged::Passed,
         }
@@ -88,10 +119,39 @@ impl Cursor {
     pub fn move_to(&mut self, to: Position, exceptions: Vec<Exception>) {
         self.position = to;
         self.exceptions.extend(exceptions);
+        // What ended ahead and is passed now is an exception, or as good as all else that is passed.
+        let passed = self.ahead.partition_point(|ahead| ahead.position <= to);
+        let failed = self.ahead.drain(..passed).filter_map(|ahead| {
+            let (ending, reason) = ahead.failed?;
+            Some(Exception {
+                at: ahead.at,
+                ending,
+                position: ahead.position,
+                reason,
+            })
+        });
+        let before = self.exceptions.len();
+        self.exceptions.extend(failed);
+        if self.exceptions.len() > before {
+            self.exceptions.sort_by_key(|exception| exception.position);
+        }
         let over = self.exceptions.len().saturating_sub(EXCEPTIONS_MAX);
         if let Some(last) = self.exceptions.drain(..over).next_back() {
             self.forgotten = last.position;
         }
+    }
+}
+
+impl Cursor {
+    /// Notes what ended above the position; false when it was known.
+    pub(crate) fn end_ahead(&mut self, ended: Ahead) -> bool {
+        let place = self
+            .ahead
+            .binary_search_by_key(&ended.position, |ahead| ahead.position);
+        if let Err(place) = place {
+            self.ahead.insert(place, ended);
+        }
+        place.is_err()
     }
 }
 
@@ -111,19 +171,21 @@ pub(crate) fn find(
     let Some((position, forgotten, packed)) = found.optional()? else {
         return Ok(None);
     };
-    let mut cursor = Cursor {
-        exceptions: Vec::new(),
-        forgotten,
-        position,
-    };
-    match unpack(&packed) {
-        Ok(exceptions) => cursor.exceptions = exceptions,
+    match unpack(&packed, position) {
+        Ok((exceptions, ahead)) => Ok(Some(Cursor {
+            ahead,
+            exceptions,
+            forgotten,
+            position,
+        })),
         Err(error) => {
             error!(%error, device = %device, "the exceptions of device {device} are lost");
-            cursor.forgotten = position;
+            Ok(Some(Cursor {
+                forgotten: position,
+                ..Cursor::to(position)
+            }))
         }
     }
-    Ok(Some(cursor))
 }
 
 pub(crate) fn put_cursor(
@@ -140,47 +202,58 @@ pub(crate) fn put_cursor(
         device.0,
         cursor.position.0,
         cursor.forgotten.0,
-        pack(&cursor.exceptions)
+        pack(cursor)
     ])?;
     Ok(())
 }
 
-/// Layout, empty for none: a table of the distinct (ending, reason), then each exception from the newest on as varints:
-/// number in the table, how far its position lies below that of the one before it, seconds. The first position is whole.
-fn pack(exceptions: &[Exception]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    if exceptions.is_empty() {
-        return packed;
-    }
-    let mut kinds: Vec<(Ending, &Reason)> = Vec::new();
-    let mut body = Vec::with_capacity(exceptions.len() * 12);
+/// Layout, empty for none: a table of the distinct (ending, reason), then what ended ahead and each exception, from the
+/// newest on, as varints: number in the table, how far its position lies below that of the one before it, seconds. The
+/// first position is whole.
+fn pack(cursor: &Cursor) -> Vec<u8> {
+    let ahead = cursor.ahead.iter().rev().map(|ahead| {
+        let (ending, reason) = match &ahead.failed {
+            None => (Ending::Delivered, ""),
+            Some((ending, reason)) => (*ending, reason.as_str()),
+        };
+        (ahead.position, (ending, reason), ahead.at)
+    });
+    let exceptions = cursor.exceptions.iter().rev().map(|exception| {
+        let kind = (exception.ending, exception.reason.as_str());
+        (exception.position, kind, exception.at)
+    });
+    let mut kinds: Vec<(Ending, &str)> = Vec::new();
+    let mut body = Vec::new();
     let mut before: Option<i64> = None;
-    for exception in exceptions.iter().rev() {
-        let kind = (exception.ending, &exception.reason);
+    for (Position(position), kind, at) in ahead.chain(exceptions) {
         let number = kinds.iter().position(|known| *known == kind);
         let number = number.unwrap_or_else(|| {
             kinds.push(kind);
             kinds.len() - 1
         });
         put(&mut body, number as u64);
-        let position = exception.position.0;
         put(&mut body, before.unwrap_or(0).abs_diff(position));
-        put(&mut body, exception.at.secs().unsigned_abs());
+        put(&mut body, at.secs().unsigned_abs());
         before = Some(position);
+    }
+    let mut packed = Vec::with_capacity(body.len() + 32);
+    if kinds.is_empty() {
+        return packed;
     }
     put(&mut packed, kinds.len() as u64);
     for (ending, reason) in kinds {
         put(&mut packed, ending.code().unsigned_abs());
-        put_word(&mut packed, reason.as_str());
+        put_word(&mut packed, reason);
     }
     packed.extend_from_slice(&body);
     packed
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<Exception>, Damaged> {
-    let mut exceptions = Vec::new();
+/// The exceptions of a cursor that stands at `cursor`, and what ended ahead of it.
+fn unpack(packed: &[u8], cursor: Position) -> Result<(Vec<Exception>, Vec<Ahead>), Damaged> {
+    let (mut exceptions, mut ahead) = (Vec::new(), Vec::new());
     if packed.is_empty() {
-        return Ok(exceptions);
+        return Ok((exceptions, ahead));
     }
     let mut reader = Reader(packed);
     let mut kinds = Vec::new();
@@ -198,17 +271,28 @@ fn unpack(packed: &[u8]) -> Result<Vec<Exception>, Damaged> {
             Some(before) if (1..=before).contains(&distance) => before - distance,
             Some(_) => return Err(Damaged),
         };
-        let at = reader.signed()?.checked_mul(1000).ok_or(Damaged)?;
-        exceptions.push(Exception {
-            at: UnixMillis(at),
-            ending,
-            position: Position(position),
-            reason,
-        });
         before = Some(position);
+        let at = reader.signed()?.checked_mul(1000).ok_or(Damaged)?;
+        let (at, position) = (UnixMillis(at), Position(position));
+        if position > cursor {
+            let failed = (ending != Ending::Delivered).then_some((ending, reason));
+            ahead.push(Ahead {
+                at,
+                failed,
+                position,
+            });
+        } else {
+            exceptions.push(Exception {
+                at,
+                ending,
+                position,
+                reason,
+            });
+        }
     }
     exceptions.reverse();
-    Ok(exceptions)
+    ahead.reverse();
+    Ok((exceptions, ahead))
 }
 
 #[cfg(test)]
@@ -241,13 +325,69 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exceptions_unpack_as_they_were(exceptions in exceptions()) {
-            prop_assert_eq!(unpack(&pack(&exceptions)).expect("unpacks"), exceptions);
+        fn a_cursor_unpacks_as_it_was(exceptions in exceptions(), at in 0..100usize, acknowledged in any::<u64>()) {
+            let at = at.min(exceptions.len());
+            let (behind, ahead) = exceptions.split_at(at);
+            let ahead = ahead.iter().enumerate().map(|(index, failed)| Ahead {
+                at: failed.at,
+                failed: (acknowledged >> (index % 64) & 1 == 0).then(|| (failed.ending, failed.reason.clone())),
+                position: failed.position,
+            });
+            let cursor = Cursor {
+                ahead: ahead.collect(),
+                exceptions: behind.to_vec(),
+                forgotten: Position(0),
+                position: behind.last().map_or(Position(0), |last| last.position),
+            };
+            let (exceptions, ahead) = unpack(&pack(&cursor), cursor.position).expect("unpacks");
+            prop_assert_eq!((exceptions, ahead), (cursor.exceptions, cursor.ahead));
         }
 
         #[test]
-        fn damage_is_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = unpack(&bytes);
+        fn damage_is_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<i64>()) {
+            let _ = unpack(&bytes, Position(at));
+        }
+
+        /// In whatever order things end: when all have, it is known of each how, and of none before it has.
+        #[test]
+        fn what_ends_ahead_is_known_before_and_after_the_cursor_has_passed_it(
+            exceptions in exceptions(),
+            arrived in any::<u64>(),
+            first in 0..100usize,
+        ) {
+            let exceptions = &exceptions[exceptions.len().saturating_sub(EXCEPTIONS_MAX)..];
+            let failed = |index: usize| arrived >> (index % 64) & 1 == 0;
+            let said = |cursor: &Cursor, index: usize| {
+                let Exception { at, ending, position, reason } = exceptions[index].clone();
+                match (cursor.at(position), failed(index)) {
+                    (Judged::Exception(told, why, when), true) => (told, why, when) == (ending, &reason, at),
+                    (Judged::Acknowledged(when), false) => when == at,
+                    (Judged::Passed, false) => position <= cursor.position,
+                    _ => false,
+                }
+            };
+            let mut cursor = Cursor::default();
+            let blocked = first.min(exceptions.len());
+            // All behind one that says nothing end first.
+            for (index, exception) in exceptions.iter().enumerate().skip(blocked) {
+                let Exception { at, ending, position, reason } = exception.clone();
+                let failed = failed(index).then_some((ending, reason));
+                let ended = Ahead { at, failed, position };
+                prop_assert!(cursor.end_ahead(ended.clone()) && !cursor.end_ahead(ended));
+                prop_assert!(said(&cursor, index));
+            }
+            for (index, exception) in exceptions.iter().enumerate().take(blocked) {
+                prop_assert_eq!(cursor.at(exception.position), Judged::NotYet);
+                let exceptions = failed(index).then(|| exception.clone());
+                cursor.move_to(exception.position, exceptions.into_iter().collect());
+            }
+            if let Some(last) = exceptions.last() {
+                cursor.move_to(last.position, Vec::new());
+            }
+            prop_assert!(cursor.ahead.is_empty());
+            for index in 0..exceptions.len() {
+                prop_assert!(said(&cursor, index), "{index}");
+            }
         }
 
         /// Whatever is passed in whatever steps: the newest exceptions are known, and of the older ones it is known that
@@ -264,7 +404,7 @@ mod tests {
             for (index, exception) in exceptions.iter().enumerate() {
                 let expected = match index < kept {
                     true => Judged::Forgotten,
-                    false => Judged::Exception(exception),
+                    false => Judged::Exception(exception.ending, &exception.reason, exception.at),
                 };
                 prop_assert_eq!(cursor.at(exception.position), expected);
             }
@@ -281,18 +421,21 @@ mod tests {
         };
         let mut cursor = Cursor::default();
         cursor.move_to(Position(10), vec![exception(4), exception(8)]);
-        assert_eq!(cursor.at(Position(4)), Judged::Exception(&exception(4)));
+        let reason = Reason::known("NotAcknowledged");
+        let judged = Judged::Exception(Ending::Expired, &reason, UnixMillis(1000));
+        assert_eq!(cursor.at(Position(4)), judged);
         assert_eq!(cursor.at(Position(5)), Judged::Passed);
         assert_eq!(cursor.at(Position(10)), Judged::Passed);
         assert_eq!(cursor.at(Position(11)), Judged::NotYet);
         cursor.pass(Cursor {
+            ahead: vec![],
             exceptions: vec![exception(14)],
             forgotten: Position(6),
             position: Position(15),
         });
         assert_eq!(cursor.at(Position(5)), Judged::Forgotten);
-        assert_eq!(cursor.at(Position(8)), Judged::Exception(&exception(8)));
-        assert_eq!(cursor.at(Position(14)), Judged::Exception(&exception(14)));
+        assert_eq!(cursor.at(Position(8)), judged);
+        assert_eq!(cursor.at(Position(14)), judged);
         let before = cursor.clone();
         cursor.pass(Cursor::to(Position(12)));
         assert_eq!(cursor, before);
@@ -308,9 +451,11 @@ mod tests {
                 reason: Reason::known("NotAcknowledged"),
             })
             .collect();
-        let packed = pack(&exceptions).len();
+        let mut cursor = Cursor::default();
+        cursor.move_to(Position(i64::MAX), exceptions);
+        let packed = pack(&cursor).len();
         println!("{packed} bytes");
         assert!(packed < 1024, "{packed} bytes");
-        assert_eq!(pack(&[]).len(), 0);
+        assert_eq!(pack(&Cursor::default()).len(), 0);
     }
 }

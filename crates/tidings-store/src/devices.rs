@@ -9,6 +9,7 @@ use tidings_model::{
 use crate::apps::{self, random};
 use crate::channels;
 use crate::codes::AsCode;
+use crate::cursor::{self, Cursor};
 use crate::labels::{self, Kind};
 use crate::log::Position;
 use crate::{Store, StoreError, WriteTx};
@@ -147,6 +148,8 @@ pub struct Changed {
 /// What a device on the link has to be known by.
 #[derive(Clone, Debug)]
 pub struct Login {
+    /// What of the log has ended above the cursor, and is not to be sent again.
+    pub ahead: Vec<Position>,
     /// It has no channel of the link since a token of its moved, and is to be given it again ([`Store::welcome`]).
     pub away: bool,
     /// How far its log has been judged.
@@ -236,12 +239,12 @@ impl Store {
             else {
                 return Ok(None);
             };
-            let mut select =
-                sql.prepare_cached("SELECT position FROM cursors WHERE app = ?1 AND device = ?2")?;
-            let cursor = select.query_row(params![app.0, id.0], |row| row.get(0));
+            let cursor = cursor::find(sql, app, id)?;
+            let cursor = cursor.unwrap_or_else(|| Cursor::to(Position(id.0)));
             Ok(Some(Login {
                 away: channels::is_away(sql, app, id)?,
-                cursor: Position(cursor.optional()?.unwrap_or(id.0)),
+                ahead: cursor.ahead.iter().map(|ahead| ahead.position).collect(),
+                cursor: cursor.position,
                 device,
                 history,
             }))

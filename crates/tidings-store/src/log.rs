@@ -164,7 +164,7 @@ pub(crate) fn judge(
 
 /// The messages of a stretch of the log that are for a device, whatever has become of them.
 pub(crate) struct Meant {
-    pub(crate) messages: Vec<MsgId>,
+    pub(crate) messages: Vec<(Position, MsgId)>,
     pub(crate) more: bool,
     pub(crate) to: Position,
 }
@@ -178,7 +178,7 @@ pub(crate) fn meant(
     let mut messages = Vec::new();
     let Walked { more, to } = walk(sql, app, after, LOG_ROWS_MAX, |entry| {
         if entry.lot(history, MsgId(0), UnixMillis(0)) != Lot::NotForIt {
-            messages.push(entry.message);
+            messages.push((entry.position, entry.message));
         }
         Ok(true)
     })?;

@@ -45,15 +45,18 @@ pub struct Inboxes {
 }
 
 impl Store {
-    /// The app's messages that have yet to go to the link, oldest first, up to `limit`; without those that are `known`.
+    /// The app's messages that have yet to go to the link, oldest first, up to `limit`; without those that are `known`. One to
+    /// more than `few` devices, a page at most, is long.
     pub async fn link_tasks(
         &self,
         app: AppId,
         known: Vec<MsgId>,
         limit: usize,
+        few: usize,
     ) -> Result<Vec<LinkTask>, StoreError> {
+        let few = few.min(PAGE_MAX);
         self.engine
-            .scan(move |sql| link_tasks(sql, app, &known, limit))
+            .scan(move |sql| link_tasks(sql, app, &known, limit, few))
             .await
     }
 
@@ -72,13 +75,19 @@ impl Store {
         self.engine.write(fill).await
     }
 
-    /// The inboxes that a message goes to, however many looks its audience takes; none when it is for the log.
-    pub async fn inboxes(&self, message: &Message) -> Result<Option<Inboxes>, StoreError> {
+    /// The inboxes that a message goes to, however many looks its audience takes; none when it is for the log, being for more
+    /// than `few` devices.
+    pub async fn inboxes(
+        &self,
+        message: &Message,
+        few: usize,
+    ) -> Result<Option<Inboxes>, StoreError> {
+        let few = few.min(PAGE_MAX);
         let targets = match Scope::of(message, Provider::Link) {
-            Some(scope) => self.targets(&scope, DeviceId(0), PAGE_MAX + 1).await?,
+            Some(scope) => self.targets(&scope, DeviceId(0), few + 1).await?,
             None => Vec::new(),
         };
-        if targets.len() > PAGE_MAX {
+        if targets.len() > few {
             return Ok(None);
         }
         let message = message.clone();
@@ -115,6 +124,7 @@ fn link_tasks(
     app: AppId,
     known: &[MsgId],
     limit: usize,
+    few: usize,
 ) -> Result<Vec<LinkTask>, StoreError> {
     if !apps::lives(sql, app)? {
         return Ok(Vec::new());
@@ -128,7 +138,7 @@ fn link_tasks(
     let new = open.into_iter().filter(|(id, _)| !known.contains(id));
     let tasks = new.take(limit).map(|(message, after)| {
         let plan = match messages::find(sql, message) {
-            Ok(Some(found)) => plan(sql, found, after)?,
+            Ok(Some(found)) => plan(sql, found, after, few)?,
             Ok(None) => nobody(after),
             Err(StoreError::Stored(why)) => {
                 error!(msg_id = %message, why, "message {message} cannot be read, and goes to nobody");
@@ -151,13 +161,18 @@ fn nobody(after: DeviceId) -> LinkPlan {
 }
 
 /// One look at the audience.
-fn plan(sql: &Connection, message: Message, after: DeviceId) -> Result<LinkPlan, StoreError> {
+fn plan(
+    sql: &Connection,
+    message: Message,
+    after: DeviceId,
+    few: usize,
+) -> Result<LinkPlan, StoreError> {
     let mut targets = Vec::new();
     let mut more = false;
     if let Some(scope) = Scope::of(&message, Provider::Link) {
         let last = DeviceId(message.id.0);
-        let found = audience::select(sql, &scope, after, last, PAGE_MAX + 1)?;
-        more = found.more_after.is_some() || found.found.len() > PAGE_MAX;
+        let found = audience::select(sql, &scope, after, last, few + 1)?;
+        more = found.more_after.is_some() || found.found.len() > few;
         targets = found.found;
     }
     // An older binary filled inboxes by the page, whatever the size: what it began so goes on so. And it had what was for
@@ -166,7 +181,7 @@ fn plan(sql: &Connection, message: Message, after: DeviceId) -> Result<LinkPlan,
     if !is_begun && (more || messages::position(sql, message.id)?.is_some()) {
         return Ok(LinkPlan::Long(message.into()));
     }
-    targets.truncate(PAGE_MAX);
+    targets.truncate(few);
     Ok(LinkPlan::Inboxes(Inboxes {
         after,
         ends_task: !more,

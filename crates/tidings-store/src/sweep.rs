@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, MsgId, Platform, Provider};
 
 use crate::codes::AsCode;
+use crate::cursor::Judged;
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
 use crate::limits::STEP_ROWS;
@@ -171,7 +172,10 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
             return Ok(false);
         }
         let meant = log::meant(slice.sql, app, &history, cursor.position)?;
-        for message in &meant.messages {
+        for (position, message) in &meant.messages {
+            if cursor.at(*position) != Judged::NotYet {
+                continue;
+            }
             let finished = finished.query_row(params![message.0], |row| row.get(0));
             // One that is finished has counted it as expired.
             if finished.optional()? == Some(false) {

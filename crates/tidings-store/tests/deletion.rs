@@ -187,7 +187,7 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     );
     let tasks = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
     assert!(tasks.expect("read").is_empty());
-    let tasks = store.link_tasks(app, vec![], 9).await;
+    let tasks = store.link_tasks(app, vec![], 9, 1000).await;
     assert!(tasks.expect("read").is_empty());
     let chunk = Arc::new(chunk);
     let lanes = store.cut(Provider::Apns, vec![chunk]).await;
@@ -326,7 +326,7 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
         .collect();
     assert_eq!(ended, [None, Some("device_deleted"), None]);
 
-    let inboxes = store.inboxes(&message).await.expect("read");
+    let inboxes = store.inboxes(&message, 1000).await.expect("read");
     let filled = vec![(message.id, inboxes.expect("is for few"))];
     store.fill_inboxes(app, filled).await.expect("filled");
     for provider in Provider::ALL {

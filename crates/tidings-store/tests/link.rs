@@ -11,9 +11,9 @@ use tidings_model::{
 use tidings_store::limits::FINISH_GRACE;
 use tidings_store::{
     ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
-    DeviceEvent, Ending, EventKind, Exception, Inboxes, Journey, Judged, Ledger, LinkEnd, LinkPlan,
-    LogEnd, NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, Position, Scope, SealKey, Step, Store,
-    Stretch, TagChange,
+    DeviceEvent, Ending, EventKind, Inboxes, Journey, Judged, Ledger, LinkEnd, LinkPlan, LogEnd,
+    NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, Position, Scope, SealKey, Step, Store, Stretch,
+    TagChange,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -93,7 +93,7 @@ impl Stage {
 
     /// Puts it into inboxes, and returns into whose.
     async fn fill(&self, message: &Message) -> Vec<DeviceId> {
-        let inboxes = self.store.inboxes(message).await.expect("read");
+        let inboxes = self.store.inboxes(message, 1000).await.expect("read");
         let filled = vec![(message.id, inboxes.expect("is for few"))];
         let filled = self.store.fill_inboxes(self.app, filled).await;
         filled.expect("filled").concat()
@@ -378,15 +378,10 @@ async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as
     for ((message, position), ending, reason) in expected {
         let cursor = stage.journey(message, device).await.link.cursor;
         let cursor = cursor.expect("on the link");
-        let Judged::Exception(Exception {
-            ending: told,
-            reason: why,
-            ..
-        }) = cursor.at(*position)
-        else {
+        let Judged::Exception(told, why, _) = cursor.at(*position) else {
             panic!("{reason}: {cursor:?}")
         };
-        assert_eq!((*told, why.as_str()), (ending, reason));
+        assert_eq!((told, why.as_str()), (ending, reason));
         let ledger = stage.finish(message).await;
         let counts = ledger.total();
         // The witness has never come.
@@ -410,6 +405,48 @@ async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as
 }
 
 #[tokio::test]
+async fn what_ends_ahead_of_the_cursor_counts_once_and_is_not_dropped_with_its_device() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let silent = stage.logged(push(Audience::All)).await;
+    let taken = stage.logged(push(Audience::All)).await;
+    let refused = stage.logged(push(Audience::All)).await;
+    let ahead = async |(message, position): &(Message, Position), end| {
+        let ended = LogEnd {
+            end,
+            message: message.id,
+            position: *position,
+        };
+        for _ in 0..2 {
+            stage.say(device, Acked::Ahead(ended.clone())).await;
+        }
+    };
+    ahead(&taken, LinkEnd::Delivered).await;
+    ahead(&refused, LinkEnd::Refused(0x97)).await;
+    // And in its turn, from a connection that did not know.
+    stage
+        .end(device, (&silent.0, silent.1), LinkEnd::TooLarge)
+        .await;
+    stage
+        .end(device, (&taken.0, taken.1), LinkEnd::Delivered)
+        .await;
+    let ends = async |(message, _): &(Message, Position)| {
+        let counts = stage.counts(message).await;
+        (counts.delivered, counts.dropped)
+    };
+    assert_eq!(ends(&silent).await, (0, 1));
+    assert_eq!(ends(&taken).await, (1, 0));
+    assert_eq!(ends(&refused).await, (0, 1));
+    let login = stage.store.login(stage.app, device).await.expect("read");
+    let login = login.expect("known");
+    assert_eq!((login.cursor, login.ahead), (taken.1, vec![refused.1]));
+    let deleted = stage.store.delete_device(stage.app, device).await;
+    assert!(deleted.expect("deleted"));
+    while stage.store.sweep().await.expect("swept").more {}
+    assert_eq!(ends(&refused).await, (0, 1), "it had ended before");
+}
+
+#[tokio::test]
 async fn of_many_exceptions_the_oldest_are_not_known_any_more() {
     let stage = Stage::new().await;
     let device = stage.register().await;
@@ -429,7 +466,7 @@ async fn of_many_exceptions_the_oldest_are_not_known_any_more() {
         match index {
             ..6 => assert_eq!(judged, Judged::Forgotten, "{index}"),
             _ => assert!(
-                matches!(judged, Judged::Exception(_)),
+                matches!(judged, Judged::Exception(..)),
                 "{index}: {judged:?}"
             ),
         }
@@ -472,13 +509,10 @@ async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
     }
     let cursor = stage.journey(&logged, slow).await.link.cursor;
     let cursor = cursor.expect("on the link");
-    let Judged::Exception(late) = cursor.at(position) else {
+    let Judged::Exception(ending, reason, _) = cursor.at(position) else {
         panic!("{cursor:?}")
     };
-    assert_eq!(
-        (late.ending, &late.reason),
-        (Ending::Expired, &ACKNOWLEDGED_LATE)
-    );
+    assert_eq!((ending, reason), (Ending::Expired, &ACKNOWLEDGED_LATE));
     let rows = stage.journey(&waiting, slow).await.link.rows;
     let (ending, reason, _) = rows[0].end.clone().expect("ended");
     assert_eq!((ending, reason), (Ending::Expired, Some(ACKNOWLEDGED_LATE)));
@@ -540,7 +574,7 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
     let to_vip = stage.accept(push(to_tag("vip"))).await;
     let to_none = stage.accept(push(to_tag("nobody"))).await;
     let plans = async || {
-        let tasks = stage.store.link_tasks(stage.app, vec![], 10).await;
+        let tasks = stage.store.link_tasks(stage.app, vec![], 10, 1000).await;
         let tasks = tasks.expect("read").into_iter();
         let plans = tasks.map(|task| match task.plan {
             LinkPlan::Inboxes(Inboxes { rows, .. }) => {
@@ -568,9 +602,16 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
     let to_many = stage.accept(push(Audience::All)).await;
     let (last, plan) = plans().await.pop().expect("a task");
     assert_eq!((last, plan), (to_many.id, None));
-    assert!(stage.store.inboxes(&to_many).await.expect("read").is_none());
+    assert!(
+        stage
+            .store
+            .inboxes(&to_many, 1000)
+            .await
+            .expect("read")
+            .is_none()
+    );
     let known = vec![to_all.id, to_vip.id, to_none.id, to_many.id];
-    let rest = stage.store.link_tasks(stage.app, known, 10).await;
+    let rest = stage.store.link_tasks(stage.app, known, 10, 1000).await;
     assert!(rest.expect("read").is_empty());
 }
 

@@ -99,6 +99,7 @@ impl Server {
             .with_context(|| format!("api: cannot listen on {}", config.api))?;
         let api_addr = listener.local_addr()?;
         let dispatch = Dispatch::start(dispatch::Context {
+            inbox_max: config.inbox_max,
             link: link.clone(),
             sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),
             store: Arc::clone(&store),

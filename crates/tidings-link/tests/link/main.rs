@@ -119,7 +119,7 @@ impl Stage {
         let scope = Scope::of(message, Provider::Link).expect("a scope");
         let is_small = matches!(&message.push.audience, Audience::Selection(selection) if selection.tags.is_empty());
         if is_small {
-            let inboxes = self.store.inboxes(message).await.expect("read");
+            let inboxes = self.store.inboxes(message, 1000).await.expect("read");
             let filled = vec![(message.id, inboxes.expect("a page"))];
             let filled = self.store.fill_inboxes(self.app.id, filled).await;
             let devices = filled.expect("filled").concat();
@@ -264,16 +264,17 @@ async fn a_message_that_was_not_acknowledged_comes_again() {
         client.push().await,
         client.push().await,
     ];
-    // The cursor moves over what is acknowledged without a gap: not over the third.
     client.ack(&pushes[2]).await;
     client.ack(&pushes[0]).await;
     client.ping().await;
     stage.delivered(&messages[0], 1).await;
     drop(client);
     let mut client = stage.connect(&device).await;
-    assert_eq!([client.take().await, client.take().await], messages[1..]);
-    stage.delivered(&messages[2], 1).await;
-    assert_eq!(stage.counts(&messages[0]).await.delivered, 1);
+    assert_eq!(client.take().await, messages[1]);
+    client.ping().await;
+    for message in &messages {
+        stage.delivered(message, 1).await;
+    }
 }
 
 #[tokio::test]

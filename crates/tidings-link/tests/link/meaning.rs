@@ -59,10 +59,10 @@ impl Stage {
             let cursor = link.cursor.expect("on the link");
             match cursor.at(link.position.expect("in the log")) {
                 Judged::NotYet => tokio::time::sleep(Duration::from_millis(10)).await,
-                Judged::Exception(exception) => {
-                    return (exception.ending, exception.reason.to_string());
+                Judged::Exception(ending, reason, _) => return (ending, reason.to_string()),
+                Judged::Acknowledged(_) | Judged::Passed => {
+                    return (Ending::Delivered, String::new());
                 }
-                Judged::Passed => return (Ending::Delivered, String::new()),
                 Judged::Forgotten => panic!("{cursor:?}"),
             }
         }
@@ -202,6 +202,47 @@ async fn what_did_not_arrive_is_called_by_its_own_name() {
     );
     let too_large = (Ending::Dropped, "TooLargeForDevice".to_owned());
     assert_eq!(stage.judged(&large, &small).await, too_large);
+}
+
+#[tokio::test]
+async fn what_ends_behind_a_message_that_the_device_says_nothing_of_is_remembered() {
+    let stage = Stage::new().await;
+    let device = stage.register(&[]).await;
+    let mut client = stage.connect(&device).await;
+    let mut messages = Vec::new();
+    for _ in 0..4 {
+        messages.push(stage.to_all().await);
+    }
+    let mut pushes = Vec::new();
+    for _ in 0..4 {
+        pushes.push(client.push().await);
+    }
+    // Of the first it says nothing.
+    client.ack(&pushes[1]).await;
+    refuse(&mut client, pushes[2].packet_id, 0x87).await;
+    client.ping().await;
+    drop(client);
+    let refused = (Ending::Dropped, "Refused0x87".to_owned());
+    let delivered = (Ending::Delivered, String::new());
+    assert_eq!(stage.judged(&messages[1], &device).await, delivered);
+    assert_eq!(stage.judged(&messages[2], &device).await, refused);
+    // Neither comes again, nor counts again.
+    let mut client = stage.connect(&device).await;
+    let again = [client.push().await, client.push().await];
+    assert_eq!([again[0].id(), again[1].id()], [&messages[0], &messages[3]]);
+    client.ping().await;
+    client.ack(&again[0]).await;
+    client.ack(&again[1]).await;
+    client.ping().await;
+    drop(client);
+    stage.is_judged_to_the_end(&device).await;
+    stage.connect(&device).await.ping().await;
+    assert_eq!(stage.judged(&messages[1], &device).await, delivered);
+    assert_eq!(stage.judged(&messages[2], &device).await, refused);
+    for (index, ends) in [(1, 0), (1, 0), (0, 1), (1, 0)].into_iter().enumerate() {
+        let counts = stage.counts(&messages[index]).await;
+        assert_eq!((counts.delivered, counts.dropped), ends, "{index}");
+    }
 }
 
 #[tokio::test]

@@ -341,13 +341,16 @@ impl Stage {
     /// What goes over the link, and what connections say of it.
     pub(super) async fn link(&self) {
         let (store, app) = (&self.store, self.large);
-        let tasks = store.link_tasks(app, vec![], 100).await.expect("read");
+        let tasks = store
+            .link_tasks(app, vec![], 100, 1000)
+            .await
+            .expect("read");
         for task in tasks {
             let message = store.message(task.message).await.expect("read");
             let message = message.expect("known");
             let inboxes = match task.plan {
                 LinkPlan::Inboxes(inboxes) => Some(inboxes),
-                LinkPlan::Long(_) => store.inboxes(&message).await.expect("read"),
+                LinkPlan::Long(_) => store.inboxes(&message, 1000).await.expect("read"),
             };
             match inboxes {
                 Some(inboxes) => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
+use tidings_store::limits::PAGE_MAX;
 
 /// An hour.
 const DRAIN_SECS_MAX: u64 = 3600;
@@ -36,6 +37,9 @@ pub(crate) struct Settings {
     /// Calls of JPush's API a minute for each app and family; 0 for any number [default: 0]
     #[arg(long, env = "TIDINGS_CALLS_PER_MINUTE", value_name = "N")]
     calls_per_minute: Option<u32>,
+    /// Devices up to which a message goes into their inboxes, and above which into the app's log; for tests [default: 1000]
+    #[arg(long, env = "TIDINGS_INBOX_MAX", value_name = "N", hide = true)]
+    inbox_max: Option<usize>,
     /// Days for which messages and their ledgers are kept [default: 30]
     #[arg(long, env = "TIDINGS_KEPT_DAYS", value_name = "DAYS")]
     kept_days: Option<u64>,
@@ -106,6 +110,7 @@ pub(crate) struct Config {
     pub(crate) api: SocketAddr,
     pub(crate) data: PathBuf,
     pub(crate) drain: Duration,
+    pub(crate) inbox_max: usize,
     pub(crate) kept: Duration,
     pub(crate) link: SocketAddr,
     pub(crate) log: String,
@@ -135,6 +140,11 @@ impl Settings {
             (11..=KEPT_DAYS_MAX).contains(&kept_days),
             "kept_days is {kept_days}: a message can wait for ten days, so keep it for 11 to {KEPT_DAYS_MAX}"
         );
+        let inbox_max = self.inbox_max.or(from_file.inbox_max).unwrap_or(PAGE_MAX);
+        ensure!(
+            (1..=PAGE_MAX).contains(&inbox_max),
+            "inbox_max is {inbox_max}: it must be 1 to {PAGE_MAX}"
+        );
         Ok(Config {
             api: self
                 .api
@@ -145,6 +155,7 @@ impl Settings {
                 .or(from_file.data)
                 .unwrap_or_else(|| "./tidings-data".into()),
             drain: Duration::from_secs(drain_secs),
+            inbox_max,
             kept: Duration::from_secs(86_400 * kept_days),
             link: self
                 .link
@@ -226,6 +237,7 @@ mod tests {
             ("kept_days = 3", "kept_days"),
             ("kept_days = 9223372036854775807", "kept_days"),
             ("drain_secs = 9223372036854775807", "drain_secs"),
+            ("inbox_max = 1001", "inbox_max"),
             ("api = \"x\"", "api"),
         ] {
             let error = format!("{:#}", resolve(&[], toml).expect_err("refused"));

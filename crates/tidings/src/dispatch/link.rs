@@ -69,7 +69,7 @@ impl LogLane {
         let tasks = self
             .context
             .store
-            .link_tasks(self.app, known, limit)
+            .link_tasks(self.app, known, limit, self.context.inbox_max)
             .await?;
         let is_any = !tasks.is_empty();
         let (mut few, mut rows) = (Vec::new(), 0);
@@ -133,7 +133,7 @@ async fn fill(context: &Context, app: AppId, few: Vec<(MsgId, Inboxes)>) -> Resu
 /// Counts whom a message is for, and makes it an entry of the log; or fills inboxes, if it is for few after all.
 async fn place(context: &Context, message: &Message) -> Result<(), StoreError> {
     let store = &context.store;
-    if let Some(inboxes) = store.inboxes(message).await? {
+    if let Some(inboxes) = store.inboxes(message, context.inbox_max).await? {
         return fill(context, message.app, vec![(message.id, inboxes)]).await;
     }
     let targets = match Scope::of(message, Provider::Link) {

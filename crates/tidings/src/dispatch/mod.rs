@@ -34,6 +34,8 @@ pub(crate) use render::check;
 
 /// What dispatch works with.
 pub(crate) struct Context {
+    /// Devices up to which a message goes into their inboxes, and above which into the app's log.
+    pub(crate) inbox_max: usize,
     pub(crate) link: Link,
     /// For apps that have no credential of their own.
     pub(crate) sandbox: Option<ApnsCredential>,

@@ -241,9 +241,9 @@ fn by_link(journey: &Journey, part: Part) -> Outcome {
         _ => return Outcome::Unknown,
     };
     match judged {
-        Judged::Exception(exception) => {
-            let reason = Some(exception.reason.clone());
-            over_the_link(exception.ending, reason, Some(exception.at))
+        Judged::Acknowledged(at) => over_the_link(Ending::Delivered, None, Some(at)),
+        Judged::Exception(ending, reason, at) => {
+            over_the_link(ending, Some(reason.clone()), Some(at))
         }
         Judged::Forgotten => Outcome::Unknown,
         Judged::NotYet => open(journey),

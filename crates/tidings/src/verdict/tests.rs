@@ -342,6 +342,7 @@ fn on_the_link_an_acknowledgement_is_the_delivery_and_nothing_else() {
     let long_ago = with(start_on_link(), |journey, _| {
         let position = Position(PLACE.0 + 9);
         journey.link.cursor = Some(Cursor {
+            ahead: vec![],
             exceptions: vec![],
             forgotten: PLACE,
             position,

@@ -70,6 +70,19 @@ impl Engine {
         })
     }
 
+    /// Waits until its threads take no more work: while this is held, only a fault of ours ends them.
+    pub(crate) async fn ended(&self) {
+        let (Some(writes), Some(points), Some(scans)) = (&self.writes, &self.points, &self.scans)
+        else {
+            return;
+        };
+        tokio::select! {
+            () = writes.closed() => {}
+            () = points.closed() => {}
+            () = scans.closed() => {}
+        }
+    }
+
     /// From now on `watcher` is told of devices that change.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);

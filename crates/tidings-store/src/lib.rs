@@ -163,6 +163,11 @@ impl Store {
             _lock: lock,
         })
     }
+
+    /// Waits until the store takes no more work: while somebody holds it, only a fault of ours brings that about.
+    pub async fn ended(&self) {
+        self.engine.ended().await;
+    }
 }
 
 /// A stored JSON text as the value that it was.

@@ -12,6 +12,8 @@ pub(crate) use recorder::attach;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use rusqlite::Connection;
     use tempfile::TempDir;
 
@@ -102,6 +104,31 @@ mod tests {
         let sql = connect(&path, Role::Point).expect("opens");
         let complaints = complaints(&sql, &seen, &EXCUSED);
         assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+    }
+
+    /// A call that is not driven is not seen.
+    #[test]
+    fn every_call_of_the_store_is_driven() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let drive = std::fs::read_to_string(source.join("plans/drive.rs")).expect("read");
+        // Two conveniences for tests, and one that asks no database.
+        let left_out = ["remembered", "finish_task", "ended"];
+        let mut missed = Vec::new();
+        for file in std::fs::read_dir(&source).expect("a folder") {
+            let path = file.expect("a file").path();
+            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            if !is_source || path.ends_with("plans.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("read");
+            for call in text.split("    pub async fn ").skip(1) {
+                let name = call.split(['(', '<']).next().expect("a name");
+                if !drive.contains(&format!(".{name}(")) && !left_out.contains(&name) {
+                    missed.push(name.to_owned());
+                }
+            }
+        }
+        assert!(missed.is_empty(), "{missed:?}");
     }
 
     const DEVICES: i64 = 5000;

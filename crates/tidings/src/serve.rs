@@ -120,6 +120,8 @@ impl Server {
         let api_task = vital.spawn("api", api::serve(listener, router, stop_serving));
         let commands = dispatch.commands();
         vital.watch("dispatch", async move { commands.closed().await });
+        let ending = Arc::clone(&store);
+        vital.watch("store", async move { ending.ended().await });
         let ending = link.clone();
         vital.watch("link", async move { ending.ended().await });
         let deleted = Arc::new(Notify::new());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 use tempfile::TempDir;
-use tidings_model::UnixMillis;
+use tidings_model::{AppId, DeviceId, UnixMillis};
 
 use super::*;
 
@@ -253,6 +253,20 @@ async fn an_id_never_comes_again_though_no_row_has_it_and_the_clock_went_back() 
     let engine = start(&dir);
     let next = engine.write(|tx| Ok(tx.ids.next(tx.now))).await;
     assert_eq!(next.expect("an id"), drawn + 2);
+}
+
+#[tokio::test]
+async fn a_writer_that_ends_is_not_missed() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = start(&dir);
+    engine.watch(Box::new(|_, _| panic!("a fault")));
+    let change = |tx: &mut WriteTx<'_>| {
+        tx.changed.push((AppId(1), DeviceId(1)));
+        Ok(())
+    };
+    let told = engine.write(change).await;
+    assert!(matches!(told, Err(StoreError::Closed)), "{told:?}");
+    engine.ended().await;
 }
 
 #[tokio::test]

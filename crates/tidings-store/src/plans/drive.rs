@@ -236,6 +236,7 @@ impl Stage {
             for change in changes {
                 store.change_device(app, id, change).await.expect("changed");
             }
+            store.welcome(app, id).await.expect("welcome");
             // It comes again with its token and no proof, so that the token moves to a newcomer.
             let newcomer = NewDevice {
                 alias: None,

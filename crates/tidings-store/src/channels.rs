@@ -149,15 +149,19 @@ fn begin(
     Ok(())
 }
 
-/// Whether a device has no channel of the link because a token of its moved, and would have it again if it showed itself.
+/// Whether a device that has no channel of the link lost it because a token of its moved, and would have it again if it showed
+/// itself. The tombstones tell, which stay as long as the device: an ended channel goes with the messages of its time.
 pub(crate) fn is_away(sql: &Connection, app: AppId, device: DeviceId) -> Result<bool, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT ended FROM channels WHERE app = ?1 AND provider = ?2 AND device = ?3 ORDER BY since DESC LIMIT 1",
+        "SELECT provider, reason FROM tombstones WHERE app = ?1 AND device = ?2 ORDER BY id DESC",
     )?;
-    let last = select.query_row(params![app.0, AsCode(Provider::Link), device.0], |row| {
-        row.get::<_, Option<String>>(0)
-    });
-    Ok(last.optional()?.flatten().as_deref() == Some(MOVED.as_str()))
+    let mut rows = select.query(params![app.0, device.0])?;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, AsCode<Provider>>(0)?.0 == Provider::Link {
+            return Ok(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? == MOVED.as_str());
+        }
+    }
+    Ok(false)
 }
 
 /// Gives a device that has shown itself the link again, if a token of its moved; false when there is nothing to give.
@@ -166,7 +170,9 @@ pub(crate) fn welcome(
     place: Place,
     platform: Platform,
 ) -> Result<bool, StoreError> {
-    if !is_away(tx.sql, place.app, place.device)? {
+    let held = held(tx.sql, place)?;
+    let is_on_link = held.iter().any(|held| held.provider == Provider::Link);
+    if is_on_link || !is_away(tx.sql, place.app, place.device)? {
         return Ok(false);
     }
     let link = ChannelChange {

@@ -241,8 +241,9 @@ impl Store {
             };
             let cursor = cursor::find(sql, app, id)?;
             let cursor = cursor.unwrap_or_else(|| Cursor::to(Position(id.0)));
+            let is_on_link = device.providers().contains(Provider::Link);
             Ok(Some(Login {
-                away: channels::is_away(sql, app, id)?,
+                away: !is_on_link && channels::is_away(sql, app, id)?,
                 ahead: cursor.ahead.iter().map(|ahead| ahead.position).collect(),
                 cursor: cursor.position,
                 device,

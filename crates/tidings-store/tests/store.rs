@@ -169,6 +169,14 @@ async fn a_device_whose_token_moved_is_no_target_until_it_shows_itself() {
     assert!(known(&store, app, former).await.channels.is_empty());
     let meanwhile = accept(&store, app, push(Audience::All)).await;
     assert_eq!(reached(&store, &meanwhile, Provider::Link).await, []);
+    // Also when what it had then is not kept any more.
+    let later = UnixMillis::now().plus(Duration::from_secs(30 * 86_400));
+    while store
+        .purge(later, Duration::ZERO)
+        .await
+        .expect("purged")
+        .more
+    {}
     let login = store.login(app, former).await.expect("read");
     assert!(login.expect("known").away);
     store.welcome(app, former).await.expect("welcomed");

@@ -21,8 +21,8 @@ use tracing::{debug, error};
 use crate::acks::Acks;
 use crate::feed::{Feed, Next, Outgoing};
 use crate::limits::{
-    HEARD_OUT_AFTER, HEARD_OUT_MAX, JUDGED_WRITTEN_AFTER, LAST_WORD_MAX, LINGER_MAX, READ_MAX,
-    UPLINK_MAX, WRITE_MAX,
+    ACKS_WRITTEN_MAX, HEARD_OUT_AFTER, HEARD_OUT_MAX, JUDGED_WRITTEN_AFTER, LAST_WORD_MAX,
+    LINGER_MAX, READ_MAX, UPLINK_MAX, WRITE_MAX,
 };
 use crate::room::{Handle, Room, Signals};
 use crate::window::{Window, tag};
@@ -266,13 +266,15 @@ impl Connection {
     /// cursor, so that no message falls between.
     async fn let_in(&mut self, request: &ConnectRequest) -> Result<Present, Refused> {
         let inner = Arc::clone(&self.inner);
-        let _place = inner
-            .logins
-            .acquire()
-            .await
-            .map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))?;
+        let place = || async {
+            let place = inner.logins.acquire().await;
+            place.map_err(|_| Refused::Told(ConnectRefusal::ServerUnavailable))
+        };
         let store = inner.store()?;
-        let (app, id, secret) = self.identify(request).await?;
+        let (app, id, secret) = {
+            let _place = place().await?;
+            self.identify(request).await?
+        };
         let handle = Arc::new(Handle::default());
         let (room, older) = inner.join(app, id, &handle);
         if let Some(older) = older {
@@ -280,7 +282,17 @@ impl Connection {
             // ids what it is sent again.
             let _ = timeout(LAST_WORD_MAX, older.ended()).await;
         }
-        self.acks.written(id).await;
+        // Not for ever, and without a place meanwhile: with a full disk nobody could come in any more. Whoever is let in before
+        // is sent again what it has acknowledged, and drops it by its id.
+        let _ = timeout(ACKS_WRITTEN_MAX, self.acks.written(id)).await;
+        let _place = match place().await {
+            Ok(place) => place,
+            Err(refused) => {
+                inner.leave(&room, id, &handle);
+                handle.end();
+                return Err(refused);
+            }
+        };
         let looked = match room.open_tail(&store).await {
             Ok(has_begun) => {
                 if has_begun {
@@ -397,17 +409,15 @@ impl Connection {
             match device.feed.next(&device.handle).await? {
                 Some(Next::Send(outgoing)) => {
                     if !self.publish(device, outgoing).await? {
-                        return Ok(());
+                        break;
                     }
                 }
                 Some(Next::Known(message, position)) => {
                     device.window.known(message, position);
                     self.remember(device).await;
                 }
-                Some(Next::Passed(cursor)) => {
-                    device.window.passed(cursor);
-                    self.remember(device).await;
-                }
+                // Many in a row are remembered as one: a device that was away for long has missed much.
+                Some(Next::Passed(cursor)) => device.window.passed(cursor),
                 Some(Next::Over(message, parts, reason)) => {
                     let over = Acked::Inbox {
                         end: LinkEnd::Expired(reason),
@@ -419,6 +429,7 @@ impl Connection {
                 None => break,
             }
         }
+        self.remember(device).await;
         let is_old = |(_, since): &(Cursor, Instant)| since.elapsed() > JUDGED_WRITTEN_AFTER;
         if device.judged.as_ref().is_some_and(is_old) {
             self.write_judged(device).await;

@@ -36,6 +36,9 @@ pub(crate) const JUDGED_WRITTEN_AFTER: Duration = Duration::from_secs(180);
 /// A connection whose place was taken has so long to take in and hand on what its device said.
 pub(crate) const LAST_WORD_MAX: Duration = Duration::from_secs(1);
 
+/// A device whose acknowledgements are still on their way to the store waits so long for them before it is let in.
+pub(crate) const ACKS_WRITTEN_MAX: Duration = Duration::from_secs(5);
+
 /// What has arrived by then is heard at once; if there is nothing, the device's next connection waits for so long.
 pub(crate) const HEARD_OUT_AFTER: Duration = Duration::from_millis(20);
 

@@ -228,6 +228,44 @@ async fn a_stopping_link_does_not_wait_for_those_who_come_late() {
     }
 }
 
+/// As many as may be let in at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_the_store_keeps_nobody_out() {
+    const WAITING: usize = 64;
+    let stage = Stage::new().await;
+    let mut devices = Vec::new();
+    for _ in 0..WAITING {
+        let device = stage.register(&[]).await;
+        let client = stage.connect(&device).await;
+        devices.push((device, client));
+    }
+    let other = stage.register(&[]).await;
+    stage.to_all().await;
+    // From here on nothing can be written.
+    let backup = rusqlite::Connection::open(stage.data.path().join("tidings.db")).expect("opens");
+    backup.execute_batch("BEGIN IMMEDIATE").expect("begins");
+    let mut waiting = JoinSet::new();
+    for (device, mut client) in devices {
+        client.take().await;
+        client.ping().await;
+        let (link, key) = (stage.link.local_addr(), stage.app.key.to_string());
+        let (id, secret) = (device.id.to_string(), device.secret.expose().to_owned());
+        waiting.spawn(async move {
+            Client::connect(link, &key, &id, &secret, Wishes::default())
+                .await
+                .1
+        });
+    }
+    // Nothing tells that they are all in line; a device that comes sooner proves less.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let entered = timeout(Duration::from_secs(3), stage.connect(&other)).await;
+    backup.execute_batch("ROLLBACK").expect("ends");
+    assert!(entered.is_ok(), "nobody is let in");
+    while let Some(code) = waiting.join_next().await {
+        assert_eq!(code.expect("no panic"), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_goodbye_arrives_though_the_device_was_talking() {
     let stage = Stage::new().await;

@@ -238,10 +238,7 @@ impl Feed {
     async fn read_inbox(&mut self) -> Result<(), StoreError> {
         self.inbox_news = false;
         let (app, device, after) = (self.app, self.history.id, self.inbox_after);
-        let page = self
-            .store
-            .inbox_after(app, device, after, AHEAD_MAX as u32)
-            .await;
+        let page = self.store.inbox_after(app, device, after, AHEAD_MAX).await;
         let page = page.inspect_err(|_| self.inbox_news = true)?;
         self.inbox_news = page.len() == AHEAD_MAX;
         self.inbox = page.into();

@@ -4,6 +4,8 @@
 //! else aliases or tags as one merge of their lists, each in device order; the candidates that come out are looked up among
 //! the channels, some at a time. So a page costs what it holds, whatever is left, and how many share a tag or an alias.
 
+use std::collections::VecDeque;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params};
 use tidings_model::{
@@ -14,7 +16,7 @@ use tidings_model::{
 use crate::candidates::Candidates;
 use crate::codes::{AsCode, Code};
 use crate::labels::Kind;
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, PAGE_MAX, REACH_LOOK};
 use crate::{Store, StoreError};
 
 /// Those devices of an app that one message reaches by one provider.
@@ -124,6 +126,7 @@ impl Store {
     /// Whether a push would reach anybody now.
     pub async fn reaches_any(&self, app: AppId, push: &Push) -> Result<bool, StoreError> {
         let aim = push.aim();
+        let mut scopes = VecDeque::new();
         for provider in aim.carriers().iter() {
             let Some(scope) = Scope::at(app, push, NOW, provider) else {
                 continue;
@@ -143,8 +146,24 @@ impl Store {
                 without: ProviderSet::default(),
                 ..scope
             };
-            if !platforms.is_empty() && !self.targets(&scope, DeviceId(0), 1).await?.is_empty() {
+            if !platforms.is_empty() {
+                scopes.push_back((scope, DeviceId(0), REACH_LOOK));
+            }
+        }
+        // A look for each in turn, a short one first: of a million devices with a tag that one provider does not reach, another
+        // may reach the first.
+        while let Some((scope, after, look)) = scopes.pop_front() {
+            let looked = scope.clone();
+            let last = DeviceId(scope.at.0);
+            let part = self
+                .engine
+                .scan(move |sql| walk(sql, &looked, after, last, (1, look), |_| Ok(())))
+                .await?;
+            if !part.found.is_empty() {
                 return Ok(true);
+            }
+            if let Some(after) = part.more_after {
+                scopes.push_back((scope, after, (look * 8).min(CANDIDATES_MAX)));
             }
         }
         Ok(false)
@@ -157,9 +176,14 @@ impl Store {
         while let Some(from) = after {
             let (scope, last) = (scope.clone(), DeviceId(scope.at.0));
             let platforms = move |sql: &Connection| {
-                walk(sql, &scope, from, last, usize::MAX, |row| {
-                    Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0)
-                })
+                walk(
+                    sql,
+                    &scope,
+                    from,
+                    last,
+                    (usize::MAX, CANDIDATES_MAX),
+                    |row| Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0),
+                )
             };
             let part = self.engine.scan(platforms).await?;
             for platform in part.found {
@@ -196,7 +220,28 @@ pub(crate) fn select(
     last: DeviceId,
     limit: usize,
 ) -> Result<Found<Target>, StoreError> {
-    let mut found = walk(sql, scope, after, last, limit, target)?;
+    look(sql, scope, after, last, (limit, CANDIDATES_MAX))
+}
+
+/// The devices of a scope, if it is seen at a look at `most` candidates that there are no more.
+pub(crate) fn few(
+    sql: &Connection,
+    scope: &Scope,
+    most: usize,
+) -> Result<Option<Vec<Target>>, StoreError> {
+    let (all, last) = (DeviceId(0), DeviceId(scope.at.0));
+    let few = look(sql, scope, all, last, (most + 1, most + 1))?;
+    Ok(few.more_after.is_none().then_some(few.found))
+}
+
+fn look(
+    sql: &Connection,
+    scope: &Scope,
+    after: DeviceId,
+    last: DeviceId,
+    bounds: (usize, usize),
+) -> Result<Found<Target>, StoreError> {
+    let mut found = walk(sql, scope, after, last, bounds, target)?;
     for target in &mut found.found {
         if target.ended.is_some() {
             find_again(sql, scope.app, scope.provider, target)?;
@@ -257,14 +302,13 @@ const ENDED: usize = 5;
 /// Whether the device could be reached by a provider that is taken before.
 const OTHERWISE: usize = 6;
 
-/// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until [`CANDIDATES_MAX`] have been
-/// looked at.
+/// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until about `look` have been looked at.
 fn walk<T>(
     sql: &Connection,
     scope: &Scope,
     after: DeviceId,
     last: DeviceId,
-    limit: usize,
+    (limit, look): (usize, usize),
     mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Found<T>, StoreError> {
     let last = last.min(DeviceId(scope.at.0));
@@ -294,7 +338,7 @@ fn walk<T>(
                     break None;
                 };
                 looked_at += 1;
-                if !visit(row)? || looked_at == CANDIDATES_MAX {
+                if !visit(row)? || looked_at == look {
                     break Some(DeviceId(row.get(DEVICE)?));
                 }
             }
@@ -312,7 +356,7 @@ fn walk<T>(
             let mut select = sql.prepare_cached(&text)?;
             let mut looked_at = 0;
             loop {
-                let devices = candidates.next(sql, limit)?;
+                let devices = candidates.next(sql, limit.max(look.min(PAGE_MAX)))?;
                 let Some(reached) = devices.last().copied() else {
                     break None;
                 };
@@ -332,7 +376,7 @@ fn walk<T>(
                         break;
                     }
                 }
-                if full || looked_at >= CANDIDATES_MAX {
+                if full || looked_at >= look {
                     break Some(reached);
                 }
             }

@@ -118,7 +118,16 @@ impl Cursor {
     /// Moves on to `to`. The exceptions lie between where it stood and there, in the order of the log.
     pub fn move_to(&mut self, to: Position, exceptions: Vec<Exception>) {
         self.position = to;
-        self.exceptions.extend(exceptions);
+        // What ended ahead has ended as that, also where another connection knew nothing of it.
+        let ahead = &self.ahead;
+        let is_new = |exception: &Exception| {
+            let place = |ahead: &Ahead| ahead.position;
+            ahead
+                .binary_search_by_key(&exception.position, place)
+                .is_err()
+        };
+        self.exceptions
+            .extend(exceptions.into_iter().filter(is_new));
         // What ended ahead and is passed now is an exception, or as good as all else that is passed.
         let passed = self.ahead.partition_point(|ahead| ahead.position <= to);
         let failed = self.ahead.drain(..passed).filter_map(|ahead| {
@@ -439,6 +448,30 @@ mod tests {
         let before = cursor.clone();
         cursor.pass(Cursor::to(Position(12)));
         assert_eq!(cursor, before);
+    }
+
+    /// A connection that came too soon to know of it may find that the message is over.
+    #[test]
+    fn what_was_acknowledged_ahead_stays_acknowledged() {
+        let mut cursor = Cursor::to(Position(4));
+        cursor.end_ahead(Ahead {
+            at: UnixMillis(1000),
+            failed: None,
+            position: Position(6),
+        });
+        let exception = |position| Exception {
+            at: UnixMillis(2000),
+            ending: Ending::Expired,
+            position: Position(position),
+            reason: Reason::known("NotAcknowledged"),
+        };
+        let mut further = Cursor::default();
+        further.move_to(Position(7), vec![exception(5), exception(6)]);
+        cursor.pass(further);
+        let reason = Reason::known("NotAcknowledged");
+        let missed = Judged::Exception(Ending::Expired, &reason, UnixMillis(2000));
+        assert_eq!(cursor.at(Position(5)), missed);
+        assert_eq!(cursor.at(Position(6)), Judged::Passed);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use rusqlite::{Connection, params};
 use tidings_model::{AppId, DeviceId, Message, MsgId, Part, Parts, Provider, Reason, UnixMillis};
 
+use tracing::error;
+
 use crate::codes::AsCode;
 use crate::detail::Ending;
 use crate::log::Position;
@@ -32,20 +34,30 @@ impl Store {
         app: AppId,
         device: DeviceId,
         after: Position,
-        limit: u32,
+        limit: usize,
     ) -> Result<Vec<Waiting>, StoreError> {
         let list = move |sql: &Connection| {
             let mut select = sql.prepare_cached(
                 "SELECT m.id, m.app, m.accepted_at, m.expires_at, m.push, i.parts, i.position
                  FROM inbox AS i INDEXED BY inbox_open CROSS JOIN messages AS m ON m.id = i.message
                  WHERE i.app = ?1 AND i.device = ?2 AND i.position > ?3 AND i.ending IS NULL
-                 ORDER BY i.position LIMIT ?4",
+                 ORDER BY i.position",
             )?;
-            let mut rows = select.query(params![app.0, device.0, after.0, limit])?;
+            let mut rows = select.query(params![app.0, device.0, after.0])?;
             let mut waiting = Vec::new();
-            while let Some(row) = rows.next()? {
+            while waiting.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let message = match messages::read(row) {
+                    // It would end every connection of the device: it gets what comes after it.
+                    Err(StoreError::Stored(why)) => {
+                        error!(why, device = %device, "a message for device {device} cannot be read");
+                        continue;
+                    }
+                    read => read?,
+                };
                 waiting.push(Waiting {
-                    message: messages::read(row)?,
+                    message,
                     parts: parts(row.get(5)?)?,
                     position: Position(row.get(6)?),
                 });

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
-use tidings_model::{AppId, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason};
+use tidings_model::{
+    AppId, DeviceHistory, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason,
+};
 
 use crate::codes::{AsCode, codes};
 use crate::detail::Ending;
@@ -144,8 +146,12 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let note = move |tx: &mut WriteTx<'_>| {
             let mut new = 0;
+            // Read once: it may be some thousand rows, and the writer is held.
+            let Some(history) = devices::history(tx.sql, app, device)? else {
+                return Ok(0);
+            };
             for event in events {
-                let Some(provider) = carrier(tx.sql, app, device, event.message)? else {
+                let Some(provider) = carrier(tx.sql, app, &history, event.message)? else {
                     continue;
                 };
                 let mut insert = tx.sql.prepare_cached(
@@ -326,13 +332,10 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
 fn carrier(
     sql: &Connection,
     app: AppId,
-    device: DeviceId,
+    history: &DeviceHistory,
     message: MsgId,
 ) -> Result<Option<Provider>, StoreError> {
     let Some(message) = messages::find(sql, message)?.filter(|message| message.app == app) else {
-        return Ok(None);
-    };
-    let Some(history) = devices::history(sql, app, device)? else {
         return Ok(None);
     };
     let Push { audience, .. } = &message.push;
@@ -345,7 +348,7 @@ fn carrier(
         return Ok(shown.or_else(|| way(Part::Message)));
     }
     // Where that way ended, the link may have carried it after all.
-    let rows = inbox::rows(sql, app, device, message.id)?;
+    let rows = inbox::rows(sql, app, history.id, message.id)?;
     let went_on = rows.iter().any(|row| row.parts.notification);
     Ok(if went_on { Some(Provider::Link) } else { shown })
 }

@@ -58,6 +58,13 @@ pub(crate) const SLICE_TIME: Duration = Duration::from_millis(10);
 /// Messages whose time is over that one read looks at.
 pub(crate) const OVER_ROWS_MAX: usize = 1000;
 
+/// Rows of the log that one step of a device's deletion judges; each may be two counts that move.
+pub(crate) const SWEEP_LOG_ROWS: u32 = 200;
+
+/// One look at an app's messages for the link takes no new one up after this time: some of their audiences may take long to
+/// find, and others wait for the same readers.
+pub(crate) const LINK_LOOK_TIME: Duration = Duration::from_millis(5);
+
 /// Tombstones kept for a device, newest first.
 pub(crate) const TOMBSTONES_MAX: usize = 20;
 
@@ -73,6 +80,9 @@ pub const FINISH_GRACE: Duration = Duration::from_secs(5);
 /// Devices that one read of an audience looks at: a page takes a twentieth of it, and one in which hardly anybody is found
 /// gives the reader free after some 10 ms.
 pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;
+
+/// Devices that the first look for anybody whom a push reaches takes in, for each provider; eight times as many each further.
+pub(crate) const REACH_LOOK: usize = 64;
 
 /// Lives that have ended and are still kept of one device, newest first: more than an honest one comes by while its messages
 /// are kept (a whole set of tags exchanged, twice), few enough that one that changes without end fills no disk.

@@ -16,12 +16,14 @@ mod tests {
 
     use rusqlite::Connection;
     use tempfile::TempDir;
+    use tidings_model::{Audience, Platform, Selection};
 
     use super::check::{Excused, complaints};
-    use super::drive::Stage;
+    use super::drive::{Stage, accept, device, push};
     use super::recorder::Recorder;
     use crate::engine::{Role, connect};
     use crate::limits::{ENDED_LABELS_MAX, PAGE_MAX, STEP_ROWS};
+    use crate::{DeviceChange, DeviceEvent, EventKind, TagChange};
 
     /// Tags that a device may have.
     const TAGS_MAX: i64 = 1000;
@@ -129,6 +131,73 @@ mod tests {
             }
         }
         assert!(missed.is_empty(), "{missed:?}");
+    }
+
+    /// Every push asks that before it is accepted.
+    #[tokio::test]
+    async fn a_push_is_accepted_at_once_though_one_provider_reaches_none_of_many_who_share_a_label()
+    {
+        let dir = TempDir::new().expect("a directory");
+        let recorder = Recorder::of(&dir.path().join("tidings.db"));
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let iphone = device(app, 1);
+        let phones = (0..4000).map(|number| {
+            let mut phone = device(app, 3 + 6 * number);
+            phone.tags = vec!["phones".parse().expect("a tag")];
+            phone.alias = Some("phone".parse().expect("an alias"));
+            phone
+        });
+        let new = phones.chain([iphone]).collect();
+        store.register_all(new).await.expect("registered");
+        let before = recorder.total();
+        let tags = vec!["phones".parse().expect("a tag")];
+        let push = push(Audience::Selection(Selection {
+            tags,
+            ..Selection::default()
+        }));
+        assert!(store.reaches_any(app, &push).await.expect("asked"));
+        let steps = recorder.total() - before;
+        assert!(steps < 10_000, "{steps} steps");
+
+        let before = recorder.total();
+        let aliases = vec!["phone".parse().expect("an alias")];
+        let shared = Audience::Selection(Selection {
+            aliases,
+            ..Selection::default()
+        });
+        accept(&store, app, super::drive::push(shared)).await;
+        let steps = recorder.total() - before;
+        assert!(steps < 150_000, "{steps} steps");
+    }
+
+    /// The writer is held meanwhile, and whoever has an app's key can register such a device.
+    #[tokio::test]
+    async fn what_a_device_was_is_read_once_however_much_it_says() {
+        let dir = TempDir::new().expect("a directory");
+        let recorder = Recorder::of(&dir.path().join("tidings.db"));
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let id = store.register(device(app, 3)).await.expect("registered").id;
+        for round in 0..3 {
+            let tags = (0..1000).map(|number| format!("r{}", round * 1000 + number));
+            let tags = tags.map(|tag| tag.parse().expect("a tag")).collect();
+            let change = DeviceChange {
+                tags: Some(TagChange::Replace(tags)),
+                ..DeviceChange::default()
+            };
+            store.change_device(app, id, change).await.expect("changed");
+        }
+        let message = accept(&store, app, push(Audience::All)).await;
+        let opened = DeviceEvent {
+            kind: EventKind::Opened,
+            message: message.id,
+        };
+        let before = recorder.total();
+        let added = store.add_events(app, id, Platform::Ios, vec![opened; 100]);
+        assert_eq!(added.await.expect("added"), 1);
+        let steps = recorder.total() - before;
+        assert!(steps < 200_000, "{steps} steps");
     }
 
     const DEVICES: i64 = 5000;

@@ -4,6 +4,7 @@
 //! and the end of the task are one transaction; so a message is in one of the two, whole.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use rusqlite::{Connection, params};
 use tidings_model::{
@@ -16,7 +17,7 @@ use crate::audience::{self, Target};
 use crate::codes::AsCode;
 use crate::inbox::{self, Row};
 use crate::ledger::{self, Counts};
-use crate::limits::PAGE_MAX;
+use crate::limits::{LINK_LOOK_TIME, PAGE_MAX};
 use crate::log::Position;
 use crate::{Scope, Store, StoreError, WriteTx, apps, messages, to_json};
 
@@ -136,7 +137,12 @@ fn link_tasks(
     let open = select.query_map(place, |row| Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?))))?;
     let open = open.collect::<Result<Vec<_>, _>>()?;
     let new = open.into_iter().filter(|(id, _)| !known.contains(id));
-    let tasks = new.take(limit).map(|(message, after)| {
+    let (begun, mut taken) = (Instant::now(), 0);
+    let in_time = move |_: &_| {
+        taken += 1;
+        taken == 1 || begun.elapsed() < LINK_LOOK_TIME
+    };
+    let tasks = new.take(limit).take_while(in_time).map(|(message, after)| {
         let plan = match messages::find(sql, message) {
             Ok(Some(found)) => plan(sql, found, after, few)?,
             Ok(None) => nobody(after),

@@ -9,7 +9,7 @@ use crate::codes::AsCode;
 use crate::cursor::Judged;
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
-use crate::limits::STEP_ROWS;
+use crate::limits::{STEP_ROWS, SWEEP_LOG_ROWS};
 use crate::slice::{Cleared, Slice};
 use crate::tables::{EVENTS, INBOX, OF_APP, OF_DEVICE, TASKS};
 use crate::{Store, StoreError, WriteTx, cursor, devices, log, messages};
@@ -171,7 +171,7 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
         if slice.is_over() {
             return Ok(false);
         }
-        let meant = log::meant(slice.sql, app, &history, cursor.position)?;
+        let meant = log::meant(slice.sql, app, &history, cursor.position, SWEEP_LOG_ROWS)?;
         for (position, message) in &meant.messages {
             if cursor.at(*position) != Judged::NotYet {
                 continue;

@@ -48,7 +48,7 @@ fn wait_in_vain(dir: &Path, app: AppId) {
 }
 
 /// Every second has a token, every second the link, every sixth both; a quarter shares an alias, the others have their own.
-fn device(app: AppId, number: usize) -> NewDevice {
+pub(super) fn device(app: AppId, number: usize) -> NewDevice {
     let channel = |provider, token| ChannelChange {
         environment: None,
         provider,
@@ -83,7 +83,7 @@ fn device(app: AppId, number: usize) -> NewDevice {
     }
 }
 
-fn push(audience: Audience) -> Push {
+pub(super) fn push(audience: Audience) -> Push {
     Push {
         audience,
         message: None,
@@ -144,7 +144,7 @@ pub(super) async fn accept(store: &Store, app: AppId, push: Push) -> Message {
 }
 
 impl Stage {
-    fn open(dir: &Path) -> Store {
+    pub(super) fn open(dir: &Path) -> Store {
         Store::open(dir, SealKey::parse(&"0a".repeat(32)).expect("a key")).expect("opens")
     }
 

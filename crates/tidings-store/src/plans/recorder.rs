@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -32,7 +33,7 @@ pub(super) type Seen = BTreeMap<String, Run>;
 static RECORDERS: LazyLock<Mutex<HashMap<PathBuf, Recorder>>> = LazyLock::new(Mutex::default);
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recorder(Arc<Mutex<Seen>>);
+pub(super) struct Recorder(Arc<Mutex<Seen>>, Arc<AtomicI64>);
 
 impl Recorder {
     /// Records all connections to `path` that are opened from now on.
@@ -50,9 +51,14 @@ impl Recorder {
             .clone()
     }
 
+    /// All steps of all runs until now.
+    pub(super) fn total(&self) -> i64 {
+        self.1.load(Ordering::SeqCst)
+    }
+
     /// Records one connection.
     pub(super) fn listen(&self, sql: &mut Connection) -> rusqlite::Result<()> {
-        let seen = Arc::clone(&self.0);
+        let (seen, total) = (Arc::clone(&self.0), Arc::clone(&self.1));
         let mut running: HashMap<String, Run> = HashMap::new();
         let mask = TraceEventCodes::SQLITE_TRACE_STMT
             | TraceEventCodes::SQLITE_TRACE_ROW
@@ -80,6 +86,7 @@ impl Recorder {
                     rows: begun.rows,
                     steps: steps - begun.steps,
                 };
+                total.fetch_add(run.steps, Ordering::SeqCst);
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 let worst = seen.entry(text).or_insert(run);
                 if run.excess() > worst.excess() {

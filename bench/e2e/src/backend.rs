@@ -128,7 +128,8 @@ impl Backend {
             &format!("{}/v3/push", self.api),
             &self.basic,
             Some(&body),
-        )?;
+        )
+        .with_context(|| format!("a push to {audience}"))?;
         Ok(reply["msg_id"].as_str().context("no msg_id")?.to_owned())
     }
 

@@ -25,8 +25,10 @@ const PHONES: usize = 1000;
 const RUSH: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure(stage: Stage, devices: usize) -> Result<Value> {
-    let token = |number: usize| json!({"provider": "apns", "token": format!("{number:064x}")});
-    let iphones = stage.backend.register("ios", devices, token)?;
+    let iphones = stage.backend.register_as(devices, |number| {
+        let channel = json!({"provider": "apns", "token": format!("{number:064x}")});
+        json!({"platform": "ios", "tags": ["apple"], "channels": [channel]})
+    })?;
     let phones = stage
         .backend
         .register("android", PHONES, |_| json!({"provider": "link"}))?;

@@ -14,9 +14,9 @@ use tidings_model::{
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
     Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
-    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LogEnd, NewDevice,
-    OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store, TagChange,
-    Turn,
+    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LinkTask, LogEnd,
+    NewDevice, OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store,
+    TagChange, Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -342,27 +342,15 @@ impl Stage {
     /// What goes over the link, and what connections say of it.
     pub(super) async fn link(&self) {
         let (store, app) = (&self.store, self.large);
-        let tasks = store
-            .link_tasks(app, vec![], 100, 1000)
-            .await
-            .expect("read");
-        for task in tasks {
-            let message = store.message(task.message).await.expect("read");
-            let message = message.expect("known");
-            let inboxes = match task.plan {
-                LinkPlan::Inboxes(inboxes) => Some(inboxes),
-                LinkPlan::Long(_) => store.inboxes(&message, 1000).await.expect("read"),
-            };
-            match inboxes {
-                Some(inboxes) => {
-                    let filled = store.fill_inboxes(app, vec![(message.id, inboxes)]);
-                    filled.await.expect("filled");
-                }
-                None => {
-                    let scope = Scope::of(&message, Provider::Link).expect("a scope");
-                    let targets = store.count_targets(&scope).await.expect("counted");
-                    assert!(store.log(&message, targets).await.expect("logged"));
-                }
+        // One look takes in as many as it has time for.
+        loop {
+            let tasks = store.link_tasks(app, vec![], 100, 1000).await;
+            let tasks = tasks.expect("read");
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                self.route(task).await;
             }
         }
         store.log_end(app).await.expect("read");
@@ -400,6 +388,28 @@ impl Stage {
                 what,
             });
             store.acknowledge(acks.collect()).await.expect("remembered");
+        }
+    }
+
+    /// Puts a message into inboxes or into the log.
+    async fn route(&self, task: LinkTask) {
+        let (store, app) = (&self.store, self.large);
+        let message = store.message(task.message).await.expect("read");
+        let message = message.expect("known");
+        let inboxes = match task.plan {
+            LinkPlan::Inboxes(inboxes) => Some(inboxes),
+            LinkPlan::Long(_) => store.inboxes(&message, 1000).await.expect("read"),
+        };
+        match inboxes {
+            Some(inboxes) => {
+                let filled = store.fill_inboxes(app, vec![(message.id, inboxes)]);
+                filled.await.expect("filled");
+            }
+            None => {
+                let scope = Scope::of(&message, Provider::Link).expect("a scope");
+                let targets = store.count_targets(&scope).await.expect("counted");
+                assert!(store.log(&message, targets).await.expect("logged"));
+            }
         }
     }
 

@@ -115,8 +115,6 @@ pub struct Flushed {
     pub left: Vec<(PageKey, Vec<(usize, End)>)>,
     /// Pages that are another's by now: nothing of them was written.
     pub lost: Vec<PageKey>,
-    /// Devices that lost a channel.
-    pub unreached: Vec<DeviceId>,
 }
 
 impl Store {
@@ -225,7 +223,7 @@ fn flush(
     for ((message, provider), delta) in &counted {
         delta.write(tx.sql, *message, *provider)?;
     }
-    remove(tx, removals, &mut flushed)?;
+    remove(tx, removals)?;
     Ok(flushed)
 }
 
@@ -382,6 +380,18 @@ fn leave(
     flushed: &mut Flushed,
 ) -> Result<End, StoreError> {
     let message = &page.message;
+    let carriers = Part::Notification.carriers().iter();
+    let later = carriers
+        .skip_while(|way| **way != page.key.provider)
+        .skip(1);
+    let mut has_other = false;
+    for other in later {
+        has_other |= had(tx.sql, message, *other, member.device)?;
+    }
+    // So it is with most, and then nothing more is looked for.
+    if !has_other {
+        return Ok(end);
+    }
     let Some(history) = devices::history(tx.sql, message.app, member.device)? else {
         return Ok(end);
     };
@@ -415,11 +425,22 @@ fn leave(
     })
 }
 
-fn remove(
-    tx: &mut WriteTx<'_>,
-    removals: &[Removal],
-    flushed: &mut Flushed,
-) -> Result<(), StoreError> {
+/// Whether a device had a channel at a message.
+fn had(
+    sql: &Connection,
+    message: &Message,
+    provider: Provider,
+    device: DeviceId,
+) -> Result<bool, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM channels
+         WHERE app = ?1 AND provider = ?2 AND device = ?3 AND since < ?4 AND until > ?4)",
+    )?;
+    let place = params![message.app.0, AsCode(provider), device.0, message.id.0];
+    Ok(select.query_row(place, |row| row.get(0))?)
+}
+
+fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<(), StoreError> {
     for removal in removals {
         let mut select = tx.sql.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM channels
@@ -442,7 +463,6 @@ fn remove(
                 device: removal.device,
             };
             channels::end(tx, place, removal.provider, &removal.reason)?;
-            flushed.unreached.push(removal.device);
         }
     }
     Ok(())

@@ -575,7 +575,7 @@ async fn what_waits_moves_into_a_page_of_stragglers_with_its_own_time() {
 
 #[tokio::test]
 async fn a_way_that_ends_is_handed_on_to_the_link_and_counted_once() {
-    let stage = Stage::new().await;
+    let stage = &Stage::new().await;
     let both = NewDevice {
         channels: vec![apns(1, None), link()],
         ..stage.iphone(1, None)
@@ -602,10 +602,15 @@ async fn a_way_that_ends_is_handed_on_to_the_link_and_counted_once() {
     let flushed = stage.store.flush(vec![settle], removals).await;
     let flushed = flushed.expect("flushed");
     assert_eq!(flushed.inboxes, [both]);
+    let channels = |device| async move {
+        let device = stage.store.device(stage.app, device).await;
+        device.expect("read").expect("known").channels.len()
+    };
+    assert_eq!(channels(both).await, 1, "its link");
     assert_eq!(
-        flushed.unreached,
-        [both],
-        "the other has another token than the one that is dead"
+        channels(only).await,
+        1,
+        "it has another token than the one that is dead"
     );
     let handed_on = End {
         ending: Ending::HandedOn,
@@ -676,6 +681,28 @@ async fn messages_with_one_collapse_id_keep_their_order() {
     assert_eq!(out[2].open.places[0], Some(Addressed::Superseded));
     assert!(matches!(out[1].open.places[0], Some(Addressed::Here(_))));
     assert!(third.id > first.id);
+}
+
+#[tokio::test]
+async fn nothing_of_a_deleted_app_is_taken_out() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..1001).await;
+    stage.push(Audience::All).await;
+    stage.push(to(&devices[..1])).await;
+    let chunk = stage.chunk(Turn::Fresh).await.expect("a chunk");
+    let cut = stage.store.cut(Provider::Apns, vec![chunk]).await;
+    assert_eq!(cut.expect("cut").len(), 1);
+    let mut out = stage.out().await.pop().expect("a page");
+    assert!(stage.store.delete_app(stage.app).await.expect("deleted"));
+    let stage = stage.reopened();
+    let work = stage.store.open_work(None).await.expect("read");
+    assert_eq!(work, OpenWork::default());
+    assert_eq!(stage.lease(ROOM).await.pages.len(), 0);
+    while stage.store.sweep().await.expect("swept").more {}
+    // What comes late changes nothing.
+    out.accept(0..1);
+    let settle = out.settle(vec![]);
+    assert_eq!(stage.flush(settle).await.lost.len(), 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod limits;
 mod link;
 mod render;
 mod senders;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,19 +123,7 @@ impl Dispatch {
     pub(crate) fn start(context: Context) -> Self {
         let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
         let (drain, draining) = watch::channel(None);
-        let lanes = Lanes {
-            context: Arc::new(context),
-            cutters: HashMap::new(),
-            cutting: HashSet::new(),
-            draining,
-            forgotten: HashSet::new(),
-            lanes: BTreeMap::new(),
-            links: HashMap::new(),
-            running: JoinSet::new(),
-            tasks: HashMap::new(),
-            wakes: Arc::default(),
-        };
-        let task = tokio::spawn(lanes.run(commanded));
+        let task = tokio::spawn(Lanes::new(context, draining).run(commanded));
         Self {
             commands,
             drain,
@@ -184,6 +174,21 @@ struct Lanes {
 }
 
 impl Lanes {
+    fn new(context: Context, draining: watch::Receiver<Option<Instant>>) -> Self {
+        Self {
+            context: Arc::new(context),
+            cutters: HashMap::new(),
+            cutting: HashSet::new(),
+            draining,
+            forgotten: HashSet::new(),
+            lanes: BTreeMap::new(),
+            links: HashMap::new(),
+            running: JoinSet::new(),
+            tasks: HashMap::new(),
+            wakes: Arc::default(),
+        }
+    }
+
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut draining = self.draining.clone();
         let wakes = Arc::clone(&self.wakes);

@@ -318,6 +318,42 @@ fn a_worker_that_stood_still_for_longer_than_its_lease_loses_and_miscounts_nothi
 }
 
 #[test]
+fn messages_with_one_collapse_id_keep_their_order_on_each_device() {
+    const IPHONES: usize = 6_000;
+    let stage = Stage::with_iphones(IPHONES);
+    let device = stage.server.register(&iphone(&stage.app, IPHONES));
+    stage.fault(&json!({"delay_ms": 100}));
+    let push = |audience: Value, text: &str| {
+        let body = json!({
+            "platform": "all", "audience": audience, "notification": {"alert": text},
+            "options": {"apns_collapse_id": "score"},
+        });
+        let basic = stage.app.basic();
+        let reply = stage.server.call("POST", "/v3/push", &basic, Some(&body));
+        reply.good()["msg_id"].as_str().expect("an id").to_owned()
+    };
+    let to_one = json!({"registration_id": [device.id]});
+    let messages = [
+        push(json!("all"), "1:0"),
+        push(to_one.clone(), "2:0"),
+        push(json!("all"), "2:1"),
+        push(to_one, "3:1"),
+    ];
+    for (message, accepted) in messages.iter().zip([IPHONES + 1, 1, IPHONES + 1, 1]) {
+        stage.wait_accepted(message, accepted);
+    }
+    let last = token(IPHONES);
+    let got: Vec<String> = stage
+        .sandbox
+        .texts_after(0)
+        .into_iter()
+        .filter(|(token, _)| *token == last)
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(got, ["1:0", "2:0", "2:1", "3:1"]);
+}
+
+#[test]
 fn what_a_dead_token_cannot_get_goes_over_the_link() {
     let stage = Stage::new();
     stage.set_credential(&stage.sandbox_key());

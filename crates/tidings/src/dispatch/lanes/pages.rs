@@ -128,7 +128,8 @@ impl Lane {
             self.flush(now);
             self.renew(now);
             self.note(now);
-            if self.stopping && self.sender.is_none() && self.jobs.is_empty() {
+            let has_ended = self.sender.is_none() && self.jobs.is_empty();
+            if self.stopping && has_ended && !self.book.is_dirty() {
                 return;
             }
             let idle = self.book.is_empty() && self.jobs.is_empty();
@@ -473,12 +474,9 @@ impl Lane {
             );
             self.withdraw(&lost);
         }
-        let (app, link) = (self.key.app, &self.context.link);
-        for device in flushed.unreached {
-            link.refresh(app, device);
-        }
         if !flushed.inboxes.is_empty() {
-            link.route_inbox(app, &flushed.inboxes);
+            let link = &self.context.link;
+            link.route_inbox(self.key.app, &flushed.inboxes);
         }
         self.wakes.wake(flushed.lanes);
     }

@@ -76,6 +76,29 @@ impl Sandbox {
         }
     }
 
+    /// The tokens and texts of the deliveries after `seq`, in the order in which they came.
+    pub(crate) fn texts_after(&self, seq: u64) -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        let mut after = seq;
+        loop {
+            let page = self.call(
+                "GET",
+                &format!("deliveries?after={after}&limit=10000"),
+                None,
+            );
+            let page = page["deliveries"].as_array().expect("a list");
+            let Some(last) = page.last() else {
+                return texts;
+            };
+            after = last["seq"].as_u64().expect("a number");
+            texts.extend(page.iter().map(|delivery| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let alert = &delivery["payload"]["aps"]["alert"];
+                (text(&delivery["token"]), text(alert))
+            }));
+        }
+    }
+
     /// Whether there have been so many deliveries.
     pub(crate) fn has(&self, seq: u64) -> bool {
         let page = self.call(

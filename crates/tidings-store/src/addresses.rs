@@ -2,7 +2,7 @@
 //! holds there today.
 
 use rusqlite::{Connection, Row, params};
-use tidings_model::{AppId, DeviceId, MsgId, Provider};
+use tidings_model::{AppId, DeviceId, Environment, Life, MsgId, Provider, UnixMillis};
 
 use crate::audience;
 use crate::codes::AsCode;
@@ -32,7 +32,7 @@ pub(crate) fn of(
     look_up(sql, app, provider, at, &mut found)?;
     for target in found.targets.iter_mut().flatten() {
         if target.ended.is_some() {
-            audience::find_again(sql, app, provider, target)?;
+            find_again(sql, app, provider, target)?;
         }
     }
     Ok(found.targets)
@@ -123,6 +123,28 @@ fn look_up(
     let mut rows = select.query(params![app.0, AsCode(provider), at.0, left])?;
     while let Some(row) = rows.next()? {
         found.take(row)?;
+    }
+    Ok(())
+}
+
+/// A channel that has ended and that the device has again: what it holds now is the address.
+fn find_again(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    target: &mut Target,
+) -> Result<(), StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT environment, registered_at, token FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
+    )?;
+    let place = params![app.0, target.device.0, Life::ON, AsCode(provider)];
+    let mut rows = select.query(place)?;
+    if let Some(row) = rows.next()? {
+        target.ended = None;
+        target.environment = row.get::<_, AsCode<Option<Environment>>>(0)?.0;
+        target.registered_at = UnixMillis(row.get(1)?);
+        target.token = row.get::<_, Option<String>>(2)?.map(String::into);
     }
     Ok(())
 }

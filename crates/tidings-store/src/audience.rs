@@ -212,7 +212,8 @@ pub(crate) fn used(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at.
+/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at. Each by
+/// the channel that it had at the message: pages are cut by that one's environment, whatever the device has by now.
 pub(crate) fn select(
     sql: &Connection,
     scope: &Scope,
@@ -220,7 +221,7 @@ pub(crate) fn select(
     last: DeviceId,
     limit: usize,
 ) -> Result<Found<Target>, StoreError> {
-    look(sql, scope, after, last, (limit, CANDIDATES_MAX))
+    walk(sql, scope, after, last, (limit, CANDIDATES_MAX), target)
 }
 
 /// The devices of a scope, if it is seen at a look at `most` candidates that there are no more.
@@ -230,46 +231,8 @@ pub(crate) fn few(
     most: usize,
 ) -> Result<Option<Vec<Target>>, StoreError> {
     let (all, last) = (DeviceId(0), DeviceId(scope.at.0));
-    let few = look(sql, scope, all, last, (most + 1, most + 1))?;
+    let few = walk(sql, scope, all, last, (most + 1, most + 1), target)?;
     Ok(few.more_after.is_none().then_some(few.found))
-}
-
-fn look(
-    sql: &Connection,
-    scope: &Scope,
-    after: DeviceId,
-    last: DeviceId,
-    bounds: (usize, usize),
-) -> Result<Found<Target>, StoreError> {
-    let mut found = walk(sql, scope, after, last, bounds, target)?;
-    for target in &mut found.found {
-        if target.ended.is_some() {
-            find_again(sql, scope.app, scope.provider, target)?;
-        }
-    }
-    Ok(found)
-}
-
-/// A channel that has ended and that the device has again: what it holds now is the address.
-pub(crate) fn find_again(
-    sql: &Connection,
-    app: AppId,
-    provider: Provider,
-    target: &mut Target,
-) -> Result<(), StoreError> {
-    let mut select = sql.prepare_cached(
-        "SELECT environment, registered_at, token FROM channels INDEXED BY channels_by_device
-         WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
-    )?;
-    let place = params![app.0, target.device.0, Life::ON, AsCode(provider)];
-    let mut rows = select.query(place)?;
-    if let Some(row) = rows.next()? {
-        target.ended = None;
-        target.environment = row.get::<_, AsCode<Option<Environment>>>(0)?.0;
-        target.registered_at = UnixMillis(row.get(1)?);
-        target.token = row.get::<_, Option<String>>(2)?.map(String::into);
-    }
-    Ok(())
 }
 
 /// The device of a channel that was read as [`COLUMNS`].

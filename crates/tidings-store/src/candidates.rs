@@ -94,6 +94,8 @@ impl Candidates {
 /// The lists of several labels as one, in the order of the devices.
 struct Merge {
     begun: bool,
+    /// The last that was given out, now or in a call before.
+    given: Option<i64>,
     /// The head of each list that has one, the least first.
     heads: BinaryHeap<Reverse<(i64, usize)>>,
     kind: Kind,
@@ -122,6 +124,7 @@ impl Merge {
         };
         Self {
             begun: false,
+            given: None,
             heads: BinaryHeap::new(),
             kind,
             runs: labels.into_iter().map(run).collect(),
@@ -164,7 +167,8 @@ impl Merge {
             && let Some(Reverse((device, number))) = self.heads.pop()
         {
             // A device that has several of the labels comes once for each.
-            if devices.last() != Some(&device) {
+            if self.given != Some(device) {
+                self.given = Some(device);
                 devices.push(device);
             }
             if let Some(next) = advance(&mut self.runs[number])? {

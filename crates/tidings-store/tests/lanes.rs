@@ -684,6 +684,51 @@ async fn messages_with_one_collapse_id_keep_their_order() {
 }
 
 #[tokio::test]
+async fn a_page_answers_for_a_device_whose_token_is_of_another_environment_since() {
+    let stage = Stage::new().await;
+    let sandbox = Some(Environment::Sandbox);
+    for (then, now) in [
+        (sandbox, None),
+        (None, sandbox),
+        (sandbox, Some(Environment::Production)),
+    ] {
+        let device = stage.store.register(stage.iphone(1, then)).await;
+        let device = device.expect("registered").id;
+        let message = stage.push(Audience::All).await;
+        let change = DeviceChange {
+            channels: Some(vec![apns(2, now)]),
+            ..DeviceChange::default()
+        };
+        let changed = stage.store.change_device(stage.app, device, change).await;
+        assert!(changed.expect("changed").is_some());
+        stage.cut_all().await;
+        for environment in Environment::ALL {
+            let lane = LaneKey {
+                environment: Some(environment),
+                ..stage.lane()
+            };
+            let leased = stage.store.lease(lane, ROOM, LEASE).await;
+            for page in leased.expect("a lease").pages {
+                let mut out = stage.open(&page).await.expect("a page");
+                assert_eq!(out.here(0), format!("{:064x}", 2));
+                out.accept(0..1);
+                let settle = out.settle(vec![]);
+                stage.flush(settle).await;
+            }
+        }
+        let standing = stage.standing(message.id, device).await;
+        assert_eq!(standing, Some(Ending::Accepted), "{then:?} {now:?}");
+        assert!(
+            stage
+                .store
+                .delete_device(stage.app, device)
+                .await
+                .expect("deleted")
+        );
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_a_deleted_app_is_taken_out() {
     let stage = Stage::new().await;
     let devices = stage.iphones(0..1001).await;

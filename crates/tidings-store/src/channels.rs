@@ -25,6 +25,12 @@ pub(crate) fn set(
     channels: &[ChannelChange],
 ) -> Result<Vec<DeviceId>, StoreError> {
     let mut former = Vec::new();
+    // A device that says what its channels are has shown itself, and wants no other back.
+    let known =
+        "UPDATE tombstones SET reason = 'replaced' WHERE app = ?1 AND device = ?2 AND reason = ?3";
+    tx.sql
+        .prepare_cached(known)?
+        .execute(params![place.app.0, place.device.0, MOVED.as_str()])?;
     for held in held(tx.sql, place)? {
         let wanted = channels
             .iter()

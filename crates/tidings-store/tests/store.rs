@@ -184,6 +184,22 @@ async fn a_device_whose_token_moved_is_no_target_until_it_shows_itself() {
     assert_eq!(reached(&store, &afterwards, Provider::Link).await, [former]);
     let login = store.login(app, former).await.expect("read");
     assert!(!login.expect("known").away);
+
+    // One that says itself that it has no link does not get it back.
+    let changed = store.register(NewDevice {
+        channels: [iphone(app, "bb").channels, on_link(app).channels].concat(),
+        ..iphone(app, "bb")
+    });
+    let former = changed.await.expect("registered").id;
+    store.register(iphone(app, "bb")).await.expect("registered");
+    let only_apns = DeviceChange {
+        channels: Some(iphone(app, "cc").channels),
+        ..DeviceChange::default()
+    };
+    let changed = store.change_device(app, former, only_apns).await;
+    changed.expect("changed").expect("known");
+    let login = store.login(app, former).await.expect("read");
+    assert!(!login.expect("known").away);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{Scope, StoreError, Target, audience, detail, lease, messages};
 /// Makes whatever was out ready again.
 pub(crate) fn take_over(sql: &mut Connection) -> Result<(), StoreError> {
     let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    lease::free(&transaction, UnixMillis(i64::MAX))?;
+    while lease::free(&transaction, UnixMillis(i64::MAX))? > 0 {}
     adopt(&transaction)?;
     Ok(transaction.commit()?)
 }

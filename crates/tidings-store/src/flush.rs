@@ -113,8 +113,8 @@ pub struct Flushed {
     pub lanes: Vec<LaneKey>,
     /// How those that left their page ended in it.
     pub left: Vec<(PageKey, Vec<(usize, End)>)>,
-    /// Pages that are another's by now: nothing of them was written.
-    pub lost: Vec<PageKey>,
+    /// Pages that are another's by now, and by which lease they were thought to be out: nothing of them was written.
+    pub lost: Vec<(PageKey, i64)>,
 }
 
 impl Store {
@@ -130,53 +130,69 @@ impl Store {
             .await
     }
 
-    /// Prolongs leases, for so long from now. Those of another by now are left alone.
+    /// Prolongs leases, for so long from now. Those of another by now are left alone; the others are returned.
     pub async fn renew_leases(
         &self,
-        pages: Vec<(PageKey, i64)>,
+        mut pages: Vec<(PageKey, i64)>,
         duration: Duration,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(PageKey, i64)>, StoreError> {
         let renew = move |tx: &mut WriteTx<'_>| {
             let mut update = tx.sql.prepare_cached(
                 "UPDATE pages SET lease_until = ?7
                  WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5
                      AND state = 2 AND lease = ?6",
             )?;
-            let until = tx.now.plus(duration).0;
-            for (key, lease) in pages {
-                let place = by(key);
-                update.execute(params![
+            let until = tx.lease_clock.plus(duration).0;
+            let mut failed = Ok(());
+            pages.retain(|(key, lease)| {
+                let place = by(*key);
+                let renewed = update.execute(params![
                     place.0, place.1, place.2, place.3, place.4, lease, until
-                ])?;
-            }
-            Ok(())
+                ]);
+                let is_ours = renewed.as_ref().is_ok_and(|renewed| *renewed == 1);
+                if let Err(error) = renewed {
+                    failed = Err(error);
+                }
+                is_ours
+            });
+            failed?;
+            Ok(pages)
         };
         self.engine.write(renew).await
     }
 
-    /// Ends a page that cannot be read: what had not ended has failed.
+    /// Ends a page that cannot be read: what had not ended has failed. Returns the lanes that have more pages now.
     pub async fn fail_page(
         &self,
         key: PageKey,
         lease: i64,
         reason: Reason,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<LaneKey>, StoreError> {
         let fail = move |tx: &mut WriteTx<'_>| {
             let mut select = tx.sql.prepare_cached(
-                "SELECT count - answered FROM pages
+                "SELECT count - answered, app, collapse FROM pages
                  WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5
                      AND state = 2 AND lease = ?6",
             )?;
             let place = by(key);
-            let open: Option<u64> = select
+            let page = select
                 .query_row(
                     params![place.0, place.1, place.2, place.3, place.4, lease],
-                    |row| row.get(0),
+                    |row| {
+                        let collapse: Option<String> = row.get(2)?;
+                        Ok((row.get(0)?, AppId(row.get(1)?), collapse))
+                    },
                 )
                 .optional()?;
-            let Some(open) = open else { return Ok(()) };
+            let Some((open, app, collapse)) = page else {
+                return Ok(Vec::new());
+            };
             ledger::fail_unread(tx.sql, key.message, key.provider, open, &reason)?;
-            settle(tx, key, 0, Vec::new())
+            settle(tx, key, 0, Vec::new())?;
+            match collapse {
+                Some(collapse) => pages::promote(tx.sql, app, key.provider, &collapse),
+                None => Ok(Vec::new()),
+            }
         };
         self.engine.write(fail).await
     }
@@ -193,7 +209,7 @@ fn flush(
     let mut counted = Counted::new();
     for page in pages {
         if !is_ours(tx, page)? {
-            flushed.lost.push(page.key);
+            flushed.lost.push((page.key, page.lease));
             continue;
         }
         let mut delta = page.delta.clone();

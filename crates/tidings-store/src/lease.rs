@@ -9,7 +9,7 @@ use tidings_model::{DeviceId, Message, MsgId, Part, Provider, UnixMillis};
 
 use crate::apps::{self, random};
 use crate::codes::AsCode;
-use crate::limits::{AHEAD_MAX, POINTS_MAX, SUPERSEDING_MAX};
+use crate::limits::{AHEAD_MAX, FREED_MAX, POINTS_MAX, SUPERSEDING_MAX};
 use crate::members::Member;
 use crate::pages::{self, Class, LaneKey, PageKey, by, read_key};
 use crate::progress::Progress;
@@ -110,9 +110,9 @@ impl Store {
         }
     }
 
-    /// Makes pages ready whose leases have run out.
+    /// Makes pages ready whose leases have run out, some of them: when it says that there were some, there may be more.
     pub async fn free_pages(&self) -> Result<usize, StoreError> {
-        let free = |tx: &mut WriteTx<'_>| free(tx.sql, tx.now);
+        let free = |tx: &mut WriteTx<'_>| free(tx.sql, tx.lease_clock);
         self.engine.write(free).await
     }
 }
@@ -127,7 +127,7 @@ fn lease(
         return Ok(Leased::default());
     }
     let lease = i64::from_le_bytes(random());
-    let until = tx.now.plus(duration);
+    let until = tx.lease_clock.plus(duration);
     let mut taken = Taken {
         lane,
         lease,
@@ -261,13 +261,15 @@ impl Taken {
     }
 }
 
-/// Makes pages ready whose leases have run out at `now`, with what has been flushed of them.
+/// Makes pages ready whose leases have run out at `now`, with what has been flushed of them; up to [`FREED_MAX`].
 pub(crate) fn free(sql: &Connection, now: UnixMillis) -> Result<usize, StoreError> {
     let mut update = sql.prepare_cached(
         "UPDATE pages SET state = 1, lease = NULL, lease_until = NULL, collapse = iif(class = 3, NULL, collapse)
-         WHERE state = 2 AND lease_until <= ?1",
+         WHERE (message, provider, environment, first, round) IN
+             (SELECT message, provider, environment, first, round FROM pages INDEXED BY pages_out
+              WHERE state = 2 AND lease_until <= ?1 LIMIT ?2)",
     )?;
-    Ok(update.execute(params![now.0])?)
+    Ok(update.execute(params![now.0, FREED_MAX])?)
 }
 
 fn open(

@@ -42,6 +42,9 @@ pub(crate) const POINTS_MAX: usize = 64;
 /// Pages that a message with a collapse id makes ready in one transaction, of one that waited for it.
 pub(crate) const PROMOTED_MAX: usize = 100;
 
+/// Pages whose leases have run out that one transaction makes ready: some 20 ms.
+pub(crate) const FREED_MAX: usize = 1000;
+
 /// Newer messages under the same collapse id that stragglers of an older one are compared with.
 pub(crate) const SUPERSEDING_MAX: usize = 8;
 

@@ -467,6 +467,7 @@ fn in_page(
             // All of it has gone into later rounds.
             0 if detail.is_empty() => None,
             0 => Some(find_settled(&detail, device, at)?),
+            _ if detail.is_empty() => None,
             _ => unpack(&detail)?
                 .into_iter()
                 .find(|answer| answer.device == device),

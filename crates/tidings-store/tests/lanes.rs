@@ -476,7 +476,7 @@ async fn counts_move_with_each_flush_and_a_killed_lanes_page_goes_on_where_it_wa
     assert_eq!(stage.counts(message.id, Provider::Apns).await, expected);
     // The same again, as when nobody knew whether it was committed.
     let flushed = stage.flush(flush).await;
-    assert_eq!(flushed.lost, [out.page.key]);
+    assert_eq!(flushed.lost, [(out.page.key, out.page.lease)]);
     assert_eq!(stage.counts(message.id, Provider::Apns).await, expected);
     assert_eq!(
         stage.standing(message.id, devices[40]).await,
@@ -815,4 +815,54 @@ async fn a_page_that_cannot_be_read_fails_alone() {
         stage.counts(message.id, Provider::Apns).await,
         [1500, 0, 0, 500, 0]
     );
+}
+
+#[tokio::test]
+async fn of_stragglers_that_split_and_wait_on_it_is_known_that_they_wait() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..3).await;
+    let message = stage.push(Audience::All).await;
+    stage.cut_all().await;
+    let mut out = stage.only_out().await;
+    out.accept(0..1);
+    let rest = out.rest(Some(1));
+    let settle = out.settle(vec![rest]);
+    stage.flush(settle).await;
+    let mut stragglers = stage.only_out().await;
+    let apart = |member: &Member, due| Rest {
+        due: Some(UnixMillis(due)),
+        environment: stragglers.page.key.environment,
+        members: vec![member.clone()],
+    };
+    let members = Arc::clone(&stragglers.open.members);
+    // Nothing of the page has ended, and it is none of both.
+    let rest = vec![apart(&members[0], 2), apart(&members[1], i64::MAX)];
+    let settle = stragglers.settle(rest);
+    stage.flush(settle).await;
+    for device in &devices[1..] {
+        assert_eq!(stage.standing(message.id, *device).await, None);
+    }
+    let known = stage.standing(message.id, devices[0]).await;
+    assert_eq!(known, Some(Ending::Accepted));
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_keeps_no_newer_message_with_its_collapse_id_back() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..2).await;
+    stage
+        .push_with(to(&devices[..1]), collapsing("score"))
+        .await;
+    let second = stage
+        .push_with(to(&devices[..1]), collapsing("score"))
+        .await;
+    let leased = stage.lease(ROOM).await;
+    let [bad] = leased.pages.as_slice() else {
+        panic!("{leased:?}")
+    };
+    let reason = Reason::known("Unreadable");
+    let lanes = stage.store.fail_page(bad.key, bad.lease, reason).await;
+    assert_eq!(lanes.expect("failed"), [stage.lane()]);
+    let out = stage.only_out().await;
+    assert_eq!(out.page.key.message, second.id);
 }

@@ -24,6 +24,9 @@ pub(crate) struct WriteTx<'a> {
     /// Ids are drawn inside the writer, so they are committed in their own order: who has seen one has seen all before.
     pub(crate) ids: &'a mut IdClock,
     pub(crate) now: UnixMillis,
+    /// What leases are judged by: the time since the store was opened, which nobody sets. A wall clock that is put forward would
+    /// end all of them at once, though their owners are well.
+    pub(crate) lease_clock: UnixMillis,
     /// The devices whose records change, for whoever holds one in memory.
     pub(crate) changed: Vec<(AppId, DeviceId)>,
     /// When the transaction began.
@@ -95,6 +98,7 @@ pub(super) struct Writer {
     ids: IdClock,
     /// The greatest id that the database knows to be given out.
     mark: i64,
+    opened: (UnixMillis, Instant),
     sql: Connection,
     watchers: Watchers,
 }
@@ -105,6 +109,7 @@ impl Writer {
         Ok(Self {
             ids: IdClock::after(mark),
             mark,
+            opened: (UnixMillis::now(), Instant::now()),
             sql,
             watchers,
         })
@@ -141,6 +146,7 @@ impl Writer {
             sql: &transaction,
             ids: &mut self.ids,
             now: UnixMillis::now(),
+            lease_clock: self.opened.0.plus(self.opened.1.elapsed()),
             changed: Vec::new(),
             begun: Instant::now(),
             undone: None,

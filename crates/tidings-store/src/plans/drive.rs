@@ -472,7 +472,8 @@ impl Stage {
         if number % 7 == 6 {
             let reason = Reason::known("UnreadablePage");
             let failed = store.fail_page(page.key, page.lease, reason).await;
-            return failed.expect("failed");
+            failed.expect("failed");
+            return;
         }
         let end = |ending, reason| End {
             at: UnixMillis::now(),

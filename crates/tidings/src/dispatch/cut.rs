@@ -73,19 +73,29 @@ impl Cutter {
 
     /// Cuts a part of what there is; false when there is nothing, or nobody wants it.
     async fn step(&self) -> Result<bool, StoreError> {
-        let store = &self.context.store;
-        let tasks = |turn, limit| store.open_tasks(self.app, self.provider, turn, limit);
-        let fresh = self
-            .chunks(tasks(Turn::Fresh, FRESH_AT_ONCE).await?)
-            .await?;
-        if !fresh.is_empty() {
+        let fresh =
+            self.context
+                .store
+                .open_tasks(self.app, self.provider, Turn::Fresh, FRESH_AT_ONCE);
+        let fresh = self.chunks(fresh.await?).await?;
+        let some = !fresh.is_empty();
+        if some {
             self.cut(fresh).await?;
-            return Ok(true);
         }
+        // In turn, so that new ones without end do not keep long ones from going on.
+        Ok(self.go_on().await? || some)
+    }
+
+    /// Cuts a part of the oldest task that has been begun, if a lane wants it.
+    async fn go_on(&self) -> Result<bool, StoreError> {
         if self.signal.hungry().is_empty() {
             return Ok(false);
         }
-        let Some(task) = tasks(Turn::Begun, 1).await?.pop() else {
+        let begun = self
+            .context
+            .store
+            .open_tasks(self.app, self.provider, Turn::Begun, 1);
+        let Some(task) = begun.await?.pop() else {
             self.signal.hungry().clear();
             return Ok(false);
         };

@@ -30,6 +30,9 @@ pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(6);
 /// Deliveries of one flush that are looked up for another way: each is a device's whole history, some 30 microseconds.
 pub(super) const LEAVING_MAX: usize = 500;
 
+/// Dead tokens that one flush removes: each leaves a tombstone, some 50 microseconds.
+pub(super) const REMOVALS_MAX: usize = 300;
+
 /// A page is out for this long at a time.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 

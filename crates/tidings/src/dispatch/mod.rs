@@ -195,6 +195,7 @@ impl Lanes {
         // Commands are only the quick way: what there is to do is in the store.
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked_at = Instant::now();
         let mut told = Vec::new();
         loop {
             tokio::select! {
@@ -216,7 +217,11 @@ impl Lanes {
                     }
                 }
                 _ = look.tick() => {
-                    self.free().await;
+                    // After a standstill the lanes first see to what they have out: nobody else has had it.
+                    if looked_at.elapsed() < 2 * LOOK_EVERY {
+                        self.free().await;
+                    }
+                    looked_at = Instant::now();
                     self.look(None).await;
                 }
                 _ = draining.changed() => break,

@@ -53,6 +53,14 @@ pub(super) struct Note {
     pub(super) slot: CredentialSlot,
 }
 
+/// Why a delivery has not been queued.
+pub(super) enum Unsent {
+    /// It cannot be sent.
+    Never(Reason),
+    /// The broker has ended: by another it can. With what it has behind it.
+    NotNow(Option<Box<Tried>>),
+}
+
 /// What the lane's credential should be.
 enum Wanted {
     /// The one that the sender has.
@@ -211,18 +219,19 @@ impl Sender {
     }
 
     /// Queues a page. Returns those that cannot be sent, and why: none of them has left.
-    pub(super) async fn queue(&mut self, taken: Taken) -> Vec<(Tag, Reason)> {
+    pub(super) async fn queue(&mut self, taken: Taken) -> Vec<(Tag, Unsent)> {
         let Taken {
             message,
             outgoing,
             urgent,
+            ..
         } = taken;
         let notification = match self.render(&message) {
             Ok(notification) => notification,
             Err(reason) => {
                 let unsent = outgoing.into_iter();
                 return unsent
-                    .map(|outgoing| (outgoing.tag, reason.clone()))
+                    .map(|outgoing| (outgoing.tag, Unsent::Never(reason.clone())))
                     .collect();
             }
         };
@@ -230,7 +239,7 @@ impl Sender {
         let mut deliveries = Vec::with_capacity(outgoing.len());
         for Outgoing { tag, target, tried } in outgoing {
             let Some(token) = target.token else {
-                unsent.push((tag, Reason::known("NoToken")));
+                unsent.push((tag, Unsent::Never(Reason::known("NoToken"))));
                 continue;
             };
             deliveries.push(Delivery {
@@ -245,8 +254,8 @@ impl Sender {
         }
         // There is always room: the book lets out less than the broker takes.
         if self.broker.queue_many(&mut deliveries).await.is_err() {
-            let stopped = Reason::known("NotSent");
-            unsent.extend(deliveries.iter().map(|left| (left.tag, stopped.clone())));
+            let unsent_now = deliveries.into_iter();
+            unsent.extend(unsent_now.map(|left| (left.tag, Unsent::NotNow(tried(left.progress)))));
         }
         unsent
     }
@@ -360,6 +369,17 @@ impl Drop for Sender {
             self.stop(Duration::ZERO);
         }
     }
+}
+
+/// What a delivery has behind it, if there is something.
+pub(super) fn tried(progress: Progress) -> Option<Box<Tried>> {
+    (progress.attempts() > 0).then(|| {
+        Box::new(Tried {
+            last: progress.last,
+            retries: progress.retries,
+            unanswered: progress.unanswered,
+        })
+    })
 }
 
 fn progress(tried: Tried) -> Progress {

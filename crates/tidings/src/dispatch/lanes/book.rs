@@ -13,7 +13,8 @@ use tidings_store::{
 use tokio::time::Instant;
 
 use super::super::limits::{
-    LEASE, LEAVING_MAX, LONG_MAX, PAGES_MAX, RENEW_BEFORE, SHORT_MAX, TOGETHER_MIN,
+    LEASE, LEASE_MARGIN, LEAVING_MAX, LONG_MAX, PAGES_MAX, REMOVALS_MAX, RENEW_BEFORE, SHORT_MAX,
+    TOGETHER_MIN,
 };
 
 /// Which delivery of which page: travels through the sender.
@@ -36,6 +37,8 @@ pub(in crate::dispatch) struct Outgoing {
 pub(in crate::dispatch) struct Taken {
     pub(in crate::dispatch) message: Arc<Message>,
     pub(in crate::dispatch) outgoing: Vec<Outgoing>,
+    /// The same page under a lease of before: what of it has not left is not to be sent.
+    pub(in crate::dispatch) replaced: Option<u64>,
     /// Goes before what is long.
     pub(in crate::dispatch) urgent: bool,
 }
@@ -94,6 +97,8 @@ struct OutPage {
     flushing: Option<Flushing>,
     /// Tokens that are dead if their provider can be believed.
     in_doubt: Vec<Removal>,
+    /// Its lease has run out.
+    is_overdue: bool,
     key: PageKey,
     /// Of those that were sent.
     known: Vec<Option<Known>>,
@@ -168,12 +173,16 @@ impl Book {
     ) -> Taken {
         let number = self.next;
         self.next += 1;
+        // Whoever has the lease has the page: one that is still here under a lease of before is nobody's business any more.
+        let replaced = self.numbers.get(&leased.key).copied();
+        replaced.iter().for_each(|before| self.drop_page(*before));
         let mut page = OutPage {
             class: leased.class,
             delta: Delta::default(),
             ended: leased.ended,
             flushing: None,
             in_doubt: Vec::new(),
+            is_overdue: false,
             key: leased.key,
             known: vec![None; open.members.len()],
             lease: leased.lease,
@@ -209,6 +218,7 @@ impl Book {
         let taken = Taken {
             message: Arc::clone(&page.message),
             outgoing,
+            replaced,
             urgent: page.class == Class::Short,
         };
         self.numbers.insert(page.key, number);
@@ -284,10 +294,10 @@ impl Book {
                 pages.push(flush);
             }
         }
-        self.removing = self.removals.len();
+        self.removing = self.removals.len().min(REMOVALS_MAX);
         Batch {
             pages,
-            removals: self.removals.clone(),
+            removals: self.removals[..self.removing].to_vec(),
         }
     }
 
@@ -296,10 +306,9 @@ impl Book {
     pub(in crate::dispatch) fn flushed(&mut self, flushed: &Flushed) -> Vec<u64> {
         self.removals.drain(..self.removing);
         self.removing = 0;
-        let lost: Vec<u64> = flushed
-            .lost
-            .iter()
-            .filter_map(|key| self.numbers.get(key).copied())
+        let lost = flushed.lost.iter();
+        let lost: Vec<u64> = lost
+            .filter_map(|(key, lease)| self.number(key, *lease))
             .collect();
         for number in &lost {
             self.drop_page(*number);
@@ -330,6 +339,13 @@ impl Book {
         self.pages.get_mut(number)
     }
 
+    /// The number of a page that is out under a lease.
+    fn number(&self, key: &PageKey, lease: i64) -> Option<u64> {
+        let number = *self.numbers.get(key)?;
+        let page = self.pages.get(&number)?;
+        (page.lease == lease).then_some(number)
+    }
+
     /// Nothing of the batch was written: it will be in the next.
     pub(in crate::dispatch) fn not_flushed(&mut self) {
         self.removing = 0;
@@ -347,29 +363,50 @@ impl Book {
         pages.map(|page| (page.key, page.lease)).collect()
     }
 
-    /// They were prolonged at `since`.
-    pub(in crate::dispatch) fn renewed(&mut self, keys: &[(PageKey, i64)], since: Instant) {
-        for (key, _) in keys {
-            if let Some(page) = self.page(key) {
-                page.lease_ends = since + LEASE;
+    /// Of those that were to be prolonged at `since`, these were. Returns the others, which are another's by now: what of them
+    /// has not left is not to be sent.
+    pub(in crate::dispatch) fn renewed(
+        &mut self,
+        asked: &[(PageKey, i64)],
+        keys: &[(PageKey, i64)],
+        since: Instant,
+    ) -> Vec<u64> {
+        for (key, lease) in keys {
+            let number = self.number(key, *lease);
+            if let Some(page) = number.and_then(|number| self.pages.get_mut(&number)) {
+                page.lease_ends = since + LEASE - LEASE_MARGIN;
+                page.is_overdue = false;
             }
         }
+        let others = asked.iter().filter(|asked| !keys.contains(asked));
+        let others: Vec<u64> = others
+            .filter_map(|(key, lease)| self.number(key, *lease))
+            .collect();
+        for number in &others {
+            self.drop_page(*number);
+        }
+        others
     }
 
-    /// Drops the pages whose leases have run out at `now`, as when the process stood still: they may be another's by now,
-    /// and what of them has not left is not to be sent. What had ended and was not written down is forgotten with them.
-    pub(in crate::dispatch) fn drop_overdue(&mut self, now: Instant) -> Vec<u64> {
-        let overdue = self.pages.iter().filter(|(_, page)| page.lease_ends <= now);
-        let overdue: Vec<u64> = overdue.map(|(number, _)| *number).collect();
-        for number in &overdue {
-            self.drop_page(*number);
+    /// The pages whose leases have run out at `now`, as when the process stood still, or when the store could not write for
+    /// long: they may be another's by now, and what of them has not left is to be taken back. What has ended stays: if they
+    /// are nobody's, it is still written down.
+    pub(in crate::dispatch) fn overdue(&mut self, now: Instant) -> Vec<u64> {
+        let mut overdue = Vec::new();
+        for (number, page) in &mut self.pages {
+            if page.lease_ends <= now && !page.is_overdue {
+                page.is_overdue = true;
+                overdue.push(*number);
+            }
         }
         overdue
     }
 
     fn drop_page(&mut self, number: u64) {
         if let Some(page) = self.pages.remove(&number) {
-            self.numbers.remove(&page.key);
+            if self.numbers.get(&page.key) == Some(&number) {
+                self.numbers.remove(&page.key);
+            }
             *self.out_of(page.class) -= page.open;
         }
     }
@@ -402,7 +439,14 @@ impl OutPage {
             Addressed::Here(Target {
                 ended: Some(reason),
                 ..
-            }) => Came::Left(end(Ending::Dropped, Some(reason))),
+            }) => {
+                let end = end(Ending::Dropped, Some(reason));
+                // An attempt without an answer may have been taken: by another way it would come twice.
+                match tried.is_some_and(|tried| tried.unanswered > 0) {
+                    true => Came::Ended(end),
+                    false => Came::Left(end),
+                }
+            }
             Addressed::Here(target)
                 if target.environment.is_some() && target.environment != environment =>
             {
@@ -791,19 +835,114 @@ mod tests {
         assert_eq!(stage.book.to_renew(Instant::now()), []);
         let renew = stage.book.to_renew(ends - Duration::from_secs(1));
         assert_eq!(renew.len(), 1);
-        assert!(
-            stage
-                .book
-                .drop_overdue(ends - Duration::from_secs(1))
-                .is_empty()
-        );
-        stage.book.renewed(&renew, ends);
-        assert!(stage.book.drop_overdue(ends).is_empty());
-        assert_eq!(stage.book.drop_overdue(ends + LEASE), [0]);
+        assert!(stage.book.overdue(ends - Duration::from_secs(1)).is_empty());
+        assert!(stage.book.renewed(&renew, &renew, ends).is_empty());
+        assert!(stage.book.overdue(ends).is_empty());
+        let over = ends + LEASE - LEASE_MARGIN;
+        assert_eq!(stage.book.overdue(over), [0], "before it is another's");
+        assert!(stage.book.overdue(over).is_empty(), "told once");
+        // What has not left comes back, and if the page is nobody's, all of it is written down.
+        stage.came(1, waits(None));
+        let batch = stage.flush();
+        assert_eq!(batch.pages[0].progress.count(), 1);
+        let rest = batch.pages[0].rest.as_ref().expect("it ends");
+        assert_eq!(devices(&rest[0]), [2]);
+        stage.book.not_flushed();
+        // Another has it.
+        let asked = stage.book.to_renew(over);
+        assert_eq!(stage.book.renewed(&asked, &[], over), [0]);
         assert!(stage.book.is_empty());
         // What comes back of it is nobody's business.
         stage.came(1, accepted());
         assert_eq!(stage.book.room().long, LONG_MAX);
+    }
+
+    #[test]
+    fn a_page_that_is_leased_again_is_out_once() {
+        let mut stage = Stage::of(2);
+        stage.came(0, accepted());
+        let before = stage.flush().pages.remove(0);
+        let open = OpenPage {
+            members: before.members,
+            message: before.message,
+            progress: Progress::default(),
+            places: vec![Some(here(1, None)), Some(here(2, None))],
+        };
+        let again = LeasedPage {
+            lease: 8,
+            ..leased(Class::Long, 2)
+        };
+        let taken = stage.book.take(again, open, stage.ends, NOW);
+        assert_eq!(taken.replaced, Some(0));
+        assert_eq!(stage.book.room().long, LONG_MAX - 2);
+        // What the store says of the lease before is not said of this one.
+        let flushed = Flushed {
+            lost: vec![(before.key, before.lease)],
+            ..Flushed::default()
+        };
+        assert!(stage.book.flushed(&flushed).is_empty());
+        let asked = [(before.key, before.lease)];
+        assert!(stage.book.renewed(&asked, &[], stage.ends).is_empty());
+        for outgoing in &taken.outgoing {
+            stage.book.came(outgoing.tag, accepted());
+        }
+        let batch = stage.flush();
+        assert_eq!((batch.pages.len(), batch.pages[0].lease), (1, 8));
+    }
+
+    #[test]
+    fn dead_tokens_are_removed_some_at_a_time() {
+        let count = REMOVALS_MAX + 1;
+        let mut stage = Stage::of(count as i64);
+        for index in 0..count {
+            let tag = stage.taken.outgoing[index].tag;
+            let reason = Reason::known("Unregistered");
+            stage.book.remove(tag, reason, None, "aa".into(), true);
+        }
+        let sizes = [REMOVALS_MAX, 1];
+        for size in sizes {
+            assert_eq!(stage.flush().removals.len(), size);
+            stage.book.flushed(&Flushed::default());
+        }
+        assert!(!stage.book.is_dirty());
+    }
+
+    #[test]
+    fn what_may_have_been_taken_does_not_go_on_by_another_way() {
+        let mut open = OpenPage {
+            members: Arc::default(),
+            message: message(),
+            progress: Progress::default(),
+            places: Vec::new(),
+        };
+        let tried = |unanswered| {
+            Some(Box::new(Tried {
+                unanswered,
+                ..Tried::default()
+            }))
+        };
+        let member = |device, unanswered| Member {
+            device: DeviceId(device),
+            platform: Platform::Ios,
+            tried: tried(unanswered),
+        };
+        open.members = Arc::new(vec![member(1, 0), member(2, 1)]);
+        for device in [1, 2] {
+            let Addressed::Here(target) = here(device, None) else {
+                unreachable!()
+            };
+            open.places.push(Some(Addressed::Here(Target {
+                ended: Some(Reason::known("replaced")),
+                token: None,
+                ..target
+            })));
+        }
+        let mut book = Book::new(LANE);
+        book.take(leased(Class::Stragglers, 2), open, Instant::now(), NOW);
+        let batch = book.flush(NOW, false);
+        let page = &batch.pages[0];
+        let leaving: Vec<usize> = page.leaving.iter().map(|(index, _)| *index).collect();
+        assert_eq!((leaving, page.progress.count()), (vec![0], 1));
     }
 
     #[test]
@@ -812,7 +951,7 @@ mod tests {
         stage.came(0, accepted());
         let batch = stage.flush();
         let flushed = Flushed {
-            lost: vec![batch.pages[0].key],
+            lost: vec![(batch.pages[0].key, batch.pages[0].lease)],
             ..Flushed::default()
         };
         assert_eq!(stage.book.flushed(&flushed), [0]);

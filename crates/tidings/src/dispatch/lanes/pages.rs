@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidings_broker::{Failure, Settled};
 use tidings_model::{Outcome, Reason, UnixMillis};
 use tidings_store::{
-    End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, StoreError, Tried,
+    Class, End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, Room, StoreError,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use crate::dispatch::limits::{
     AHEAD_MIN, FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
     SETTLED_AT_ONCE, STORE_PAUSE,
 };
-use crate::dispatch::senders::{self, Note, Sender};
+use crate::dispatch::senders::{self, Note, Sender, Unsent};
 use crate::dispatch::{Context, Signal, Wakes};
 
 const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
@@ -47,22 +47,30 @@ pub(in crate::dispatch) struct Lane {
     noting: bool,
     renewing: bool,
     sender: Option<Sender>,
+    /// Room for so many of short messages is needed for the next of them.
+    short_min: usize,
     signal: Arc<Signal>,
     /// The sender was told to stop, and nothing is taken out any more.
     stopping: bool,
     /// Something has been heard that may say how the credential stands.
     unnoted: bool,
+    /// What has been answered could not be written down.
+    unwritten: bool,
     wakes: Arc<Wakes>,
 }
 
 /// What a job gave.
 enum Done {
     /// A page that cannot be read has been ended, as far as that could be.
-    Failed,
+    Failed(Vec<LaneKey>),
     Flushed(Result<Flushed, StoreError>),
     Leased(Result<Leased, StoreError>),
     Noted(Option<Note>),
-    Renewed(Vec<(PageKey, i64)>, Instant, Result<(), StoreError>),
+    Renewed {
+        asked: Vec<(PageKey, i64)>,
+        renewed: Result<Vec<(PageKey, i64)>, StoreError>,
+        since: Instant,
+    },
 }
 
 struct Leased {
@@ -72,6 +80,7 @@ struct Leased {
     more_short: bool,
     next_due: Option<UnixMillis>,
     opened: Vec<(LeasedPage, Result<OpenPage, StoreError>)>,
+    room: Room,
 }
 
 /// Why a delivery comes back that has not ended.
@@ -110,9 +119,11 @@ impl Lane {
             noting: false,
             renewing: false,
             sender: None,
+            short_min: 1,
             signal,
             stopping: false,
             unnoted: false,
+            unwritten: false,
             wakes,
         }
     }
@@ -123,7 +134,7 @@ impl Lane {
         let mut settled: Vec<Settled<Tag>> = Vec::with_capacity(SETTLED_AT_ONCE);
         while !self.signal.is_forgotten() {
             let now = Instant::now();
-            self.drop_overdue(now);
+            self.hold_overdue(now);
             self.lease(now);
             self.flush(now);
             self.renew(now);
@@ -189,16 +200,23 @@ impl Lane {
         }
     }
 
-    /// What may be another's by now is sent no more.
-    fn drop_overdue(&mut self, now: Instant) {
-        let overdue = self.book.drop_overdue(now);
-        if !overdue.is_empty() {
-            warn!(
-                app = self.key.app.0,
-                pages = overdue.len(),
-                "pages were out for longer than they were leased: they go again, but for what had been written down"
-            );
-            self.withdraw(&overdue);
+    /// What may be another's by now is sent no more. What has been answered of it is written down if it is not.
+    fn hold_overdue(&mut self, now: Instant) {
+        let overdue = self.book.overdue(now);
+        if overdue.is_empty() {
+            return;
+        }
+        warn!(
+            app = self.key.app.0,
+            pages = overdue.len(),
+            "pages were out for longer than they were leased: what of them has not been sent goes later"
+        );
+        let unsent = match &self.sender {
+            Some(sender) => sender.withdraw(|tag| overdue.contains(&tag.page)),
+            None => Vec::new(),
+        };
+        for settled in unsent {
+            self.came(settled, Back::Waits);
         }
     }
 
@@ -217,9 +235,13 @@ impl Lane {
             self.more_long = true;
         }
         let room = self.book.room();
-        let wanted =
-            (self.more_short && room.short > 0) || (self.more_long && room.long >= LONG_AT_ONCE);
+        let wanted = (self.more_short && room.short >= self.short_min)
+            || (self.more_long && room.long >= LONG_AT_ONCE);
         if !wanted || room.pages == 0 || self.leasing || self.stopping {
+            return;
+        }
+        // What is sent and cannot be written down would be sent again.
+        if self.unwritten {
             return;
         }
         if self.sender.as_ref().is_some_and(Sender::is_held_up) {
@@ -245,6 +267,7 @@ impl Lane {
                     more_short: leased.more_short,
                     next_due: leased.next_due,
                     opened,
+                    room,
                 })
             };
             let leased = leased.await;
@@ -257,7 +280,7 @@ impl Lane {
 
     async fn done(&mut self, done: Done) {
         match done {
-            Done::Failed => {}
+            Done::Failed(lanes) => self.wakes.wake(lanes),
             Done::Flushed(flushed) => {
                 self.flushing = false;
                 self.flushed(flushed);
@@ -278,10 +301,17 @@ impl Lane {
                     sender.noted(note);
                 }
             }
-            Done::Renewed(pages, since, renewed) => {
+            Done::Renewed {
+                asked,
+                renewed,
+                since,
+            } => {
                 self.renewing = false;
                 match renewed {
-                    Ok(()) => self.book.renewed(&pages, since),
+                    Ok(renewed) => {
+                        let lost = self.book.renewed(&asked, &renewed, since);
+                        self.withdraw(&lost);
+                    }
                     Err(error) => error!(%error, "cannot prolong the leases of pages"),
                 }
             }
@@ -291,6 +321,13 @@ impl Lane {
     async fn leased(&mut self, leased: Leased) {
         self.more_long |= leased.more_long;
         self.more_short |= leased.more_short;
+        let mut opened = leased.opened.iter();
+        let got_short = opened.any(|(page, _)| page.class == Class::Short);
+        // The next is as large as that: asking again before there is more room would be in vain.
+        self.short_min = match leased.more_short && !got_short {
+            true => leased.room.short + 1,
+            false => 1,
+        };
         let now = UnixMillis::now();
         self.next_due = leased
             .next_due
@@ -311,6 +348,7 @@ impl Lane {
 
     async fn send(&mut self, page: LeasedPage, open: OpenPage, ends: Instant, now: UnixMillis) {
         let taken = self.book.take(page, open, ends, now);
+        self.withdraw(taken.replaced.as_slice());
         if taken.outgoing.is_empty() {
             return;
         }
@@ -319,18 +357,21 @@ impl Lane {
             None => {
                 let outgoing = taken.outgoing.into_iter();
                 outgoing
-                    .map(|outgoing| (outgoing.tag, NO_CREDENTIAL))
+                    .map(|outgoing| (outgoing.tag, Unsent::Never(NO_CREDENTIAL)))
                     .collect()
             }
         };
-        for (tag, reason) in unsent {
-            let end = End {
-                at: now,
-                attempts: 0,
-                ending: Ending::Failed,
-                reason: Some(reason),
+        for (tag, unsent) in unsent {
+            let came = match unsent {
+                Unsent::Never(reason) => Came::Left(End {
+                    at: now,
+                    attempts: 0,
+                    ending: Ending::Failed,
+                    reason: Some(reason),
+                }),
+                Unsent::NotNow(tried) => Came::Waits { due: None, tried },
             };
-            self.book.came(tag, Came::Left(end));
+            self.book.came(tag, came);
         }
     }
 
@@ -343,10 +384,11 @@ impl Lane {
         }
         let store = Arc::clone(&self.context.store);
         self.jobs.spawn(async move {
-            if let Err(error) = store.fail_page(key, page.lease, UNREADABLE).await {
+            let failed = store.fail_page(key, page.lease, UNREADABLE).await;
+            Done::Failed(failed.unwrap_or_else(|error| {
                 error!(%error, msg_id = %key.message, "cannot end a page that cannot be read");
-            }
-            Done::Failed
+                Vec::new()
+            }))
         });
     }
 
@@ -390,13 +432,7 @@ impl Lane {
             reason,
         };
         let unanswered = progress.unanswered > 0;
-        let tried = (progress.attempts() > 0).then(|| {
-            Box::new(Tried {
-                last: progress.last,
-                retries: progress.retries,
-                unanswered: progress.unanswered,
-            })
-        });
+        let tried = senders::tried(progress);
         let not_ended = |due: Option<UnixMillis>| match back {
             Back::Waits => Came::Waits { due, tried },
             // It may have been taken.
@@ -461,10 +497,12 @@ impl Lane {
             Err(error) => {
                 error!(%error, app = self.key.app.0, "cannot write down what has been answered");
                 self.book.not_flushed();
+                self.unwritten = true;
                 self.flush_at = Instant::now() + STORE_PAUSE;
                 return;
             }
         };
+        self.unwritten = false;
         let lost = self.book.flushed(&flushed);
         if !lost.is_empty() {
             error!(
@@ -497,7 +535,11 @@ impl Lane {
             if renewed.is_err() {
                 sleep(STORE_PAUSE).await;
             }
-            Done::Renewed(pages, now, renewed)
+            Done::Renewed {
+                asked: pages,
+                renewed,
+                since: now,
+            }
         });
     }
 

@@ -6,6 +6,7 @@ mod deletion;
 mod disk;
 mod doctor;
 mod faults;
+mod histories;
 mod lanes;
 mod layers;
 mod outage;

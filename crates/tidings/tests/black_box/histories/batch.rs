@@ -22,7 +22,7 @@ use super::world::{Addresses, Apple, End, Restart, World, now};
 /// Histories in all, unless the environment says otherwise.
 const HISTORIES: usize = 1000;
 /// Those that go on at once.
-const AT_ONCE: usize = 350;
+const AT_ONCE: usize = 200;
 /// What befalls the server in each wave of them.
 const ENDS: [End; 3] = [End::Kill, End::Terminate, End::Kill];
 const LOOK_EVERY: Duration = Duration::from_millis(20);

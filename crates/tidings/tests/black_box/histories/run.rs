@@ -18,7 +18,7 @@ use super::step::{Answer, Audience, Channels, Platform, Push, Step};
 use super::world::{Call, Caller, World, now};
 
 /// What is not right by then will not be.
-const PATIENCE_OF_JUDGE: Duration = Duration::from_secs(60);
+const PATIENCE_OF_JUDGE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Run {

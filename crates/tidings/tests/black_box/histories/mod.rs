@@ -6,8 +6,8 @@
 //! `targeted` and equal to it when a message is finished, that no count falls, and that verdicts, counts, `received` and
 //! `status` say what the oracle says.
 //!
-//! A history is made from a seed: `TIDINGS_SEED` repeats one, `TIDINGS_HISTORIES` is how many there are, and those that
-//! failed once are kept in `cases/` and come first.
+//! A history is made from a seed: `TIDINGS_SEED` repeats one, `TIDINGS_HISTORIES` is how many there are (none unless it
+//! says so), and those that failed once are kept in `cases/` and always run.
 
 mod batch;
 mod generate;

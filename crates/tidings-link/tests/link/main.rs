@@ -445,20 +445,25 @@ async fn a_changed_device_is_served_as_it_is_now_and_a_forgotten_one_not_at_all(
     assert_eq!(code, 0x86);
 }
 
+/// The channels of a phone that has a token and is on the link, too.
+fn apns_and_link() -> [ChannelChange; 2] {
+    let channel = |provider, token| ChannelChange {
+        environment: None,
+        provider,
+        token,
+    };
+    [
+        channel(Provider::Apns, Some("aa".into())),
+        channel(Provider::Link, None),
+    ]
+}
+
 #[tokio::test]
 async fn a_device_whose_token_moved_has_the_link_again_when_it_shows_itself() {
     let stage = Stage::new().await;
-    let apns = ChannelChange {
-        environment: None,
-        provider: Provider::Apns,
-        token: Some("aa".into()),
-    };
-    let link = ChannelChange {
-        provider: Provider::Link,
-        token: None,
-        ..apns.clone()
-    };
-    let device = stage.register_with(vec![apns.clone(), link], &[]).await;
+    let [apns, link] = apns_and_link();
+    let both = vec![apns.clone(), link];
+    let device = stage.register_with(both.clone(), &[]).await;
     let has_link = async || {
         let known = stage.store.device(stage.app.id, device.id).await;
         known.expect("read").expect("known").channels.len() == 1
@@ -472,14 +477,7 @@ async fn a_device_whose_token_moved_has_the_link_again_when_it_shows_itself() {
 
     // And it stays, if it is there when its token moves.
     let change = DeviceChange {
-        channels: Some(vec![
-            apns.clone(),
-            ChannelChange {
-                provider: Provider::Link,
-                token: None,
-                ..apns.clone()
-            },
-        ]),
+        channels: Some(both),
         ..DeviceChange::default()
     };
     let changed = stage.store.change_device(stage.app.id, device.id, change);
@@ -496,16 +494,7 @@ async fn a_device_whose_token_moved_has_the_link_again_when_it_shows_itself() {
 #[tokio::test]
 async fn a_connection_ends_when_its_device_gets_another_secret() {
     let stage = Stage::new().await;
-    let apns = ChannelChange {
-        environment: None,
-        provider: Provider::Apns,
-        token: Some("aa".into()),
-    };
-    let link = ChannelChange {
-        provider: Provider::Link,
-        token: None,
-        ..apns.clone()
-    };
+    let [apns, link] = apns_and_link();
     let device = stage
         .register_with(vec![apns.clone(), link.clone()], &[])
         .await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_providers::apns::{self, Client, ConfigError};
+use tidings_providers::ClientConfig;
 
 use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
 use crate::queue::Status;
@@ -12,23 +12,20 @@ use crate::task;
 
 /// Takes deliveries for one provider, and tells in [`Events`] what became of each. Dropping it lets it finish what it
 /// has, for as long as that takes; [`stop`](Self::stop) sets a limit.
-pub struct Broker<T> {
-    shared: Arc<Shared<T>>,
+pub struct Broker<C: ClientConfig, T: Send + 'static> {
+    shared: Arc<Shared<C, T>>,
 }
 
 /// What became of the deliveries: each of them once. When it is dropped, the broker goes on, and nobody is told.
-pub struct Events<T> {
-    shared: Arc<Shared<T>>,
+pub struct Events<C: ClientConfig, T: Send + 'static> {
+    shared: Arc<Shared<C, T>>,
 }
 
-impl<T: Send + 'static> Broker<T> {
+impl<C: ClientConfig, T: Send + 'static> Broker<C, T> {
     /// Starts on the current tokio runtime, which needs I/O and time. Nothing is connected until the first delivery is
-    /// queued. Fails with what can be known without connecting, as [`Client::start`] does; panics outside a runtime.
-    pub fn start(
-        apns: apns::Config,
-        config: BrokerConfig,
-    ) -> Result<(Self, Events<T>), ConfigError> {
-        let (client, answers) = Client::start(apns)?;
+    /// queued. Fails with what can be known without connecting; panics outside a runtime.
+    pub fn start(provider: C, config: BrokerConfig) -> Result<(Self, Events<C, T>), C::Error> {
+        let (client, answers) = provider.start()?;
         let shared = Arc::new(Shared::new(&config));
         tokio::spawn(task::run(Arc::clone(&shared), client, answers));
         let events = Events {
@@ -39,7 +36,10 @@ impl<T: Send + 'static> Broker<T> {
 
     /// Queues `delivery` if there is room; it comes back in [`QueueError`] when there is none, or when the broker was
     /// stopped.
-    pub fn try_queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+    pub fn try_queue(
+        &self,
+        delivery: Delivery<C::Notification, T>,
+    ) -> Result<(), QueueError<C::Notification, T>> {
         let mut state = self.shared.lock();
         if state.stopping {
             return Err(QueueError::Stopped(delivery));
@@ -56,7 +56,10 @@ impl<T: Send + 'static> Broker<T> {
     /// Queues `delivery` when there is room; somebody has to fetch events meanwhile. It comes back in
     /// [`QueueError::Stopped`] when the broker was stopped. Not cancel safe: a delivery whose queueing is cancelled is
     /// dropped.
-    pub async fn queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+    pub async fn queue(
+        &self,
+        delivery: Delivery<C::Notification, T>,
+    ) -> Result<(), QueueError<C::Notification, T>> {
         let mut one = vec![delivery];
         let queued = self.queue_many(&mut one).await;
         match (queued, one.pop()) {
@@ -67,7 +70,10 @@ impl<T: Send + 'static> Broker<T> {
 
     /// Queues all `deliveries` in order, as room comes free. Cancel safe: those that are not queued stay in
     /// `deliveries`, also when the broker is stopped.
-    pub async fn queue_many(&self, deliveries: &mut Vec<Delivery<T>>) -> Result<(), Stopped> {
+    pub async fn queue_many(
+        &self,
+        deliveries: &mut Vec<Delivery<C::Notification, T>>,
+    ) -> Result<(), Stopped> {
         while !deliveries.is_empty() {
             let room = self.shared.room.notified();
             {
@@ -88,7 +94,7 @@ impl<T: Send + 'static> Broker<T> {
         Ok(())
     }
 
-    /// Connections at most from now on, 1 to 64 (what is outside is taken as the nearest). A later
+    /// Connections at most from now on, 1 to [`ClientConfig::CONNECTIONS_MAX`] (what is outside is taken as the nearest). A later
     /// [`replace`](Self::replace) brings the number of its own configuration.
     pub fn set_scale(&self, connections_max: usize) {
         self.shared.lock().connections_max = Some(connections_max);
@@ -98,8 +104,8 @@ impl<T: Send + 'static> Broker<T> {
     /// Goes on with another credential or another way to reach the provider. Nothing is lost: what has left is waited
     /// for on the old connections, all else goes to the new ones, and a parked broker resumes. Fails as
     /// [`start`](Self::start) does, and then goes on as before.
-    pub fn replace(&self, apns: apns::Config) -> Result<(), ConfigError> {
-        let replacement = Client::start(apns)?;
+    pub fn replace(&self, provider: C) -> Result<(), C::Error> {
+        let replacement = provider.start()?;
         self.shared.lock().replacement = Some(replacement);
         self.shared.work.notify_one();
         Ok(())
@@ -150,14 +156,14 @@ impl<T: Send + 'static> Broker<T> {
     }
 }
 
-impl<T> Drop for Broker<T> {
+impl<C: ClientConfig, T: Send + 'static> Drop for Broker<C, T> {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.work.notify_one();
     }
 }
 
-impl<T> Events<T> {
+impl<C: ClientConfig, T: Send + 'static> Events<C, T> {
     /// Waits for settlements and fetches up to `max` of them (0 is taken as 1) into `into`, behind what is there. Says how
     /// many; zero says that the broker has stopped and all has been fetched. Cancel safe.
     pub async fn recv_many(&mut self, into: &mut Vec<Settled<T>>, max: usize) -> usize {
@@ -181,7 +187,7 @@ impl<T> Events<T> {
     }
 }
 
-impl<T> Drop for Events<T> {
+impl<C: ClientConfig, T: Send + 'static> Drop for Events<C, T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.deaf = true;

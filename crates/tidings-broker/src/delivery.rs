@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_model::{ProviderId, UnixMillis};
-use tidings_providers::apns::{self, Notification};
 use uuid::Uuid;
 
 use crate::queue::{Failure, Settlement};
@@ -40,12 +39,12 @@ impl Default for BrokerConfig {
 
 /// One notification for one device.
 #[derive(Clone, Debug)]
-pub struct Delivery<T = ()> {
+pub struct Delivery<N, T = ()> {
     /// Shared by all deliveries of a message.
-    pub notification: Arc<Notification>,
-    /// The device token in hexadecimal, 1 to 400 digits; anything else is refused as `BadDeviceToken` and not sent.
+    pub notification: Arc<N>,
+    /// The device's address, as the provider gave it to the device; what cannot be one is refused as that and not sent.
     pub token: Box<str>,
-    /// Goes to the provider with each attempt (`apns-id`).
+    /// Goes to the provider with each attempt, where it takes one (`apns-id`).
     pub id: Uuid,
     /// After this it is not handed to the provider's client any more, and settled as [`Failure::Expired`] within a second
     /// or so. What the client has by then, at most twice its streams, may still leave: `apns-expiration`, which is the
@@ -59,9 +58,9 @@ pub struct Delivery<T = ()> {
     pub tag: T,
 }
 
-impl Delivery {
+impl<N> Delivery<N> {
     /// With a random id, and without an end.
-    pub fn new(notification: Arc<Notification>, token: impl Into<Box<str>>) -> Self {
+    pub fn new(notification: Arc<N>, token: impl Into<Box<str>>) -> Self {
         Self {
             notification,
             token: token.into(),
@@ -78,10 +77,8 @@ impl Delivery {
 #[derive(Debug)]
 pub struct Settled<T = ()> {
     /// As queued.
-    pub notification: Arc<Notification>,
-    /// As queued.
     pub token: Box<str>,
-    /// As queued; Apple's `apns-id`.
+    /// As queued.
     pub id: Uuid,
     /// The caller's own, from [`Delivery::tag`].
     pub tag: T,
@@ -107,13 +104,13 @@ pub struct Stopped;
 
 /// A delivery that was not queued, and comes back.
 #[derive(Debug, thiserror::Error)]
-pub enum QueueError<T> {
+pub enum QueueError<N, T> {
     /// [`BrokerConfig::queue`] deliveries are held. Fetch events, or wait with [`Broker::queue`](crate::Broker::queue).
     #[error("the queue is full")]
-    Full(Delivery<T>),
+    Full(Delivery<N, T>),
     /// The broker was stopped, or its client broke down.
     #[error("the broker was stopped")]
-    Stopped(Delivery<T>),
+    Stopped(Delivery<N, T>),
 }
 
 /// How a stop went.
@@ -125,11 +122,10 @@ pub struct StopReport {
     pub in_time: bool,
 }
 
-impl<T> From<Settlement<apns::Delivery<T>>> for Settled<T> {
-    fn from(settlement: Settlement<apns::Delivery<T>>) -> Self {
+impl<N, T> From<Settlement<tidings_providers::Delivery<N, T>>> for Settled<T> {
+    fn from(settlement: Settlement<tidings_providers::Delivery<N, T>>) -> Self {
         let delivery = settlement.delivery;
         Self {
-            notification: delivery.notification,
             token: delivery.token,
             id: delivery.id,
             tag: delivery.tag,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_providers::apns::{self, ConfigError, Notification};
+use tidings_providers::ClientConfig;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Events};
@@ -22,33 +22,33 @@ type OnFailure<T> = Arc<dyn Fn(&Settled<T>, &Failure) + Send + Sync>;
 
 /// Collects what a [`Service`] is made of.
 #[must_use = "a builder does nothing until `start`"]
-pub struct Builder<T> {
-    apns: apns::Config,
+pub struct Builder<C, T> {
+    provider: C,
     config: BrokerConfig,
     on_success: OnSuccess<T>,
     on_failure: OnFailure<T>,
 }
 
 /// A broker with callbacks, which can be stopped and started again. Dropping it lets it finish what it has.
-pub struct Service<T = ()> {
-    apns: apns::Config,
+pub struct Service<C: ClientConfig, T: Send + 'static = ()> {
+    provider: C,
     config: BrokerConfig,
     on_success: OnSuccess<T>,
     on_failure: OnFailure<T>,
-    running: Option<Running<T>>,
+    running: Option<Running<C, T>>,
 }
 
-struct Running<T> {
-    broker: Broker<T>,
+struct Running<C: ClientConfig, T: Send + 'static> {
+    broker: Broker<C, T>,
     listening: JoinHandle<()>,
 }
 
-impl<T: Send + 'static> Broker<T> {
-    /// A service that sends with `apns`. A rejected credential fails its deliveries, unless [`Builder::config`] says
+impl<C: ClientConfig, T: Send + 'static> Broker<C, T> {
+    /// A service that sends with `provider`. A rejected credential fails its deliveries, unless [`Builder::config`] says
     /// that it parks the broker.
-    pub fn builder(apns: apns::Config) -> Builder<T> {
+    pub fn builder(provider: C) -> Builder<C, T> {
         Builder {
-            apns,
+            provider,
             config: BrokerConfig {
                 park: false,
                 ..BrokerConfig::default()
@@ -59,7 +59,7 @@ impl<T: Send + 'static> Broker<T> {
     }
 }
 
-impl<T: Send + 'static> Builder<T> {
+impl<C: ClientConfig, T: Send + 'static> Builder<C, T> {
     /// Another configuration than [`BrokerConfig::default`] with `park: false`.
     pub fn config(mut self, config: BrokerConfig) -> Self {
         self.config = config;
@@ -83,9 +83,9 @@ impl<T: Send + 'static> Builder<T> {
     }
 
     /// Starts on the current tokio runtime. Fails and panics as [`Broker::start`] does.
-    pub fn start(self) -> Result<Service<T>, ConfigError> {
+    pub fn start(self) -> Result<Service<C, T>, C::Error> {
         let mut service = Service {
-            apns: self.apns,
+            provider: self.provider,
             config: self.config,
             on_success: self.on_success,
             on_failure: self.on_failure,
@@ -96,12 +96,12 @@ impl<T: Send + 'static> Builder<T> {
     }
 }
 
-impl<T: Send + 'static> Service<T> {
+impl<C: ClientConfig, T: Send + 'static> Service<C, T> {
     /// Starts again after [`Service::stop`]; nothing happens when it is running. Fails and panics as [`Broker::start`]
     /// does.
-    pub fn start(&mut self) -> Result<(), ConfigError> {
+    pub fn start(&mut self) -> Result<(), C::Error> {
         if self.running.is_none() {
-            let (broker, events) = Broker::start(self.apns.clone(), self.config.clone())?;
+            let (broker, events) = Broker::start(self.provider.clone(), self.config.clone())?;
             let on_success = Arc::clone(&self.on_success);
             let on_failure = Arc::clone(&self.on_failure);
             let listening = tokio::spawn(listen(events, on_success, on_failure));
@@ -111,7 +111,10 @@ impl<T: Send + 'static> Service<T> {
     }
 
     /// Queues `delivery`, waiting for room in the queue. It comes back when the service is stopped.
-    pub async fn queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+    pub async fn queue(
+        &self,
+        delivery: Delivery<C::Notification, T>,
+    ) -> Result<(), QueueError<C::Notification, T>> {
         match &self.running {
             Some(running) => running.broker.queue(delivery).await,
             None => Err(QueueError::Stopped(delivery)),
@@ -119,28 +122,32 @@ impl<T: Send + 'static> Service<T> {
     }
 
     /// Queues `delivery` if there is room in the queue. It comes back when there is none, or the service is stopped.
-    pub fn try_queue(&self, delivery: Delivery<T>) -> Result<(), QueueError<T>> {
+    pub fn try_queue(
+        &self,
+        delivery: Delivery<C::Notification, T>,
+    ) -> Result<(), QueueError<C::Notification, T>> {
         match &self.running {
             Some(running) => running.broker.try_queue(delivery),
             None => Err(QueueError::Stopped(delivery)),
         }
     }
 
-    /// Connections at most from now on, also after the next start: 1 to 64 (what is outside is taken as the nearest).
+    /// Connections at most from now on, also after the next start: 1 to [`ClientConfig::CONNECTIONS_MAX`] (what is outside is taken as the nearest).
     pub fn set_scale(&mut self, connections_max: usize) {
-        self.apns.connections_max = connections_max.clamp(1, apns::Config::CONNECTIONS_MAX);
+        let connections_max = connections_max.clamp(1, C::CONNECTIONS_MAX);
+        self.provider = self.provider.clone().with_connections_max(connections_max);
         if let Some(running) = &self.running {
-            running.broker.set_scale(self.apns.connections_max);
+            running.broker.set_scale(connections_max);
         }
     }
 
     /// Sends with another credential from now on; nothing is lost. See [`Broker::replace`]. Stopped, it checks nothing
     /// before the next start.
-    pub fn replace(&mut self, apns: apns::Config) -> Result<(), ConfigError> {
+    pub fn replace(&mut self, provider: C) -> Result<(), C::Error> {
         if let Some(running) = &self.running {
-            running.broker.replace(apns.clone())?;
+            running.broker.replace(provider.clone())?;
         }
-        self.apns = apns;
+        self.provider = provider;
         Ok(())
     }
 
@@ -171,12 +178,12 @@ impl<T: Send + 'static> Service<T> {
     }
 }
 
-impl Service<()> {
+impl<C: ClientConfig> Service<C, ()> {
     /// Queues `notification` for each of `tokens`, waiting for room in the queue. Says how many were queued: fewer than
     /// all only when the service was stopped.
     pub async fn queue_all<I>(
         &self,
-        notification: &Arc<Notification>,
+        notification: &Arc<C::Notification>,
         tokens: I,
     ) -> Result<usize, Stopped>
     where
@@ -202,7 +209,11 @@ impl Service<()> {
     }
 }
 
-async fn listen<T>(mut events: Events<T>, on_success: OnSuccess<T>, on_failure: OnFailure<T>) {
+async fn listen<C: ClientConfig, T: Send + 'static>(
+    mut events: Events<C, T>,
+    on_success: OnSuccess<T>,
+    on_failure: OnFailure<T>,
+) {
     let mut settled = Vec::new();
     while events.recv_many(&mut settled, EVENTS_AT_ONCE).await > 0 {
         for settled in settled.drain(..) {

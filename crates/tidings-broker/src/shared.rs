@@ -4,9 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tidings_model::UnixMillis;
-use tidings_providers::Attempt;
-use tidings_providers::apns::{self, Answers, Client, Route};
 use tidings_providers::jitter::Jitter;
+use tidings_providers::{self as providers, Attempt, Client, ClientConfig, Route};
 use tokio::sync::Notify;
 
 use crate::delivery::{BrokerConfig, Delivery};
@@ -18,11 +17,12 @@ pub(crate) struct Carried<T> {
     state: ItemState,
 }
 
-pub(crate) type Carrier<T> = apns::Delivery<Carried<T>>;
-pub(crate) type Started<T> = (Client<Carried<T>>, Answers<Carried<T>>);
+pub(crate) type Carrier<C, T> = providers::Delivery<<C as ClientConfig>::Notification, Carried<T>>;
+pub(crate) type Started<C, T> = providers::Started<C, Carried<T>>;
+type Queued<C, T> = providers::Delivery<<C as ClientConfig>::Notification, T>;
 
-pub(crate) struct Shared<T> {
-    state: Mutex<State<T>>,
+pub(crate) struct Shared<C: ClientConfig, T: Send + 'static> {
+    state: Mutex<State<C, T>>,
     /// Wakes the task.
     pub(crate) work: Notify,
     /// Wakes whoever waits for room.
@@ -33,13 +33,13 @@ pub(crate) struct Shared<T> {
     pub(crate) ended: Notify,
 }
 
-pub(crate) struct State<T> {
-    pub(crate) queue: Queue<apns::Delivery<T>>,
+pub(crate) struct State<C: ClientConfig, T: Send + 'static> {
+    pub(crate) queue: Queue<Queued<C, T>>,
     /// The task's; gone when it has ended.
-    pub(crate) client: Weak<Client<Carried<T>>>,
+    pub(crate) client: Weak<C::Client<Carried<T>>>,
     pub(crate) capacity: usize,
     pub(crate) connections_max: Option<usize>,
-    pub(crate) replacement: Option<Started<T>>,
+    pub(crate) replacement: Option<Started<C, T>>,
     pub(crate) stopping: bool,
     /// When stopping has to be over, if there is a limit.
     pub(crate) stop_by: Option<Instant>,
@@ -48,7 +48,7 @@ pub(crate) struct State<T> {
     pub(crate) deaf: bool,
 }
 
-impl<T> Shared<T> {
+impl<C: ClientConfig, T: Send + 'static> Shared<C, T> {
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let mut queue = Queue::new(config.retry.clone(), config.park, Jitter::from_system());
         queue.defer(config.defer);
@@ -73,19 +73,19 @@ impl<T> Shared<T> {
     }
 
     /// No method leaves the state half changed, so a panic elsewhere does not spoil it.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<C, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the queue what came of these. `outdated` ones come from a client that has been replaced.
-    pub(crate) fn apply(&self, answers: &mut Vec<(Carrier<T>, Attempt)>, outdated: bool) {
+    pub(crate) fn apply(&self, answers: &mut Vec<(Carrier<C, T>, Attempt)>, outdated: bool) {
         if answers.is_empty() {
             return;
         }
         let now = Instant::now();
         let mut state = self.lock();
         for (carrier, attempt) in answers.drain(..) {
-            let item = unload(carrier);
+            let item = unload::<C, T>(carrier);
             if outdated {
                 state.queue.apply_outdated(now, item, attempt);
             } else {
@@ -96,7 +96,7 @@ impl<T> Shared<T> {
     }
 
     /// Wakes whoever waits for settlements, or lets them go when nobody does.
-    pub(crate) fn tell(&self, mut state: MutexGuard<'_, State<T>>) {
+    pub(crate) fn tell(&self, mut state: MutexGuard<'_, State<C, T>>) {
         if !state.queue.has_settled() && !state.ended {
             return;
         }
@@ -110,7 +110,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> State<T> {
+impl<C: ClientConfig, T: Send + 'static> State<C, T> {
     pub(crate) fn room(&self) -> usize {
         self.capacity.saturating_sub(self.queue.len())
     }
@@ -121,13 +121,16 @@ impl<T> State<T> {
         }
     }
 
-    pub(crate) fn take_in(&mut self, deliveries: impl Iterator<Item = Delivery<T>>) {
+    pub(crate) fn take_in(
+        &mut self,
+        deliveries: impl Iterator<Item = Delivery<C::Notification, T>>,
+    ) {
         let (now, wall) = (Instant::now(), UnixMillis::now());
         for delivery in deliveries {
             let expires = delivery.expires.map(|at| now + at.since(wall));
             let mut route = Route::default();
             route.urgent = delivery.urgent;
-            let taken = apns::Delivery {
+            let taken = Queued::<C, T> {
                 token: delivery.token,
                 id: delivery.id,
                 notification: delivery.notification,
@@ -138,26 +141,23 @@ impl<T> State<T> {
             self.queue.push(item);
         }
     }
-}
-
-impl<T: Send + 'static> State<T> {
     /// Takes back what has not left: from the queue, and what the client has not given to a connection.
     pub(crate) fn withdraw(
         &mut self,
         mut meant: impl FnMut(&T) -> bool,
-    ) -> Vec<Settlement<apns::Delivery<T>>> {
+    ) -> Vec<Settlement<Queued<C, T>>> {
         let mut taken = self.queue.withdraw(|delivery| meant(&delivery.tag));
         if let Some(client) = self.client.upgrade() {
             let unsent = client.withdraw(|carrier| meant(&carrier.tag.tag));
-            let unsent = unsent.into_iter().map(unload);
+            let unsent = unsent.into_iter().map(unload::<C, T>);
             taken.extend(unsent.map(|item| self.queue.withdraw_handed_out(item)));
         }
         taken
     }
 }
 
-pub(crate) fn load<T>(item: Item<apns::Delivery<T>>) -> Carrier<T> {
-    apns::Delivery {
+pub(crate) fn load<C: ClientConfig, T>(item: Item<Queued<C, T>>) -> Carrier<C, T> {
+    providers::Delivery {
         token: item.delivery.token,
         id: item.delivery.id,
         notification: item.delivery.notification,
@@ -169,9 +169,9 @@ pub(crate) fn load<T>(item: Item<apns::Delivery<T>>) -> Carrier<T> {
     }
 }
 
-pub(crate) fn unload<T>(carrier: Carrier<T>) -> Item<apns::Delivery<T>> {
+pub(crate) fn unload<C: ClientConfig, T>(carrier: Carrier<C, T>) -> Item<Queued<C, T>> {
     Item {
-        delivery: apns::Delivery {
+        delivery: providers::Delivery {
             token: carrier.token,
             id: carrier.id,
             notification: carrier.notification,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_model::Reason;
-use tidings_providers::apns::{Answers, Client};
-use tidings_providers::{Attempt, Cause};
+use tidings_providers::{Answers, Attempt, Cause, Client, ClientConfig};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 use tracing::{error, info, warn};
@@ -21,15 +20,17 @@ const GATHERED: usize = 128;
 const GATHERING: Duration = Duration::from_millis(1);
 
 /// A client whose credential was replaced, and the task that takes in what still comes back from it.
-type Retired<T> = (Arc<Client<Carried<T>>>, JoinHandle<()>);
+type Retired<C, T> = (Arc<ClientOf<C, T>>, JoinHandle<()>);
+type ClientOf<C, T> = <C as ClientConfig>::Client<Carried<T>>;
+type AnswersOf<C, T> = <C as ClientConfig>::Answers<Carried<T>>;
 
-struct Task<T> {
-    shared: Arc<Shared<T>>,
-    client: Arc<Client<Carried<T>>>,
-    answers: Answers<Carried<T>>,
-    retired: Vec<Retired<T>>,
+struct Task<C: ClientConfig, T: Send + 'static> {
+    shared: Arc<Shared<C, T>>,
+    client: Arc<ClientOf<C, T>>,
+    answers: AnswersOf<C, T>,
+    retired: Vec<Retired<C, T>>,
     /// Empty but for what the client has not taken.
-    outgoing: VecDeque<Carrier<T>>,
+    outgoing: VecDeque<Carrier<C, T>>,
     /// Why the queue is parked, as far as it has been told.
     parked: Option<Reason>,
 }
@@ -42,10 +43,10 @@ struct Outlook {
 }
 
 /// Runs until the broker was stopped, or dropped, and all is settled.
-pub(crate) async fn run<T: Send + 'static>(
-    shared: Arc<Shared<T>>,
-    client: Client<Carried<T>>,
-    answers: Answers<Carried<T>>,
+pub(crate) async fn run<C: ClientConfig, T: Send + 'static>(
+    shared: Arc<Shared<C, T>>,
+    client: ClientOf<C, T>,
+    answers: AnswersOf<C, T>,
 ) {
     let client = Arc::new(client);
     shared.lock().client = Arc::downgrade(&client);
@@ -72,7 +73,7 @@ pub(crate) async fn run<T: Send + 'static>(
             () = sleep_until(until), if outlook.timeout.is_some() => {}
             count = task.answers.recv_many(&mut answered, ANSWERS_AT_ONCE) => {
                 if count == 0 {
-                    error!("the APNs client ended by itself, and its broker with it");
+                    error!("the {} client ended by itself, and its broker with it", C::NAME);
                     break;
                 }
                 if count < GATHERED && outlook.in_flight > 4 * GATHERED {
@@ -85,7 +86,7 @@ pub(crate) async fn run<T: Send + 'static>(
     task.end().await;
 }
 
-impl<T: Send + 'static> Task<T> {
+impl<C: ClientConfig, T: Send + 'static> Task<C, T> {
     /// Does whatever is to be done at `now`, and gives the client what it has room for.
     fn turn(&mut self, now: Instant) -> Outlook {
         let shared = Arc::clone(&self.shared);
@@ -111,7 +112,7 @@ impl<T: Send + 'static> Task<T> {
                 state.queue.close();
                 for carrier in self.outgoing.drain(..) {
                     let unsent = Attempt::NotSent(Cause::Shutdown);
-                    state.queue.apply(now, unload(carrier), unsent);
+                    state.queue.apply(now, unload::<C, T>(carrier), unsent);
                 }
             }
         }
@@ -119,7 +120,7 @@ impl<T: Send + 'static> Task<T> {
         while self.outgoing.len() < room
             && let Some(item) = state.queue.next(now)
         {
-            self.outgoing.push_back(load(item));
+            self.outgoing.push_back(load::<C, T>(item));
         }
         // Under the lock, so that whoever withdraws finds each delivery either here or there.
         self.client.try_submit_many(&mut self.outgoing);
@@ -128,7 +129,8 @@ impl<T: Send + 'static> Task<T> {
             if let Some(reason) = &status.parked {
                 warn!(
                     reason = reason.as_str(),
-                    "parked the APNs queue: the credential is rejected with {reason}"
+                    "parked the {} queue: the credential is rejected with {reason}",
+                    C::NAME
                 );
             }
             self.parked = status.parked;
@@ -148,14 +150,17 @@ impl<T: Send + 'static> Task<T> {
     }
 
     /// Goes on with another client; what has left the old one is awaited.
-    fn replace(&mut self, (client, answers): Started<T>) {
+    fn replace(&mut self, (client, answers): Started<C, T>) {
         let old_client = std::mem::replace(&mut self.client, Arc::new(client));
         let old_answers = std::mem::replace(&mut self.answers, answers);
         old_client.retire();
         let settling = settle_outdated(Arc::clone(&self.shared), old_answers);
         self.retired.retain(|(_, settling)| !settling.is_finished());
         self.retired.push((old_client, tokio::spawn(settling)));
-        info!("replaced the APNs credential; what has left is awaited on the old connections");
+        info!(
+            "replaced the {} credential; what has left is awaited on the old connections",
+            C::NAME
+        );
     }
 
     /// Lets everyone know that it is over, and the connections say goodbye.
@@ -179,7 +184,10 @@ impl<T: Send + 'static> Task<T> {
 }
 
 /// Takes in what comes back from a client that has been replaced.
-async fn settle_outdated<T>(shared: Arc<Shared<T>>, mut answers: Answers<Carried<T>>) {
+async fn settle_outdated<C: ClientConfig, T: Send + 'static>(
+    shared: Arc<Shared<C, T>>,
+    mut answers: AnswersOf<C, T>,
+) {
     let mut answered = Vec::new();
     while answers.recv_many(&mut answered, ANSWERS_AT_ONCE).await > 0 {
         shared.apply(&mut answered, true);

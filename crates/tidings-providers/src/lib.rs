@@ -68,6 +68,10 @@
 
 pub mod apns;
 mod attempt;
+mod client;
+mod delivery;
 pub mod jitter;
 
 pub use attempt::{Attempt, Cause};
+pub use client::{Answers, Client, ClientConfig, Started};
+pub use delivery::{Delivery, Route};

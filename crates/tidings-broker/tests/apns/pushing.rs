@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tidings_broker::{Broker, BrokerConfig, Events, Failure, QueueError};
 use tidings_model::Outcome;
-use tidings_providers::apns::{Credential, Notification};
+use tidings_providers::apns::{self, Credential, Notification};
 use tidings_sandbox::{FaultBody, Phone, Provider, Sandbox};
 
 use crate::support::*;
@@ -139,7 +139,7 @@ async fn a_certificate_sends_and_gets_every_stream() {
     let sandbox = sandbox().await;
     let made = &sandbox.credentials().apns;
     let credential = Credential::from_p12(&made.p12, &made.password).expect("a credential");
-    let config = tidings_providers::apns::Config {
+    let config = apns::Config {
         credential,
         ..apns_config(&sandbox, sandbox.addr())
     };
@@ -152,7 +152,11 @@ async fn a_certificate_sends_and_gets_every_stream() {
 /// Apple disallows the topic of one of ten.
 async fn with_one_disallowed_topic(
     checked_for: Option<&str>,
-) -> (Sandbox, Broker<usize>, Events<usize>) {
+) -> (
+    Sandbox,
+    Broker<apns::Config, usize>,
+    Events<apns::Config, usize>,
+) {
     let sandbox = sandbox().await;
     let body = FaultBody {
         status: Some(400),
@@ -161,7 +165,7 @@ async fn with_one_disallowed_topic(
         ..FaultBody::default()
     };
     fault(&sandbox, body);
-    let config = tidings_providers::apns::Config {
+    let config = apns::Config {
         topic: checked_for.map(str::to_owned),
         ..apns_config(&sandbox, sandbox.addr())
     };
@@ -199,7 +203,7 @@ async fn a_rejected_credential_parks_the_broker_and_a_new_one_resumes_it() {
     let good = apns_config(&sandbox, sandbox.addr());
     let made = &sandbox.credentials().apns;
     let other_team = Credential::from_p8(made.p8.as_bytes(), &made.key_id, "ANOTHERTEA");
-    let wrong = tidings_providers::apns::Config {
+    let wrong = apns::Config {
         credential: other_team.expect("a credential"),
         ..good.clone()
     };
@@ -229,7 +233,7 @@ async fn a_rejected_credential_fails_deliveries_where_that_is_wished() {
     let sandbox = sandbox().await;
     let made = &sandbox.credentials().apns;
     let other_team = Credential::from_p8(made.p8.as_bytes(), &made.key_id, "ANOTHERTEA");
-    let wrong = tidings_providers::apns::Config {
+    let wrong = apns::Config {
         credential: other_team.expect("a credential"),
         ..apns_config(&sandbox, sandbox.addr())
     };

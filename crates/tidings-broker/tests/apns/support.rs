@@ -59,7 +59,7 @@ pub(crate) fn token(number: usize) -> String {
 }
 
 /// Deliveries to the phones 0 to `count`, each tagged with its number.
-pub(crate) fn deliveries(count: usize) -> Vec<Delivery<usize>> {
+pub(crate) fn deliveries(count: usize) -> Vec<Delivery<Notification, usize>> {
     let notification = hello();
     let delivery = |number| Delivery {
         notification: Arc::clone(&notification),
@@ -84,9 +84,9 @@ pub(crate) fn fault(sandbox: &Sandbox, body: FaultBody) -> u64 {
 
 /// Queues the deliveries and fetches until all of them are settled; fails when one is settled twice.
 pub(crate) async fn push(
-    broker: &Broker<usize>,
-    events: &mut Events<usize>,
-    mut deliveries: Vec<Delivery<usize>>,
+    broker: &Broker<apns::Config, usize>,
+    events: &mut Events<apns::Config, usize>,
+    mut deliveries: Vec<Delivery<Notification, usize>>,
 ) -> HashMap<usize, Settled<usize>> {
     let count = deliveries.len();
     let queueing = async {
@@ -101,7 +101,7 @@ pub(crate) async fn push(
 
 /// Fetches until `count` deliveries are settled.
 pub(crate) async fn collect(
-    events: &mut Events<usize>,
+    events: &mut Events<apns::Config, usize>,
     count: usize,
 ) -> HashMap<usize, Settled<usize>> {
     let mut all = HashMap::new();

@@ -8,9 +8,11 @@ use tokio::task::JoinHandle;
 
 use crate::apns::config::{Config, ConfigError, check_range};
 use crate::apns::connect::{Connector, Service};
+use crate::apns::notification::Notification;
 use crate::apns::pool;
 use crate::apns::queue::{Closing, Delivery, Queue};
 use crate::attempt::Attempt;
+use crate::client::Started;
 
 /// Sends to APNs with one credential, over a pool of HTTP/2 connections. It takes deliveries and, through [`Answers`],
 /// gives each back once with what came of one try; it sends again by itself only what the peer certainly did not
@@ -172,6 +174,63 @@ impl<T: Send + 'static> Client<T> {
     /// Closes the connections at once; all deliveries come back, as [`Attempt::NotSent`] or [`Attempt::Unanswered`].
     pub fn abandon(&self) {
         self.queue.close(Closing::Abandoned);
+    }
+}
+
+impl crate::ClientConfig for Config {
+    const CONNECTIONS_MAX: usize = Self::CONNECTIONS_MAX;
+    const NAME: &'static str = "APNs";
+
+    type Notification = Notification;
+    type Client<T: Send + 'static> = Client<T>;
+    type Answers<T: Send + 'static> = Answers<T>;
+    type Error = ConfigError;
+
+    fn start<T: Send + 'static>(self) -> Result<Started<Self, T>, ConfigError> {
+        Client::start(self)
+    }
+
+    fn with_connections_max(self, connections_max: usize) -> Self {
+        Self {
+            connections_max,
+            ..self
+        }
+    }
+}
+
+impl<T: Send + 'static> crate::Client<Notification, T> for Client<T> {
+    fn room(&self) -> usize {
+        self.room()
+    }
+
+    fn try_submit_many(&self, deliveries: &mut VecDeque<Delivery<T>>) {
+        self.try_submit_many(deliveries);
+    }
+
+    fn withdraw(&self, meant: impl FnMut(&Delivery<T>) -> bool) -> Vec<Delivery<T>> {
+        self.withdraw(meant)
+    }
+
+    fn set_connections_max(&self, connections_max: usize) {
+        self.set_connections_max(connections_max);
+    }
+
+    fn retire(&self) {
+        self.retire();
+    }
+
+    fn abandon(&self) {
+        self.abandon();
+    }
+}
+
+impl<T: Send + 'static> crate::Answers<Notification, T> for Answers<T> {
+    async fn recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
+        self.recv_many(into, max).await
+    }
+
+    fn try_recv_many(&mut self, into: &mut Vec<(Delivery<T>, Attempt)>, max: usize) -> usize {
+        self.try_recv_many(into, max)
     }
 }
 

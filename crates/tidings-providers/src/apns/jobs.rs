@@ -7,16 +7,6 @@ use crate::apns::queue::Delivery;
 /// Jobs that are passed over, at most, in one look for those that a connection may take.
 const PASSED_OVER_MAX: usize = 256;
 
-/// How a delivery goes through the client. The default is for one that is new and waits for its turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    /// It goes ahead of what waits and is not urgent.
-    pub urgent: bool,
-    /// The number of the connection that last answered with a 5xx; 0 for none. Another carries the next attempt, if there
-    /// is or can be one.
-    pub(super) avoids: u64,
-}
-
 /// A delivery on its way, with what has been tried inside the client.
 pub(super) struct Job<T> {
     pub(super) delivery: Delivery<T>,

@@ -143,12 +143,12 @@ mod request;
 pub mod token;
 mod wire;
 
+pub use crate::Route;
 pub use channels::{Broadcast, Broadcaster, ChannelError, Channels, StoragePolicy};
 pub use check::check;
 pub use client::{Answers, Client, Full};
 pub use config::{Config, ConfigError};
 pub use credential::{Credential, CredentialError, CredentialKind, Summary};
-pub use jobs::Route;
 pub use live_activity::{
     LiveActivity, LiveActivityAlert, LiveActivityEvent, LiveActivityInput, LiveActivityText,
 };

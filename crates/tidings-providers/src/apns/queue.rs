@@ -5,38 +5,24 @@
 //! fetched. So neither side can overflow and no connection ever waits for room for an answer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use tidings_model::Outcome;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::apns::credential::CredentialKind;
-use crate::apns::jobs::{Job, Jobs, Route};
+use crate::apns::jobs::{Job, Jobs};
 use crate::apns::notification::Notification;
 use crate::attempt::{Attempt, Cause};
 
-/// One notification for one device.
+/// One notification for one device. The token is in hexadecimal, 1 to 400 digits (Apple: make no assumption about its
+/// length); anything else is not sent and comes back as [`Outcome::Unregistered`] `BadDeviceToken`: each such request would
+/// slow the connection. The id is sent as `apns-id`, in lower case.
 /// Apple: [Sending notification requests to APNs](https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
-#[derive(Debug)]
-pub struct Delivery<T> {
-    /// The device token in hexadecimal, 1 to 400 digits (Apple: make no assumption about its length). Anything else is
-    /// not sent and comes back as [`Outcome::Unregistered`] `BadDeviceToken`: each such request would slow the
-    /// connection.
-    pub token: Box<str>,
-    /// Sent as `apns-id`, in lower case; the same for every attempt of the delivery.
-    pub id: Uuid,
-    /// Shared by all deliveries of a broadcast, with what is encoded of it.
-    pub notification: Arc<Notification>,
-    /// How it goes through the client; it comes back with the answer, for the next attempt to go by another connection
-    /// than one that could not.
-    pub route: Route,
-    /// The caller's own; comes back with the answer.
-    pub tag: T,
-}
+pub type Delivery<T> = crate::Delivery<Notification, T>;
 
 /// How far the client is in going down; it only goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

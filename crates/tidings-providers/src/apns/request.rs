@@ -126,7 +126,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apns::jobs::Route;
+    use crate::Route;
 
     fn delivery(token: &str) -> Delivery<()> {
         Delivery {

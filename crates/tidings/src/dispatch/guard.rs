@@ -85,19 +85,14 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tidings_broker::Progress;
-    use tidings_providers::apns::Notification;
 
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn settled(result: Result<(), Failure>) -> Settled {
-        let hello = Notification::alert("com.example.app", "Hello").expect("a notification");
         Settled {
-            notification: Arc::new(hello),
             token: "aa".into(),
             id: uuid::Uuid::nil(),
             tag: (),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled};
 use tidings_model::{Message, MsgId, Provider, Reason, UnixMillis, delivery_id};
-use tidings_providers::apns::Notification;
+use tidings_providers::apns::{self, Notification};
 use tidings_store::{CredentialSlot, LaneKey, Tried};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -23,10 +23,10 @@ const NOTHING_TO_SHOW: Reason = Reason::known("NoNotification");
 
 /// What sends with one credential.
 pub(super) struct Sender {
-    broker: Arc<Broker<Tag>>,
+    broker: Arc<Broker<apns::Config, Tag>>,
     /// The broker has stopped, and has told everything.
     ended: bool,
-    events: Events<Tag>,
+    events: Events<apns::Config, Tag>,
     /// Whether what it says of tokens can be believed.
     pub(super) guard: Guard,
     lane: LaneKey,

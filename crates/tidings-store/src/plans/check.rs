@@ -47,6 +47,9 @@ pub(super) fn complaints(sql: &Connection, seen: &Seen, excused: &[Excused]) -> 
             let what = format!("{} steps for {} rows", run.steps, run.rows);
             complain(what, run.excess() <= allowed);
         }
+        if run.planned > 0 {
+            complain(format!("planned anew {} times", run.planned), false);
+        }
         for what in plan_complaints(sql, &keys, &text) {
             let plan = excuse.map_or(&[][..], |index| excused[index].plan);
             let is_excused = plan.iter().any(|part| what.contains(part));

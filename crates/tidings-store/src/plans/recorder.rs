@@ -14,6 +14,8 @@ pub(super) const STEPS_FOR_ROW: i64 = 150;
 /// A run of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
+    /// How often it has been planned anew, up to this run.
+    pub(super) planned: i64,
     pub(super) rows: i64,
     /// Operations of SQLite's machine, those of triggers and foreign keys included.
     pub(super) steps: i64,
@@ -67,9 +69,11 @@ impl Recorder {
             TraceEvent::Stmt(statement, _) => {
                 // The counter goes on from run to run; a foreign key's action tells of its statement once more.
                 let steps = i64::from(statement.get_status(StatementStatus::VmStep));
-                running
-                    .entry(statement.sql().into_owned())
-                    .or_insert(Run { rows: 0, steps });
+                running.entry(statement.sql().into_owned()).or_insert(Run {
+                    planned: 0,
+                    rows: 0,
+                    steps,
+                });
             }
             TraceEvent::Row(statement) => {
                 if let Some(run) = running.get_mut(&*statement.sql()) {
@@ -83,15 +87,18 @@ impl Recorder {
                     return;
                 };
                 let run = Run {
+                    planned: i64::from(statement.get_status(StatementStatus::RePrepare)),
                     rows: begun.rows,
                     steps: steps - begun.steps,
                 };
                 total.fetch_add(run.steps, Ordering::SeqCst);
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 let worst = seen.entry(text).or_insert(run);
+                let planned = worst.planned.max(run.planned);
                 if run.excess() > worst.excess() {
                     *worst = run;
                 }
+                worst.planned = planned;
             }
             _ => {}
         };

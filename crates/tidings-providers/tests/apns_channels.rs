@@ -7,7 +7,7 @@ use tidings_providers::apns::{
     LiveActivityEvent, StoragePolicy,
 };
 use tidings_providers::{Attempt, Cause};
-use tidings_sandbox::{DeliveryQuery, Fault, FaultBody, Sandbox, SandboxConfig};
+use tidings_sandbox::{DeliveryId, DeliveryQuery, Fault, FaultBody, Sandbox, SandboxConfig};
 use uuid::Uuid;
 
 const APP: &str = "com.example.app";
@@ -119,7 +119,7 @@ async fn a_broadcast_reaches_the_channel_once() {
     assert_eq!(said(&attempt), ("accepted", ""));
     let page = sandbox.deliveries().page(&DeliveryQuery::default());
     assert_eq!(page.deliveries.len(), 1);
-    assert_eq!(page.deliveries[0].id, request);
+    assert_eq!(page.deliveries[0].id, DeliveryId::Uuid(request));
     let payload: Value = serde_json::from_str(&page.deliveries[0].payload).expect("JSON");
     assert_eq!(payload["aps"]["event"], "update");
     assert_eq!(payload["aps"]["content-state"], json!({"score": 3}));

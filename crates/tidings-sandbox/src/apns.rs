@@ -16,3 +16,36 @@ pub(crate) mod request;
 pub(crate) mod token;
 pub(crate) mod upload;
 pub(crate) mod wire;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::apns::reason::Reason;
+use crate::credentials::Credentials;
+use crate::simulator::Simulator;
+
+pub(crate) const SIMULATOR: Simulator = Simulator {
+    token: |text| text.parse(),
+    calls: None,
+    status_of: |reason| Reason::named(reason).map(Reason::status),
+    reason_for: |status| Reason::usual_for(status).map(Reason::name),
+    is_of_token: |_| false,
+    fault_status_min: 400,
+    client: None,
+    credentials,
+};
+
+fn credentials(credentials: &Credentials, url: &str) -> Value {
+    let apns = &credentials.apns;
+    json!({
+        "endpoint": url,
+        "url": url,
+        "p8": apns.p8,
+        "key_id": apns.key_id,
+        "team_id": apns.team_id,
+        "p12": STANDARD.encode(&apns.p12),
+        "password": apns.password,
+        "topic": apns.topic,
+    })
+}

@@ -11,8 +11,6 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, put};
 use axum::{Json, Router};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,7 +32,7 @@ pub fn control_router(sandbox: &Sandbox) -> Router {
     let control = Control {
         state: Arc::clone(sandbox.state()),
         credentials: Arc::clone(sandbox.credentials()),
-        url: format!("https://{}", sandbox.addr()),
+        url: sandbox.url(),
     };
     Router::new()
         .route("/v1/sandbox/credentials", get(credentials))
@@ -42,6 +40,10 @@ pub fn control_router(sandbox: &Sandbox) -> Router {
         .route("/v1/sandbox/faults", delete(end_faults).post(set_fault))
         .route("/v1/sandbox/faults/{id}", delete(end_fault))
         .route("/v1/sandbox/phones/{provider}/{token}", put(set_phone))
+        .route(
+            "/v1/sandbox/tokens/{provider}",
+            get(tokens).delete(expire_tokens),
+        )
         .with_state(control)
 }
 
@@ -53,19 +55,29 @@ struct Control {
 }
 
 async fn credentials(Shared(control): Shared<Control>) -> Json<Value> {
-    let apns = &control.credentials.apns;
-    Json(json!({
-        "ca": control.credentials.ca,
-        "apns": {
-            "url": control.url,
-            "p8": apns.p8,
-            "key_id": apns.key_id,
-            "team_id": apns.team_id,
-            "p12": STANDARD.encode(&apns.p12),
-            "password": apns.password,
-            "topic": apns.topic,
-        },
-    }))
+    let mut told = control.credentials.by_provider(&control.url);
+    told.insert("ca".to_owned(), json!(control.credentials.ca));
+    Json(Value::Object(told))
+}
+
+/// How many access tokens a provider has given out.
+async fn tokens(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+) -> Result<Json<Value>, ControlError> {
+    let provider = required("provider", &provider)?;
+    let issued = control.state.access_tokens.issued(provider);
+    Ok(Json(json!({ "issued": issued })))
+}
+
+/// Lets the access tokens of a provider expire.
+async fn expire_tokens(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+) -> Result<Json<Value>, ControlError> {
+    let provider = required("provider", &provider)?;
+    control.state.access_tokens.expire(provider);
+    Ok(Json(json!({})))
 }
 
 #[derive(Deserialize)]
@@ -91,6 +103,7 @@ struct DeliveryBody {
     provider: Provider,
     token: String,
     id: String,
+    request: u64,
     at: i64,
     payload: Box<RawValue>,
 }
@@ -100,9 +113,18 @@ async fn deliveries(
     params: Result<Query<DeliveriesParams>, QueryRejection>,
 ) -> Result<Json<DeliveriesReply>, ControlError> {
     let Query(params) = params?;
+    let provider = params.provider.as_deref();
+    let provider: Option<Provider> = provider
+        .map(|name| required("provider", name))
+        .transpose()?;
+    if let (Some(provider), Some(token)) = (provider, &params.token) {
+        provider
+            .token(token)
+            .map_err(|error| ControlError::invalid("token", error.to_string()))?;
+    }
     let query = DeliveryQuery {
-        provider: parsed("provider", params.provider.as_deref())?,
-        token: parsed("token", params.token.as_deref())?,
+        provider,
+        token: params.token,
         after: params.after.unwrap_or(0),
         limit: match params.limit {
             None => DELIVERIES_PAGE,
@@ -172,8 +194,10 @@ async fn set_phone(
     Path((provider, token)): Path<(String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, ControlError> {
-    let provider = required("provider", &provider)?;
-    let token = required("token", &token)?;
+    let provider: Provider = required("provider", &provider)?;
+    let token = provider
+        .token(&token)
+        .map_err(|error| ControlError::invalid("token", error.to_string()))?;
     let body: PhoneBody = read(&body?)?;
     let uninstalled_since = match (body.state, body.since) {
         (PhoneState::Installed, None) => None,
@@ -265,6 +289,7 @@ fn delivery_body(delivery: &Delivery) -> Option<DeliveryBody> {
         provider: delivery.provider,
         token: delivery.token.to_string(),
         id: delivery.id.to_string(),
+        request: delivery.request,
         at: delivery.at,
         payload: RawValue::from_string(delivery.payload.to_string()).ok()?,
     })
@@ -274,13 +299,6 @@ fn delivery_body(delivery: &Delivery) -> Option<DeliveryBody> {
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
     let Json(body) = Json::from_bytes(body)?;
     Ok(body)
-}
-
-fn parsed<T: FromStr<Err: ToString>>(
-    field: &str,
-    text: Option<&str>,
-) -> Result<Option<T>, ControlError> {
-    text.map(|text| required(field, text)).transpose()
 }
 
 fn required<T: FromStr<Err: ToString>>(field: &str, text: &str) -> Result<T, ControlError> {

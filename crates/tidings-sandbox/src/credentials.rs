@@ -5,8 +5,12 @@ use std::io;
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use rcgen::KeyPair;
 
+use serde_json::{Map, Value};
+
 use crate::apns::token::TokenKeys;
 use crate::authority::Authority;
+use crate::clients::Clients;
+use crate::provider::Provider;
 
 const TOKEN_KEY: &str = include_str!("../identity/token.pem");
 const KEY_ID: &str = "SANDBOXKEY";
@@ -36,6 +40,18 @@ pub struct ApnsCredentials {
 }
 
 impl Credentials {
+    /// By provider its credential fields, `endpoint` and, where it has one, `token_endpoint`, for a sandbox at `url`.
+    /// With `ca` they are what a sender needs.
+    pub fn by_provider(&self, url: &str) -> Map<String, Value> {
+        Provider::ALL
+            .iter()
+            .map(|provider| {
+                let fields = (provider.simulator().credentials)(self, url);
+                (provider.name().to_owned(), fields)
+            })
+            .collect()
+    }
+
     /// Makes the credentials and registers the token key.
     pub(crate) fn new(
         authority: &Authority,
@@ -57,6 +73,19 @@ impl Credentials {
                 topic: topic.to_owned(),
             },
         })
+    }
+}
+
+impl Credentials {
+    /// The makers' clients that are known from the start.
+    pub(crate) fn clients() -> Clients {
+        let clients = Clients::default();
+        for provider in Provider::ALL {
+            if let Some((id, secret)) = provider.simulator().client {
+                clients.admits(*provider, id, secret);
+            }
+        }
+        clients
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the simulated providers accepted, in order of arrival.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
@@ -10,26 +11,35 @@ use crate::device_token::DeviceToken;
 use crate::limits::{DELIVERIES_PAGE, DELIVERIES_PAGE_MAX, PAYLOADS_SHARED_MAX};
 use crate::provider::Provider;
 
-/// One accepted delivery. A broadcast costs about 100 bytes each: equal payloads are kept once.
+/// One accepted delivery. A broadcast costs about 130 bytes each: equal payloads are kept once.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// Place in the order of arrival, from 1.
     pub seq: u64,
     pub provider: Provider,
     pub token: DeviceToken,
-    /// The provider's delivery id; for APNs the `apns-id`.
-    pub id: Uuid,
+    pub id: DeliveryId,
+    /// The number of the HTTP request that carried it, from 1. Only requests with a delivery have one.
+    pub request: u64,
     /// Milliseconds since the Unix epoch.
     pub at: i64,
-    /// The body, which is JSON.
+    /// The message as this device gets it, which is JSON.
     pub payload: Arc<str>,
+}
+
+/// The provider's delivery id: for APNs the `apns-id`, for a maker the id that its answer named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryId {
+    Text(Arc<str>),
+    Uuid(Uuid),
 }
 
 /// Which deliveries to read.
 #[derive(Clone, Debug)]
 pub struct DeliveryQuery {
     pub provider: Option<Provider>,
-    pub token: Option<DeviceToken>,
+    /// Only those to a token that is written so.
+    pub token: Option<String>,
     /// Only those with a greater `seq`.
     pub after: u64,
     /// At most this many, and never more than 10,000.
@@ -69,15 +79,26 @@ struct Log {
     entries: VecDeque<Entry>,
     /// `seq` of the first entry, less one.
     before_first: u64,
+    /// Requests that carried a delivery.
+    requests: u64,
     /// Payloads of late, for sharing.
     payloads: HashSet<Arc<str>>,
+}
+
+/// One request's deliveries on their way into the log, which waits meanwhile.
+pub(crate) struct Recording<'a> {
+    log: MutexGuard<'a, Log>,
+    kept_max: usize,
+    provider: Provider,
+    at: i64,
 }
 
 #[derive(Debug)]
 struct Entry {
     token: DeviceToken,
     payload: Arc<str>,
-    id: Uuid,
+    id: DeliveryId,
+    request: u64,
     at: i64,
     provider: Provider,
 }
@@ -90,7 +111,7 @@ impl Deliveries {
         }
     }
 
-    /// Appends a delivery, unless its payload is no JSON: then it answers false.
+    /// Appends the one delivery of a request, unless its payload is no JSON: then it answers false.
     pub(crate) fn record(
         &self,
         provider: Provider,
@@ -103,32 +124,32 @@ impl Deliveries {
             return false;
         };
         let mut log = self.lock();
-        let payload = match log.payloads.get(text) {
-            Some(shared) => Arc::clone(shared),
-            None => {
-                if serde_json::from_str::<&RawValue>(text).is_err() {
-                    return false;
-                }
-                if log.payloads.len() >= PAYLOADS_SHARED_MAX {
-                    log.payloads.clear();
-                }
-                let payload = Arc::<str>::from(text);
-                log.payloads.insert(Arc::clone(&payload));
-                payload
-            }
+        let Some(payload) = log.shared(text) else {
+            return false;
         };
-        if log.entries.len() >= self.kept_max {
-            log.entries.pop_front();
-            log.before_first += 1;
-        }
-        log.entries.push_back(Entry {
-            token,
-            payload,
-            id,
-            at,
-            provider,
-        });
+        let mut recording = self.recording(log, provider, at);
+        recording.add(token, DeliveryId::Uuid(id), payload);
         true
+    }
+
+    /// Begins the deliveries of one request.
+    pub(crate) fn request(&self, provider: Provider, at: i64) -> Recording<'_> {
+        self.recording(self.lock(), provider, at)
+    }
+
+    fn recording<'a>(
+        &self,
+        mut log: MutexGuard<'a, Log>,
+        provider: Provider,
+        at: i64,
+    ) -> Recording<'a> {
+        log.requests += 1;
+        Recording {
+            log,
+            kept_max: self.kept_max,
+            provider,
+            at,
+        }
     }
 
     /// Deliveries accepted since the start.
@@ -160,7 +181,8 @@ impl Deliveries {
                     seq,
                     provider: entry.provider,
                     token: entry.token.clone(),
-                    id: entry.id,
+                    id: entry.id.clone(),
+                    request: entry.request,
                     at: entry.at,
                     payload: Arc::clone(&entry.payload),
                 });
@@ -174,13 +196,57 @@ impl Deliveries {
     }
 }
 
+impl Log {
+    /// A payload to keep; none when it is no JSON.
+    fn shared(&mut self, text: &str) -> Option<Arc<str>> {
+        if let Some(shared) = self.payloads.get(text) {
+            return Some(Arc::clone(shared));
+        }
+        serde_json::from_str::<&RawValue>(text).ok()?;
+        if self.payloads.len() >= PAYLOADS_SHARED_MAX {
+            self.payloads.clear();
+        }
+        let payload = Arc::<str>::from(text);
+        self.payloads.insert(Arc::clone(&payload));
+        Some(payload)
+    }
+}
+
+impl Recording<'_> {
+    /// Appends a delivery of the request; its payload is JSON.
+    pub(crate) fn add(&mut self, token: DeviceToken, id: DeliveryId, payload: Arc<str>) {
+        let log = &mut *self.log;
+        if log.entries.len() >= self.kept_max {
+            log.entries.pop_front();
+            log.before_first += 1;
+        }
+        log.entries.push_back(Entry {
+            token,
+            payload,
+            id,
+            request: log.requests,
+            at: self.at,
+            provider: self.provider,
+        });
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Uuid(uuid) => uuid.fmt(f),
+        }
+    }
+}
+
 impl Entry {
     fn matches(&self, query: &DeliveryQuery) -> bool {
         query.provider.is_none_or(|wanted| wanted == self.provider)
             && query
                 .token
                 .as_ref()
-                .is_none_or(|wanted| *wanted == self.token)
+                .is_none_or(|wanted| self.token.is_written(wanted))
     }
 }
 
@@ -235,7 +301,7 @@ mod tests {
     fn a_token_filter_skips_the_others_and_still_reads_on() {
         let deliveries = filled(100, 9);
         let query = DeliveryQuery {
-            token: Some(token(1)),
+            token: Some(token(1).to_string()),
             limit: 2,
             ..DeliveryQuery::default()
         };
@@ -246,6 +312,21 @@ mod tests {
             ..query
         });
         assert_eq!((seqs(&second), second.next), (vec![8], 9));
+    }
+
+    #[test]
+    fn the_deliveries_of_a_batch_share_its_request() {
+        let deliveries = filled(100, 2);
+        let mut batch = deliveries.request(Provider::Huawei, 7);
+        for text in ["a", "b"] {
+            let id = DeliveryId::Text("batch".into());
+            batch.add(DeviceToken::of_text(text).unwrap(), id, "{}".into());
+        }
+        drop(batch);
+        let page = deliveries.page(&DeliveryQuery::default());
+        let requests: Vec<u64> = page.deliveries.iter().map(|d| d.request).collect();
+        assert_eq!(requests, [1, 2, 3, 3]);
+        assert_eq!(page.deliveries[3].id.to_string(), "batch");
     }
 
     #[test]

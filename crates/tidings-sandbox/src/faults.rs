@@ -1,6 +1,6 @@
 //! Trouble on request: answers, delays and broken connections that matching requests meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::apns::reason::Reason;
 use crate::device_token::DeviceToken;
 use crate::limits::{FAULT_DELAY_MAX, FAULT_HEADERS_MAX, FAULTS_MAX};
 use crate::provider::Provider;
@@ -19,11 +18,15 @@ use crate::provider::Provider;
 pub struct FaultBody {
     /// The provider whose requests meet it.
     pub provider: String,
-    /// Only requests to this token.
+    /// Which of the provider's calls; sending when it is not given.
+    #[serde(default)]
+    pub call: Call,
+    /// Only requests to this token. In a batch a reason that is said of single tokens strikes only this one, as long as
+    /// no status is given.
     pub token: Option<String>,
-    /// Answer with this status, 400 to 599.
+    /// Answer with this status, 400 to 599; of makers 200 to 599.
     pub status: Option<u16>,
-    /// The provider's word for it; may stand alone when the provider's table gives the status.
+    /// The provider's word or code for it; may stand alone when the provider's table gives the status.
     pub reason: Option<String>,
     /// Headers of that answer.
     #[serde(default)]
@@ -38,11 +41,22 @@ pub struct FaultBody {
     pub count: Option<u64>,
 }
 
+/// Which of a provider's calls a fault is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    /// Everything but fetching an access token.
+    #[default]
+    Send,
+    /// Fetching an access token.
+    Token,
+}
+
 /// What a fault does to the connection or the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The TCP connection ends at once, with all its streams.
+    /// The TCP connection ends at once, with all its streams. Over HTTP/1.1 `goaway` and `refuse_stream` do the same.
     Close,
     /// GOAWAY with a last stream id below the request's, and the debug data `{"reason":"Shutdown"}`: the request and
     /// all later ones on the connection are not processed; earlier ones are answered, then the connection ends.
@@ -57,7 +71,10 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Fault {
     provider: Provider,
+    call: Call,
     token: Option<DeviceToken>,
+    /// Whether it strikes its token and not the whole request.
+    of_token: bool,
     met: Met,
     /// How many of a million matching requests meet it.
     per_million: u32,
@@ -81,6 +98,15 @@ pub(crate) enum Effect {
     },
     /// The normal answer, only later.
     Normal,
+}
+
+/// What a batch is in for.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    /// What the request as a whole meets.
+    pub(crate) whole: Option<Met>,
+    /// The tokens that are refused, each with its reason.
+    pub(crate) tokens: HashMap<DeviceToken, String>,
 }
 
 /// A fault that makes no sense.
@@ -155,18 +181,64 @@ impl Faults {
             return None;
         }
         let token = token();
-        let index = set.active.iter_mut().position(|active| {
-            active.fault.matches(provider, token.as_ref()) && active.strikes()
-        })?;
-        let active = &mut set.active[index];
-        let met = active.fault.met.clone();
-        if let Some(count) = &mut active.fault.count {
-            *count -= 1;
-            if *count == 0 {
-                set.active.remove(index);
-            }
+        set.first(|fault| {
+            fault.matches(provider, Call::Send, |wanted| {
+                Some(wanted) == token.as_ref()
+            })
+        })
+    }
+
+    /// What a call without tokens meets.
+    pub(crate) fn meet_call(&self, provider: Provider, call: Call) -> Option<Met> {
+        self.lock()
+            .first(|fault| fault.matches(provider, call, |_| false))
+    }
+
+    /// What a batch meets: at most one fault as a whole, and any number of those that strike single tokens.
+    pub(crate) fn meet_batch(&self, provider: Provider, tokens: &[DeviceToken]) -> Trouble {
+        let mut set = self.lock();
+        if set.active.is_empty() {
+            return Trouble::default();
         }
-        Some(met)
+        let tokens: HashSet<&DeviceToken> = tokens.iter().collect();
+        let whole = set.first(|fault| {
+            !fault.of_token && fault.matches(provider, Call::Send, |wanted| tokens.contains(wanted))
+        });
+        let mut trouble = Trouble {
+            whole,
+            tokens: HashMap::new(),
+        };
+        // What is answered or broken as a whole says nothing of its tokens.
+        if matches!(&trouble.whole, Some(met) if !matches!(met.effect, Effect::Normal)) {
+            return trouble;
+        }
+        set.active.retain_mut(|active| {
+            let fault = &active.fault;
+            let (
+                Some(token),
+                Effect::Answer {
+                    reason: Some(reason),
+                    ..
+                },
+            ) = (&fault.token, &fault.met.effect)
+            else {
+                return true;
+            };
+            let strikes = fault.of_token
+                && fault.provider == provider
+                && !trouble.tokens.contains_key(token)
+                && tokens.contains(token);
+            if !strikes {
+                return true;
+            }
+            let struck = (token.clone(), reason.clone());
+            if active.strikes() {
+                trouble.tokens.extend([struck]);
+                return !active.is_spent();
+            }
+            true
+        });
+        trouble
     }
 
     fn lock(&self) -> MutexGuard<'_, FaultSet> {
@@ -174,7 +246,29 @@ impl Faults {
     }
 }
 
+impl FaultSet {
+    /// The first that matches and strikes.
+    fn first(&mut self, matches: impl Fn(&Fault) -> bool) -> Option<Met> {
+        let strikes = |active: &mut Active| matches(&active.fault) && active.strikes();
+        let index = self.active.iter_mut().position(strikes)?;
+        let met = self.active[index].fault.met.clone();
+        if self.active[index].is_spent() {
+            self.active.remove(index);
+        }
+        Some(met)
+    }
+}
+
 impl Active {
+    /// Counts a strike; true when it was the last.
+    fn is_spent(&mut self) -> bool {
+        let Some(count) = &mut self.fault.count else {
+            return false;
+        };
+        *count -= 1;
+        *count == 0
+    }
+
     fn strikes(&mut self) -> bool {
         self.charge += self.fault.per_million;
         if self.charge < MILLION {
@@ -186,8 +280,13 @@ impl Active {
 }
 
 impl Fault {
-    fn matches(&self, provider: Provider, token: Option<&DeviceToken>) -> bool {
-        self.provider == provider && (self.token.is_none() || self.token.as_ref() == token)
+    fn matches(
+        &self,
+        provider: Provider,
+        call: Call,
+        carries: impl FnOnce(&DeviceToken) -> bool,
+    ) -> bool {
+        self.provider == provider && self.call == call && self.token.as_ref().is_none_or(carries)
     }
 }
 
@@ -195,17 +294,32 @@ impl TryFrom<FaultBody> for Fault {
     type Error = FaultError;
 
     fn try_from(body: FaultBody) -> Result<Self, FaultError> {
-        let provider = body
+        let provider: Provider = body
             .provider
             .parse()
             .map_err(|error| FaultError::new("provider", error))?;
+        if body.call == Call::Token
+            && (provider.simulator().calls.is_none() || body.token.is_some())
+        {
+            return Err(FaultError::new(
+                "call",
+                "\"token\" is fetching an access token, which APNs does not have, and which names no device",
+            ));
+        }
         let token = match &body.token {
             Some(text) => Some(
-                text.parse()
+                provider
+                    .token(text)
                     .map_err(|error| FaultError::new("token", error))?,
             ),
             None => None,
         };
+        let of_token = token.is_some()
+            && body.status.is_none()
+            && body
+                .reason
+                .as_deref()
+                .is_some_and(provider.simulator().is_of_token);
         let delay = Duration::from_millis(body.delay_ms.unwrap_or(0));
         if delay > FAULT_DELAY_MAX {
             let max = FAULT_DELAY_MAX.as_millis();
@@ -229,10 +343,12 @@ impl TryFrom<FaultBody> for Fault {
         if body.count == Some(0) {
             return Err(FaultError::new("count", "must be at least 1"));
         }
-        let effect = effect(&body)?;
+        let effect = effect(provider, &body)?;
         Ok(Self {
             provider,
+            call: body.call,
             token,
+            of_token,
             met: Met { delay, effect },
             per_million,
             count: body.count,
@@ -240,7 +356,7 @@ impl TryFrom<FaultBody> for Fault {
     }
 }
 
-fn effect(body: &FaultBody) -> Result<Effect, FaultError> {
+fn effect(provider: Provider, body: &FaultBody) -> Result<Effect, FaultError> {
     let answers = body.status.is_some() || body.reason.is_some();
     if let Some(action) = body.action {
         if answers || !body.headers.is_empty() {
@@ -263,12 +379,16 @@ fn effect(body: &FaultBody) -> Result<Effect, FaultError> {
         }
         return Ok(Effect::Normal);
     }
-    let known = body.reason.as_deref().and_then(Reason::named);
+    let simulator = provider.simulator();
+    let lowest = simulator.fault_status_min;
+    let out_of_range = || FaultError::new("status", format!("must be {lowest} to 599"));
+    let known = body.reason.as_deref().and_then(simulator.status_of);
     let status = match (body.status, known) {
-        (Some(status), _) if (400..=599).contains(&status) => StatusCode::from_u16(status)
-            .map_err(|_| FaultError::new("status", "must be 400 to 599"))?,
-        (Some(_), _) => return Err(FaultError::new("status", "must be 400 to 599")),
-        (None, Some(reason)) => reason.status(),
+        (Some(status), _) if (lowest..=599).contains(&status) => {
+            StatusCode::from_u16(status).map_err(|_| out_of_range())?
+        }
+        (Some(_), _) => return Err(out_of_range()),
+        (None, Some(status)) => status,
         (None, None) => {
             return Err(FaultError::new(
                 "status",
@@ -276,7 +396,7 @@ fn effect(body: &FaultBody) -> Result<Effect, FaultError> {
             ));
         }
     };
-    let usual = || Reason::usual_for(status).map(|reason| reason.name().to_owned());
+    let usual = || (simulator.reason_for)(status).map(str::to_owned);
     Ok(Effect::Answer {
         status,
         reason: body.reason.clone().or_else(usual),

@@ -6,27 +6,37 @@
 //!
 //! State is in memory and ends with the process.
 
+mod access_tokens;
+mod answer;
 mod apns;
 mod authority;
 mod channels;
+mod clients;
 mod clock;
 mod control;
 mod credentials;
 mod deliveries;
 mod device_token;
 mod faults;
+mod fields;
+mod form;
+mod http1;
+mod huawei;
 mod limits;
+mod makers;
 mod phones;
 mod provider;
 mod sandbox;
+mod simulator;
 mod state;
 mod tls;
 
+pub use access_tokens::AccessTokens;
 pub use control::control_router;
 pub use credentials::{ApnsCredentials, Credentials};
-pub use deliveries::{Deliveries, Delivery, DeliveryPage, DeliveryQuery};
+pub use deliveries::{Deliveries, Delivery, DeliveryId, DeliveryPage, DeliveryQuery};
 pub use device_token::{BadDeviceToken, DeviceToken};
-pub use faults::{Action, Fault, FaultBody, FaultError, Faults};
+pub use faults::{Action, Call, Fault, FaultBody, FaultError, Faults};
 pub use phones::{Phone, Phones, TooManyPhones};
 pub use provider::{Provider, UnknownProvider};
 pub use sandbox::{Sandbox, SandboxConfig};

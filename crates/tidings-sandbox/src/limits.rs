@@ -30,7 +30,7 @@ pub(crate) const WRITE_BUFFER_MAX: usize = 16 * 1024;
 /// Bytes of a body that are read and thrown away, so that a sender of a somewhat too large one hears why.
 pub(crate) const BODY_DRAINED_MAX: usize = 64 * 1024;
 
-/// Deliveries kept unless the configuration says otherwise: about 250 MB of broadcasts.
+/// Deliveries kept unless the configuration says otherwise: about 300 MB of broadcasts.
 pub(crate) const DELIVERIES_KEPT: usize = 2_000_000;
 
 /// Different payloads remembered for sharing between deliveries.
@@ -66,3 +66,21 @@ pub(crate) const VERIFIED_TOKENS_MAX: usize = 1_024;
 
 /// Bytes of a provider token; real ones have about 200.
 pub(crate) const PROVIDER_TOKEN_MAX: usize = 1_024;
+
+/// Bytes of the body of a maker's request: a thousand of the longest tokens and the largest message.
+pub(crate) const MAKER_BODY_MAX: usize = 1024 * 1024;
+
+/// Bodies of makers' requests that are read at once; more wait unread. At most this many MiB.
+pub(crate) const MAKER_BODIES_MAX: usize = 64;
+
+/// Time that a maker's request has to arrive whole.
+pub(crate) const MAKER_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that an HTTP/1.1 client has for the headers of its next request, idle time included.
+pub(crate) const HTTP1_IDLE_MAX: Duration = Duration::from_secs(120);
+
+/// Clients of the makers whose secrets are trusted on first use.
+pub(crate) const CLIENTS_MAX: usize = 10_000;
+
+/// Access tokens that are remembered; an older one is unknown.
+pub(crate) const ACCESS_TOKENS_MAX: usize = 10_000;

@@ -14,7 +14,7 @@ use crate::provider::Provider;
 pub struct Phone {
     /// Milliseconds since the Unix epoch at which the app was removed; none while it is installed.
     pub uninstalled_since: Option<i64>,
-    /// The app that the token belongs to; any when none.
+    /// The app that the token belongs to, as the provider calls it (APNs: topic; Huawei: app id); any when none.
     pub topic: Option<String>,
 }
 
@@ -48,6 +48,13 @@ impl Phones {
         }
         told.insert(key, phone);
         Ok(())
+    }
+
+    /// Whether a maker's app reaches it.
+    pub(crate) fn has_app(&self, provider: Provider, token: &DeviceToken, app: &str) -> bool {
+        self.look_up(provider, token).is_none_or(|phone| {
+            phone.uninstalled_since.is_none() && phone.topic.is_none_or(|topic| topic == app)
+        })
     }
 
     /// What is known of a phone, which is nothing for most.

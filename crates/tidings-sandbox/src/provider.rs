@@ -1,27 +1,65 @@
-//! The providers that the sandbox simulates.
+//! The providers that the sandbox simulates: the one place that lists them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use thiserror::Error;
 
-/// A provider whose wire protocol the sandbox serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    Apns,
+use crate::device_token::{BadDeviceToken, DeviceToken};
+use crate::simulator::{Calls, Simulator};
+use crate::{apns, huawei};
+
+macro_rules! providers {
+    ($($provider:ident = $module:ident),+ $(,)?) => {
+        /// A provider whose wire protocol the sandbox serves. Its module is of the same name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Provider {
+            $($provider),+
+        }
+
+        impl Provider {
+            pub const ALL: &[Self] = &[$(Self::$provider),+];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$provider => stringify!($module)),+
+                }
+            }
+
+            pub(crate) fn simulator(self) -> &'static Simulator {
+                match self {
+                    $(Self::$provider => &$module::SIMULATOR),+
+                }
+            }
+        }
+    };
+}
+
+providers! {
+    Apns = apns,
+    Huawei = huawei,
 }
 
 /// A provider that the sandbox does not simulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the sandbox simulates: apns")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownProvider;
 
 impl Provider {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Apns => "apns",
+    /// The address of a phone, as this provider writes it.
+    pub fn token(self, text: &str) -> Result<DeviceToken, BadDeviceToken> {
+        (self.simulator().token)(text)
+    }
+
+    /// The calls that a path belongs to; none for APNs' paths and those that nobody has.
+    pub(crate) fn calls_at(path: &str) -> Option<&'static Calls> {
+        // The way of most requests.
+        if path.starts_with("/3/") {
+            return None;
         }
+        Self::ALL
+            .iter()
+            .filter_map(|provider| provider.simulator().calls.as_ref())
+            .find(|calls| (calls.owns)(path))
     }
 }
 
@@ -31,14 +69,23 @@ impl fmt::Display for Provider {
     }
 }
 
+impl fmt::Display for UnknownProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sandbox simulates:")?;
+        Provider::ALL
+            .iter()
+            .try_for_each(|provider| write!(f, " {provider}"))
+    }
+}
+
+impl std::error::Error for UnknownProvider {}
+
 impl FromStr for Provider {
     type Err = UnknownProvider;
 
     fn from_str(name: &str) -> Result<Self, UnknownProvider> {
-        match name {
-            "apns" => Ok(Self::Apns),
-            _ => Err(UnknownProvider),
-        }
+        let named = |provider: &Self| provider.name() == name;
+        Self::ALL.iter().copied().find(named).ok_or(UnknownProvider)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Starting, accepting and stopping.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
@@ -11,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::access_tokens::AccessTokens;
 use crate::apns::certificate::PushCertificate;
 use crate::apns::connection;
 use crate::apns::request::Auth;
@@ -20,9 +22,10 @@ use crate::channels::Channels;
 use crate::credentials::Credentials;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
+use crate::http1;
 use crate::limits::{
     ACCEPT_PAUSE, CONCURRENT_STREAMS, CONNECTIONS_MAX, DELIVERIES_KEPT, DRAIN_GRACE,
-    HANDSHAKE_TIMEOUT,
+    HANDSHAKE_TIMEOUT, MAKER_BODIES_MAX,
 };
 use crate::phones::Phones;
 use crate::state::State;
@@ -83,6 +86,9 @@ impl Sandbox {
         });
         let (tls_config, credentials, token_keys) = made.await.map_err(io::Error::other)??;
         let state = Arc::new(State {
+            access_tokens: AccessTokens::default(),
+            bodies: Semaphore::new(MAKER_BODIES_MAX),
+            clients: Credentials::clients(),
             channels: Channels::default(),
             deliveries: Deliveries::new(config.deliveries_kept),
             faults: Faults::default(),
@@ -110,9 +116,19 @@ impl Sandbox {
         self.addr
     }
 
+    /// `https://HOST:PORT` of the providers.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.addr)
+    }
+
     /// What a client needs to be let in.
     pub fn credentials(&self) -> &Arc<Credentials> {
         &self.credentials
+    }
+
+    /// The access tokens of the makers.
+    pub fn access_tokens(&self) -> &AccessTokens {
+        &self.state.access_tokens
     }
 
     /// What has been accepted.
@@ -220,7 +236,31 @@ impl Door {
                 Some([leaf, ..]) => Auth::Certificate(PushCertificate::from_der(leaf)),
                 _ => Auth::Token(TokenAuth::default()),
             };
-            connection::serve(stream, auth, state, streams_max, stop).await;
+            match stream.get_ref().1.alpn_protocol() {
+                Some(tls::H2) => connection::serve(stream, auth, state, streams_max, stop).await,
+                Some(_) => http1::serve(stream, state, stop).await,
+                None => match timeout(HANDSHAKE_TIMEOUT, begun(stream)).await {
+                    Ok(Ok((true, io))) => {
+                        connection::serve(io, auth, state, streams_max, stop).await;
+                    }
+                    Ok(Ok((false, io))) => http1::serve(io, state, stop).await,
+                    Ok(Err(error)) => debug!(%error, "the connection broke"),
+                    Err(_) => debug!("the client sent nothing in time"),
+                },
+            }
         }
     }
+}
+
+/// Looks at how a client begins that has named no protocol: whether with HTTP/2's preface (RFC 9113, section 3.4).
+async fn begun<T>(mut stream: T) -> io::Result<(bool, impl AsyncRead + AsyncWrite + Unpin)>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    const PREFACE_START: &[u8; 4] = b"PRI ";
+    let mut start = [0; PREFACE_START.len()];
+    stream.read_exact(&mut start).await?;
+    let (rest, write) = split(stream);
+    let read = Cursor::new(start).chain(rest);
+    Ok((start == *PREFACE_START, join(read, write)))
 }

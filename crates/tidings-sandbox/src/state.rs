@@ -1,14 +1,22 @@
 //! What every connection and the control API share.
 
+use tokio::sync::Semaphore;
+
+use crate::access_tokens::AccessTokens;
 use crate::apns::token::TokenKeys;
 use crate::channels::Channels;
+use crate::clients::Clients;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::phones::Phones;
 
 #[derive(Debug)]
 pub(crate) struct State {
+    pub(crate) access_tokens: AccessTokens,
+    /// Places for the bodies of makers' requests.
+    pub(crate) bodies: Semaphore,
     pub(crate) channels: Channels,
+    pub(crate) clients: Clients,
     pub(crate) deliveries: Deliveries,
     pub(crate) faults: Faults,
     pub(crate) phones: Phones,

@@ -1,4 +1,5 @@
-//! TLS as the simulated providers speak it: TLS 1.2 or 1.3, HTTP/2, a client certificate asked for but not required.
+//! TLS as the simulated providers speak it: TLS 1.2 or 1.3, HTTP/2 or HTTP/1.1, a client certificate asked for but not
+//! required.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, Sign
 
 use crate::authority::Identity;
 
+/// The protocols as ALPN names them.
+pub(crate) const H2: &[u8] = b"h2";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
 pub(crate) fn server_config(identity: Identity) -> io::Result<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(AnyCertificate {
@@ -22,7 +27,7 @@ pub(crate) fn server_config(identity: Identity) -> io::Result<ServerConfig> {
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![identity.certificate], identity.key)
         .map_err(io::Error::other)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     Ok(config)
 }
 

@@ -1,5 +1,5 @@
-//! The simulated APNs, judged by clients that others wrote: `@parse/node-apn` and `aioapns`. (Only node-apn knows
-//! broadcast channels.)
+//! The simulated providers, judged by clients that others wrote. APNs: `@parse/node-apn` and `aioapns` (only node-apn
+//! knows broadcast channels). Huawei: `hpa` and `python-huawei-push-admin`.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -49,6 +49,12 @@ fn node_apn() -> Command {
 fn aioapns() -> Command {
     let mut command = Command::new(installed("venv/bin/python"));
     command.arg(workspace().join("tests/clients/aioapns_push.py"));
+    command
+}
+
+fn huawei_push() -> Command {
+    let mut command = Command::new(installed("venv/bin/python"));
+    command.arg(workspace().join("tests/clients/huawei_push.py"));
     command
 }
 
@@ -362,4 +368,82 @@ async fn node_apn_with_a_p12_certificate_manages_channels_and_broadcasts_to_them
     let sandbox = sandbox().await;
     let input = with_certificate(&sandbox, "");
     check_channels(&sandbox, input, ["403 TopicMismatch", "403 TopicMismatch"]).await;
+}
+
+/// Sends with one of Huawei's own Python clients: good ones, a partial failure, dead tokens only, a wrong field.
+async fn check_huawei(library: &str) {
+    let sandbox = sandbox().await;
+    let gone = Phone {
+        uninstalled_since: Some(GONE_SINCE),
+        topic: None,
+    };
+    let token = Provider::Huawei.token("gone").unwrap();
+    sandbox.phones().put(Provider::Huawei, token, gone).unwrap();
+    let credentials = sandbox.credentials().by_provider(&sandbox.url());
+    let huawei = &credentials["huawei"];
+    let mut input = huawei.clone();
+    input["library"] = json!(library);
+    input["messages"] = json!([
+        {"tokens": ["a", "b"], "title": "hello", "ttl": "86400s"},
+        {"tokens": ["a", "gone"], "title": "some", "ttl": "1s"},
+        {"tokens": ["gone"], "title": "none", "ttl": "1s"},
+        {"tokens": ["a"], "data": "{\"score\":3}", "ttl": "60s"},
+        {"tokens": ["a"], "title": "only looked at", "validate_only": true},
+        {"tokens": ["a"], "title": "for ever", "ttl": "1296001s"},
+        {"tokens": ["a"], "title": "x".repeat(4096)},
+    ]);
+    let reports = report(huawei_push(), &input).await;
+    let codes: Vec<&Value> = reports
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["code"])
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            &json!("80000000"),
+            &json!("80100000"),
+            &json!("80300007"),
+            &json!("80000000"),
+            &json!("80000000"),
+            &Value::Null,
+            &Value::Null,
+        ],
+        "{reports:#}"
+    );
+    let reason = reports[1]["reason"].as_str().expect("a text");
+    let told: Value = serde_json::from_str(reason).expect("JSON in a text");
+    assert_eq!(told["illegal_tokens"], json!(["gone"]));
+    for refused in [5, 6] {
+        // These clients read no code from another status than 200.
+        let error = reports[refused]["error"].as_str().expect("an error");
+        assert!(error.contains("http status code is 400"), "{error}");
+    }
+    let page = sandbox.deliveries().page(&Default::default());
+    let seen: Vec<(String, u64)> = page
+        .deliveries
+        .iter()
+        .map(|delivery| (delivery.token.to_string(), delivery.request))
+        .collect();
+    let seen: Vec<(&str, u64)> = seen.iter().map(|(token, n)| (token.as_str(), *n)).collect();
+    assert_eq!(seen, [("a", 1), ("b", 1), ("a", 2), ("a", 3)]);
+    let payload: Value = serde_json::from_str(&page.deliveries[0].payload).unwrap();
+    assert_eq!(payload["android"]["notification"]["title"], "hello");
+    assert_eq!(sandbox.access_tokens().issued(Provider::Huawei), 1);
+
+    input["app_secret"] = json!("wrong");
+    let reports = report(huawei_push(), &input).await;
+    let error = reports[0]["error"].as_str().expect("an error");
+    assert!(error.contains("400 in get access token"), "{error}");
+}
+
+#[tokio::test]
+async fn python_huawei_push_admin_reports_what_happened() {
+    check_huawei("push_admin").await;
+}
+
+#[tokio::test]
+async fn hpa_reports_what_happened() {
+    check_huawei("hpa").await;
 }

@@ -1,23 +1,15 @@
-//! What goes back on one stream.
+//! How APNs answers.
 
 use bytes::Bytes;
-use h2::server::SendResponse;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::answer::Answer;
 use crate::apns::reason::Reason;
 
 const APNS_ID: HeaderName = HeaderName::from_static("apns-id");
 const APNS_UNIQUE_ID: HeaderName = HeaderName::from_static("apns-unique-id");
-
-/// An answer to one request.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
 
 /// The body of a refusal.
 #[derive(Serialize)]
@@ -28,14 +20,6 @@ struct ErrorBody<'a> {
 }
 
 impl Answer {
-    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self {
-            status,
-            headers,
-            body,
-        }
-    }
-
     /// Accepted: an empty body. `unique_id` is given in the development environment only.
     pub(crate) fn accepted(apns_id: HeaderValue, unique_id: Option<HeaderValue>) -> Self {
         let mut headers = HeaderMap::with_capacity(2);
@@ -75,25 +59,6 @@ impl Answer {
             status,
             headers,
             body,
-        }
-    }
-
-    /// This answer with more headers; one that is there already is replaced.
-    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
-        self
-    }
-
-    /// Queues the answer on its stream. A stream that the client has reset takes none, and nobody is left to be told.
-    pub(crate) fn send(self, respond: &mut SendResponse<Bytes>) {
-        let mut response = Response::new(());
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        let end = self.body.is_empty();
-        if let Ok(mut stream) = respond.send_response(response, end)
-            && !end
-        {
-            let _reset_by_the_client = stream.send_data(self.body, true);
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::apns::answer::{Answer, error_body};
+use crate::answer::Answer;
+use crate::apns::answer::error_body;
 use crate::apns::reason::Reason;
 use crate::apns::request::{
     APNS_EXPIRATION, APNS_PRIORITY, APNS_PUSH_TYPE, Auth, PAYLOAD_MAX, is_unix_time,

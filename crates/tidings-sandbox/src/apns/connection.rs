@@ -1,4 +1,4 @@
-//! One client connection: HTTP/2 on a TLS stream, by one task.
+//! One client connection: HTTP/2 on a TLS stream, by one task. Requests for other providers are led to them.
 //!
 //! Apple allows a single stream until the first valid token and changes the limit while the connection runs. The `h2`
 //! server sends its SETTINGS once, so here the limit is the same from the start.
@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tracing::debug;
 
-use crate::apns::answer::{Answer, error_body};
+use crate::answer::Answer;
+use crate::apns::answer::error_body;
 use crate::apns::reason::Reason;
 use crate::apns::request::{Auth, IdSource, judge, token_in};
 use crate::apns::upload::Upload;
@@ -29,8 +30,10 @@ use crate::apns::wire::{Wire, WireControl};
 use crate::clock::now_ms;
 use crate::faults::{Action, Effect, Met};
 use crate::limits::{CONNECTION_WINDOW, DRAIN_GRACE, HANDSHAKE_TIMEOUT, HEADER_LIST_MAX};
+use crate::makers;
 use crate::provider::Provider;
 use crate::sandbox::stopped;
+use crate::simulator::{Calls, Outcome, Verdict};
 use crate::state::State;
 
 /// Serves a connection until the client ends it, a fault does, or `stop` turns true and its streams are answered.
@@ -81,6 +84,7 @@ where
                 ControlFlow::Continue(())
             }
             Some(arrived) = session.arriving.next() => session.arrived(arrived),
+            Some(judged) = session.judging.next() => session.judged(judged),
             Some(due) = session.delayed.next() => match due {
                 Some((respond, outcome)) => session.end(respond, outcome),
                 None => ControlFlow::Continue(()),
@@ -147,6 +151,8 @@ struct Session {
     ids: IdSource,
     arriving: FuturesUnordered<Arriving>,
     delayed: FuturesUnordered<Delayed>,
+    /// Requests for other providers.
+    judging: FuturesUnordered<Judging>,
     /// Streams that are never answered. Letting go of one would reset it.
     held: Vec<SendResponse<Bytes>>,
     /// The first stream that the GOAWAY leaves out.
@@ -163,6 +169,9 @@ struct Exchange {
     met: Option<Met>,
 }
 
+/// A request for another provider; it yields no verdict when the client has reset it.
+type Judging = Pin<Box<dyn Future<Output = (SendResponse<Bytes>, Option<Verdict>)> + Send>>;
+
 /// A request whose body is on its way; it is there until the body has ended.
 struct Arriving(Option<Exchange>);
 
@@ -170,11 +179,6 @@ struct Arriving(Option<Exchange>);
 struct Delayed {
     sleep: Pin<Box<Sleep>>,
     stream: Option<(SendResponse<Bytes>, Outcome)>,
-}
-
-enum Outcome {
-    Act(Action),
-    Answer(Answer),
 }
 
 impl Session {
@@ -186,6 +190,7 @@ impl Session {
             ids: IdSource::new(),
             arriving: FuturesUnordered::new(),
             delayed: FuturesUnordered::new(),
+            judging: FuturesUnordered::new(),
             held: Vec::new(),
             gone_from: None,
             deadline: None,
@@ -207,6 +212,10 @@ impl Session {
             return ControlFlow::Continue(());
         }
         let (head, body) = request.into_parts();
+        if let Some(calls) = Provider::calls_at(head.uri.path()) {
+            self.judge(calls, head, body, respond);
+            return ControlFlow::Continue(());
+        }
         let met = self
             .state
             .faults
@@ -230,6 +239,31 @@ impl Session {
                 self.arriving.push(arriving);
                 ControlFlow::Continue(())
             }
+        }
+    }
+
+    /// Takes a request for another provider.
+    fn judge(
+        &mut self,
+        calls: &'static Calls,
+        head: Parts,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+    ) {
+        let state = Arc::clone(&self.state);
+        self.judging.push(Box::pin(async move {
+            let verdict = makers::serve(&state, calls, &head, makers::read(body)).await;
+            (respond, verdict)
+        }));
+    }
+
+    fn judged(
+        &mut self,
+        (respond, verdict): (SendResponse<Bytes>, Option<Verdict>),
+    ) -> ControlFlow<()> {
+        match verdict {
+            Some(Verdict { delay, outcome }) => self.settle(respond, outcome, delay),
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -320,6 +354,7 @@ impl Session {
             && self.deadline.is_none()
             && self.arriving.is_empty()
             && self.delayed.is_empty()
+            && self.judging.is_empty()
         {
             self.deadline = Some(Instant::now() + DRAIN_GRACE);
         }

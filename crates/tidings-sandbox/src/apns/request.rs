@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use uuid::Uuid;
 
-use crate::apns::answer::Answer;
+use crate::answer::Answer;
 use crate::apns::broadcast::{self, Place};
 use crate::apns::certificate::PushCertificate;
 use crate::apns::reason::Reason;

@@ -236,7 +236,7 @@ async fn an_error_names_the_field() {
     .await;
     check(
         "GET",
-        &format!("{deliveries}?provider=fcm"),
+        &format!("{deliveries}?provider=link"),
         none.clone(),
         400,
         &["provider", "apns"],
@@ -244,7 +244,7 @@ async fn an_error_names_the_field() {
     .await;
     check(
         "GET",
-        &format!("{deliveries}?token=xyz"),
+        &format!("{deliveries}?provider=apns&token=xyz"),
         none.clone(),
         400,
         &["token", "64"],
@@ -329,7 +329,7 @@ async fn an_error_names_the_field() {
         &["token"],
     )
     .await;
-    let other = format!("/v1/sandbox/phones/fcm/{}", token(1));
+    let other = format!("/v1/sandbox/phones/link/{}", token(1));
     check("PUT", &other, installed, 400, &["provider"]).await;
 }
 

@@ -1,0 +1,142 @@
+//! Reading the fields of a JSON body, with words for what is wrong.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+/// An object of a body and where it stands.
+#[derive(Clone)]
+pub(crate) struct Fields<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+}
+
+/// What is wrong, with the field's path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong(pub(crate) String);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn root(map: &'a Map<String, Value>) -> Self {
+        Self {
+            path: String::new(),
+            map,
+        }
+    }
+
+    /// A field that is there and not null.
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// How many fields it has.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn wrong(&self, name: &str, what: &str) -> Wrong {
+        Wrong(format!("{}{name} {what}", self.path))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Wrong> {
+        self.read(name, "must be a string", Value::as_str)
+    }
+
+    /// A text that must be there and not be empty.
+    pub(crate) fn needed(&self, name: &str) -> Result<&'a str, Wrong> {
+        self.text(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| self.wrong(name, "is required"))
+    }
+
+    /// A text of so many characters at most.
+    pub(crate) fn short(&self, name: &str, chars_max: usize) -> Result<Option<&'a str>, Wrong> {
+        let text = self.text(name)?;
+        if text.is_some_and(|text| text.chars().count() > chars_max) {
+            return Err(self.wrong(name, &format!("must have {chars_max} characters at most")));
+        }
+        Ok(text)
+    }
+
+    /// A text that is one of a list.
+    pub(crate) fn word(&self, name: &str, words: &[&str]) -> Result<Option<&'a str>, Wrong> {
+        let text = self.text(name)?;
+        if text.is_some_and(|text| !words.contains(&text)) {
+            return Err(self.wrong(name, &format!("must be one of {}", words.join(", "))));
+        }
+        Ok(text)
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Wrong> {
+        self.read(name, "must be a boolean", Value::as_bool)
+    }
+
+    pub(crate) fn int(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Wrong> {
+        let number = self.read(name, "must be an integer", Value::as_i64)?;
+        if number.is_some_and(|number| !range.contains(&number)) {
+            let (low, high) = range.into_inner();
+            return Err(self.wrong(name, &format!("must be {low} to {high}")));
+        }
+        Ok(number)
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Self>, Wrong> {
+        let map = self.read(name, "must be an object", Value::as_object)?;
+        Ok(map.map(|map| Self {
+            path: format!("{}{name}.", self.path),
+            map,
+        }))
+    }
+
+    /// A list of so many entries at most.
+    pub(crate) fn list(&self, name: &str, max: usize) -> Result<&'a [Value], Wrong> {
+        let list = self.read(name, "must be an array", Value::as_array)?;
+        let list = list.map_or(&[][..], Vec::as_slice);
+        if list.len() > max {
+            return Err(self.wrong(name, &format!("must have {max} entries at most")));
+        }
+        Ok(list)
+    }
+
+    /// A list of texts, so many at most and each of so many characters.
+    pub(crate) fn texts(
+        &self,
+        name: &str,
+        max: usize,
+        chars_max: usize,
+    ) -> Result<&'a [Value], Wrong> {
+        let list = self.list(name, max)?;
+        let fits = |value: &Value| {
+            let text = value.as_str();
+            text.is_some_and(|text| text.chars().count() <= chars_max)
+        };
+        if list.iter().all(fits) {
+            return Ok(list);
+        }
+        let what = format!("must hold strings of {chars_max} characters at most");
+        Err(self.wrong(name, &what))
+    }
+
+    /// The objects of a list.
+    pub(crate) fn objects(&self, name: &str, max: usize) -> Result<Vec<Self>, Wrong> {
+        let list = self.list(name, max)?.iter().enumerate();
+        list.map(|(index, value)| {
+            let map = value
+                .as_object()
+                .ok_or_else(|| self.wrong(name, "must hold objects"))?;
+            let path = format!("{}{name}[{index}].", self.path);
+            Ok(Self { path, map })
+        })
+        .collect()
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        what: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Wrong> {
+        self.value(name)
+            .map(|value| read(value).ok_or_else(|| self.wrong(name, what)))
+            .transpose()
+    }
+}

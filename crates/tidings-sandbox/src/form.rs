@@ -1,0 +1,70 @@
+//! Form bodies and queries, `application/x-www-form-urlencoded`.
+
+/// The fields of a form, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads leniently: what is no escape stands for itself, and bytes that are no text are replaced.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let pairs = text
+            .split(|&byte| byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let mut halves = pair.splitn(2, |&byte| byte == b'=');
+                let mut half = || decoded(halves.next().unwrap_or_default());
+                (half(), half())
+            });
+        Self(pairs.collect())
+    }
+
+    /// The first field of that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let named = |pair: &&(String, String)| pair.0 == name;
+        self.0.iter().find(named).map(|(_, value)| value.as_str())
+    }
+}
+
+fn decoded(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => {
+                let digits = [*high, *low];
+                str::from_utf8(&digits)
+                    .ok()
+                    .filter(|_| digits.iter().all(u8::is_ascii_hexdigit))
+                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            }
+            _ => None,
+        };
+        match (escaped, first) {
+            (Some(byte), _) => {
+                bytes.push(byte);
+                rest = &after[2..];
+                continue;
+            }
+            (None, b'+') => bytes.push(b' '),
+            (None, other) => bytes.push(*other),
+        }
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_decoded() {
+        let form = Form::parse(b"a=1&b=x+y%2Bz%e4%bd%a0&c&d=%zz%4&a=2&=e");
+        assert_eq!(form.get("a"), Some("1"));
+        assert_eq!(form.get("b"), Some("x y+z\u{4f60}"));
+        assert_eq!(form.get("c"), Some(""));
+        assert_eq!(form.get("d"), Some("%zz%4"));
+        assert_eq!(form.get(""), Some("e"));
+        assert_eq!(form.get("e"), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! The simulated makers, seen from a client's side of a real connection.
+
+mod client;
+mod frame;
+mod huawei;

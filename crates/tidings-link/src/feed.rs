@@ -300,7 +300,7 @@ mod tests {
         Audience, Life, Notification, Platform, PlatformSet, Provider, Push, PushOptions,
         Selection, Tag,
     };
-    use tidings_store::{Accepted, ChannelChange, NewDevice, SealKey};
+    use tidings_store::{Accepted, ChannelChange, LinkPlan, LinkTask, NewDevice, SealKey};
 
     use super::*;
 
@@ -351,7 +351,14 @@ mod tests {
 
         let room = Arc::new(Room::new(app));
         room.open_tail(&store).await.expect("opened");
-        store.log(&message, vec![]).await.expect("logged");
+        let task = LinkTask {
+            message: message.id,
+            from: DeviceId(0),
+            plan: LinkPlan::Log(message.into(), vec![]),
+            to: None,
+        };
+        let grown = store.route(app, vec![task]).await;
+        assert!(grown.expect("logged"));
         room.extend_tail(&store).await.expect("extended");
         let mut feed = Feed::new(app, login, MsgId(0), Arc::clone(&room), store);
         let handle = Handle::default();

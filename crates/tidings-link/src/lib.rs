@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_model::{AppId, DeviceId, Platform, UnixMillis};
-use tidings_store::{Store, StoreError};
+use tidings_store::{DeviceNews, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -157,10 +157,14 @@ impl Link {
         );
         // Of the rooms only, so that the store is told nothing that could be its last owner.
         let rooms = Arc::downgrade(&inner.rooms);
-        store.watch_devices(move |app, device| {
+        store.watch_devices(move |app, device, news| {
             let rooms = rooms.upgrade();
             rooms.is_some_and(|rooms| {
-                refresh(&rooms, app, device);
+                let signal = match news {
+                    DeviceNews::Changed => Signals::REFRESH,
+                    DeviceNews::Inbox => Signals::INBOX,
+                };
+                signal_one(&rooms, app, device, signal);
                 true
             })
         });
@@ -194,26 +198,23 @@ impl Link {
         self.inner.announce(app);
     }
 
-    /// Tells those of `devices` that are connected of something in their inboxes. It must be committed.
+    /// Tells those of `devices` that are connected of something in their inboxes. It must be committed. The link watches the
+    /// store and knows of it by itself, and of changed records; this and [`Self::refresh`] are for those that another process
+    /// makes.
     pub fn route_inbox(&self, app: AppId, devices: &[DeviceId]) {
-        if let Some(room) = self.inner.known_room(app) {
-            for device in devices {
-                room.signal(*device, Signals::INBOX);
-            }
+        for device in devices {
+            signal_one(&self.inner.rooms, app, *device, Signals::INBOX);
         }
     }
 
-    /// Has a device's record read again. The link watches the store and knows of changes by itself; this is for those that
-    /// another process makes.
+    /// Has a device's record read again.
     pub fn refresh(&self, app: AppId, device: DeviceId) {
-        refresh(&self.inner.rooms, app, device);
+        signal_one(&self.inner.rooms, app, device, Signals::REFRESH);
     }
 
     /// Closes the connection of a device that was forgotten.
     pub fn close(&self, app: AppId, device: DeviceId) {
-        if let Some(room) = self.inner.known_room(app) {
-            room.signal(device, Signals::FORGOTTEN);
-        }
+        signal_one(&self.inner.rooms, app, device, Signals::FORGOTTEN);
     }
 
     /// Closes the connections of an app that was forgotten.
@@ -346,11 +347,11 @@ fn told<F: Future>(inner: &Arc<Inner>, task: F) -> impl Future<Output = F::Outpu
     }
 }
 
-/// Has the record of a device that is connected read again.
-fn refresh(rooms: &Rooms, app: AppId, device: DeviceId) {
+/// Signals a device, if it is connected.
+fn signal_one(rooms: &Rooms, app: AppId, device: DeviceId, signal: Signals) {
     let room = lock(rooms).get(&app).cloned();
     if let Some(room) = room {
-        room.signal(device, Signals::REFRESH);
+        room.signal(device, signal);
     }
 }
 

@@ -168,34 +168,6 @@ impl Store {
         }
         Ok(false)
     }
-
-    /// How many devices of each platform a scope has.
-    pub async fn count_targets(&self, scope: &Scope) -> Result<Vec<(Platform, u64)>, StoreError> {
-        let mut counts = Vec::new();
-        let mut after = Some(DeviceId(0));
-        while let Some(from) = after {
-            let (scope, last) = (scope.clone(), DeviceId(scope.at.0));
-            let platforms = move |sql: &Connection| {
-                walk(
-                    sql,
-                    &scope,
-                    from,
-                    last,
-                    (usize::MAX, CANDIDATES_MAX),
-                    |row| Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0),
-                )
-            };
-            let part = self.engine.scan(platforms).await?;
-            for platform in part.found {
-                match counts.iter_mut().find(|(known, _)| *known == platform) {
-                    Some((_, count)) => *count += 1,
-                    None => counts.push((platform, 1)),
-                }
-            }
-            after = part.more_after;
-        }
-        Ok(counts)
-    }
 }
 
 /// The platforms of an app's devices that a provider has ever reached.
@@ -233,6 +205,33 @@ pub(crate) fn few(
     let (all, last) = (DeviceId(0), DeviceId(scope.at.0));
     let few = walk(sql, scope, all, last, (most + 1, most + 1), target)?;
     Ok(few.more_after.is_none().then_some(few.found))
+}
+
+/// How many devices of each platform a scope has after `after`, of which some candidates are looked at.
+pub(crate) fn count(
+    sql: &Connection,
+    scope: &Scope,
+    after: DeviceId,
+) -> Result<Found<(Platform, u64)>, StoreError> {
+    let (last, bounds) = (DeviceId(scope.at.0), (usize::MAX, CANDIDATES_MAX));
+    let platform = |row: &Row<'_>| Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0);
+    let Found { found, more_after } = walk(sql, scope, after, last, bounds, platform)?;
+    Ok(Found {
+        found: tally(found.into_iter()),
+        more_after,
+    })
+}
+
+/// How often each platform comes.
+pub(crate) fn tally(platforms: impl Iterator<Item = Platform>) -> Vec<(Platform, u64)> {
+    let mut counts: Vec<(Platform, u64)> = Vec::new();
+    for platform in platforms {
+        match counts.iter_mut().find(|(known, _)| *known == platform) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((platform, 1)),
+        }
+    }
+    counts
 }
 
 /// The device of a channel that was read as [`COLUMNS`].

@@ -6,6 +6,7 @@ use tidings_model::{AppId, DeviceId, Environment, Life, Platform, Provider, Reas
 
 use crate::codes::AsCode;
 use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives};
+use crate::engine::DeviceNews;
 use crate::limits::{ENDED_CHANNELS_MAX, TOMBSTONES_MAX};
 use crate::{StoreError, WriteTx};
 
@@ -214,7 +215,7 @@ pub(crate) fn end(
     if buried == 0 {
         return Ok(false);
     }
-    tx.changed.push((app, device));
+    tx.news.push((app, device, DeviceNews::Changed));
     let end = "UPDATE channels SET until = ?4, token = NULL, token_hash = NULL, ended = ?5
                WHERE app = ?1 AND provider = ?2 AND device = ?3 AND until = ?6";
     tx.sql.prepare_cached(end)?.execute(params![

@@ -10,6 +10,7 @@ use crate::apps::{self, random};
 use crate::channels;
 use crate::codes::AsCode;
 use crate::cursor::{self, Cursor};
+use crate::engine::DeviceNews;
 use crate::labels::{self, Kind};
 use crate::log::Position;
 use crate::{Store, StoreError, WriteTx};
@@ -209,10 +210,13 @@ impl Store {
         self.engine.read(by_id).await
     }
 
-    /// From now on `watcher` is told of every device whose record has changed, whoever changed it, by the thread that writes:
-    /// after the commit, and before anything that is committed later can be seen. It must not wait. When it returns false it
-    /// is told no more.
-    pub fn watch_devices(&self, watcher: impl Fn(AppId, DeviceId) -> bool + Send + 'static) {
+    /// From now on `watcher` is told of every device whose record has changed, whoever changed it, and of what comes to its
+    /// inbox, by the thread that writes: after the commit, and before anything that is committed later can be seen. It must not
+    /// wait. When it returns false it is told no more.
+    pub fn watch_devices(
+        &self,
+        watcher: impl Fn(AppId, DeviceId, DeviceNews) -> bool + Send + 'static,
+    ) {
         self.engine.watch(Box::new(watcher));
     }
 
@@ -293,7 +297,7 @@ fn register(tx: &mut WriteTx<'_>, new: &NewDevice) -> Result<Registered, StoreEr
         labels::replace(tx.sql, place, Kind::Tag, &texts(&new.tags))?;
     }
     let former = channels::set(tx, place, new.platform, &new.channels)?;
-    tx.changed.push((new.app, id));
+    tx.news.push((new.app, id, DeviceNews::Changed));
     Ok(Registered {
         created: known.is_none(),
         former,
@@ -378,7 +382,7 @@ fn apply_change(
             Vec::new()
         }
     };
-    tx.changed.push((app, id));
+    tx.news.push((app, id, DeviceNews::Changed));
     Ok(Some(Changed { former }))
 }
 
@@ -398,7 +402,7 @@ fn delete(tx: &mut WriteTx<'_>, app: AppId, id: DeviceId) -> Result<bool, StoreE
         return Ok(false);
     }
     channels::end_all(tx, place, &Reason::known("device_deleted"))?;
-    tx.changed.push((app, id));
+    tx.news.push((app, id, DeviceNews::Changed));
     tx.sql
         .prepare_cached("UPDATE tombstones SET token = NULL WHERE app = ?1 AND device = ?2")?
         .execute(params![app.0, id.0])?;

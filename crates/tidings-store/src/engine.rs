@@ -31,9 +31,18 @@ pub(crate) use writer::WriteTx;
 
 type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Told of each device whose record has changed, in the order of the commits and before the next of them begins, so that
+/// What there is to be told of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceNews {
+    /// Its record has changed.
+    Changed,
+    /// Something has come to its inbox.
+    Inbox,
+}
+
+/// Told of each device of which there is news, in the order of the commits and before the next of them begins, so that
 /// nothing which was written later can be seen before the news. False when it wants to hear no more.
-pub(crate) type Watcher = Box<dyn Fn(AppId, DeviceId) -> bool + Send>;
+pub(crate) type Watcher = Box<dyn Fn(AppId, DeviceId, DeviceNews) -> bool + Send>;
 
 type Watchers = Arc<Mutex<Vec<Watcher>>>;
 
@@ -84,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// From now on `watcher` is told of devices that change.
+    /// From now on `watcher` is told of the news of devices.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.push(watcher);

@@ -7,6 +7,7 @@ use tracing::error;
 
 use crate::codes::AsCode;
 use crate::detail::Ending;
+use crate::engine::DeviceNews;
 use crate::log::Position;
 use crate::{Store, StoreError, WriteTx, channels, messages};
 
@@ -79,9 +80,9 @@ pub(crate) struct Row {
 }
 
 /// False when the device is not there any more, or has had it. One that has been deleted and is still to be cleared gets its
-/// row, which is dropped with it, and counts as that.
-pub(crate) fn insert(sql: &Connection, row: Row) -> Result<bool, StoreError> {
-    let mut insert = sql.prepare_cached(
+/// row, which is dropped with it, and counts as that. Whoever watches devices is told.
+pub(crate) fn insert(tx: &mut WriteTx<'_>, row: Row) -> Result<bool, StoreError> {
+    let mut insert = tx.sql.prepare_cached(
         "INSERT INTO inbox (app, device, message, parts, position)
          SELECT app, id, ?3, ?4, ?5 FROM devices WHERE app = ?1 AND id = ?2
          ON CONFLICT (app, device, message, parts) DO NOTHING",
@@ -93,6 +94,9 @@ pub(crate) fn insert(sql: &Connection, row: Row) -> Result<bool, StoreError> {
         bits(row.parts),
         row.position.0
     ])?;
+    if new == 1 {
+        tx.news.push((row.app, row.device, DeviceNews::Inbox));
+    }
     Ok(new == 1)
 }
 
@@ -119,7 +123,7 @@ pub(crate) fn hand_on(
         parts: [part].into_iter().collect(),
         position: Position(tx.ids.next(tx.now)),
     };
-    insert(tx.sql, row)
+    insert(tx, row)
 }
 
 /// Ends a row; false when it has ended before.

@@ -30,7 +30,7 @@ pub struct Counts {
     pub opened: u64,
     /// Left for the provider at least once; on the link counted with its acknowledgement.
     pub sent: u64,
-    /// Devices that were asked to be reached so far.
+    /// Devices that were asked to be reached so far; of those that read the app's log, as many as have been counted.
     pub targeted: u64,
 }
 
@@ -46,6 +46,12 @@ impl Counts {
             Ending::Failed => self.failed += 1,
             Ending::HandedOn => self.handed_on += 1,
         }
+    }
+
+    /// Deliveries of which it is known how they ended.
+    fn ended(self) -> u64 {
+        let by_provider = self.accepted + self.failed + self.handed_on;
+        by_provider + self.delivered + self.dropped + self.expired
     }
 
     pub fn plus(self, other: Self) -> Self {
@@ -284,7 +290,7 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
              AND NOT EXISTS (SELECT 1 FROM pages INDEXED BY pages_open WHERE message = ?1 AND state <> 3)
          FROM messages WHERE id = ?1",
     )?;
-    let (finished, dispatched) =
+    let (finished, dispatched): (_, bool) =
         select.query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut select = sql.prepare_cached(
         "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on
@@ -307,7 +313,16 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
             },
         })
     })?;
-    let tallies = tallies.collect::<Result<_, _>>()?;
+    let mut tallies = tallies.collect::<Result<Vec<Tally>, _>>()?;
+    // What is in the log is counted while devices have it already: whoever it ended at is a target for certain.
+    let mut task =
+        sql.prepare_cached("SELECT 1 FROM tasks WHERE message = ?1 AND provider = ?2")?;
+    let counting = !dispatched && task.exists(params![id.0, AsCode(Provider::Link)])?;
+    let by_link = |tally: &&mut Tally| counting && tally.provider == Provider::Link;
+    for tally in tallies.iter_mut().filter(by_link) {
+        let counts = &mut tally.counts;
+        counts.targeted = counts.targeted.max(counts.ended());
+    }
     let mut select =
         sql.prepare_cached("SELECT provider, ending, reason, count FROM reasons WHERE message = ?1 ORDER BY count DESC")?;
     let reasons = select.query_map(params![id.0], |row| {

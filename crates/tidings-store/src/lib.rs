@@ -58,6 +58,7 @@ pub use devices::{
     Changed, ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered,
     TagChange,
 };
+pub use engine::DeviceNews;
 pub use flush::{Delta, Flushed, PageFlush, Removal, Rest};
 pub use inbox::{InboxRow, Waiting};
 pub use lease::{Addressed, Leased, LeasedPage, OpenPage, Room};
@@ -67,7 +68,7 @@ pub use members::{Member, Tried};
 pub use messages::Accepted;
 pub use pages::{Class, LaneKey, PageKey, PageStanding, Waits};
 pub use progress::{End, Progress};
-pub use route::{Inboxes, LinkPlan, LinkTask};
+pub use route::{InboxOf, LinkPlan, LinkTask};
 pub use seal::{SealError, SealKey};
 pub use slice::Cleared;
 pub use tasks::{Chunk, OpenTask, OpenWork, Turn};

@@ -33,6 +33,9 @@ pub(crate) const STATEMENTS_MAX: usize = 256;
 /// Deliveries in a page: the unit of work, of recovery and of bookkeeping.
 pub const PAGE_MAX: usize = 1000;
 
+/// Inboxes that an accept fills by itself, of devices that are named: half a millisecond of the writer.
+pub(crate) const INBOXES_AT_ONCE: usize = 16;
+
 /// Pages of a lane that are ready are counted up to this: with fewer, more have to be cut.
 pub const AHEAD_MAX: usize = 16;
 

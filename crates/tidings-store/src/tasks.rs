@@ -10,9 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, Audience, DeviceId, Message, MsgId, Provider};
 
 use crate::codes::AsCode;
-use crate::limits::PAGE_MAX;
+use crate::limits::{INBOXES_AT_ONCE, PAGE_MAX};
 use crate::pages::{self, Class, LaneKey};
-use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, messages};
+use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, messages, route};
 
 /// Which tasks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ fn open_lanes_of(sql: &Connection, app: AppId, lanes: &mut Vec<LaneKey>) -> Resu
 }
 
 /// What is to be done for a message that was accepted, by one of its providers. A few devices that are named become a page
-/// at once; anything else becomes a task.
+/// at once, or get it into their inboxes; anything else becomes a task.
 pub(crate) fn open(
     tx: &mut WriteTx<'_>,
     message: &Message,
@@ -215,11 +215,15 @@ pub(crate) fn open(
     let Some(scope) = Scope::of(message, provider) else {
         return Ok(());
     };
-    if is_named(&message.push.audience) && goes_in_pages(provider) {
-        // The writer is held: whoever shares the alias with thousands is looked for beside it.
-        if let Some(few) = audience::few(tx.sql, &scope, PAGE_MAX)? {
-            return pages::cut(tx.sql, message, provider, Class::Short, &few).map(drop);
-        }
+    // The writer is held: whoever shares the alias with thousands is looked for beside it.
+    if is_named(&message.push.audience)
+        && !route::waits_for_others(tx.sql, message.app, provider)?
+        && let Some(few) = audience::few(tx.sql, &scope, at_once(provider))?
+    {
+        return match provider {
+            Provider::Apns => pages::cut(tx.sql, message, provider, Class::Short, &few).map(drop),
+            Provider::Link => route::fill_at_once(tx, message, &few),
+        };
     }
     let mut insert = tx.sql.prepare_cached(
         "INSERT INTO tasks (app, provider, message, collapse) VALUES (?1, ?2, ?3, ?4)",
@@ -243,11 +247,11 @@ fn is_named(audience: &Audience) -> bool {
     }
 }
 
-/// The link has its log and inboxes instead.
-fn goes_in_pages(provider: Provider) -> bool {
+/// Devices that are turned to inside the accept: a page takes one row, inboxes one for each device.
+fn at_once(provider: Provider) -> usize {
     match provider {
-        Provider::Apns => true,
-        Provider::Link => false,
+        Provider::Apns => PAGE_MAX,
+        Provider::Link => INBOXES_AT_ONCE,
     }
 }
 

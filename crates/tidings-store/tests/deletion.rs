@@ -7,8 +7,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Environment, Message, Notification, Platform,
-    PlatformSet, Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+    AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Notification, Platform,
+    PlatformSet, Provider, Push, PushOptions, Reason, UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
 use tidings_store::{
@@ -187,7 +187,7 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     );
     let tasks = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
     assert!(tasks.expect("read").is_empty());
-    let tasks = store.link_tasks(app, vec![], 9, 1000).await;
+    let tasks = store.link_tasks(app, Turn::Fresh, MsgId(0), 9, 1000).await;
     assert!(tasks.expect("read").is_empty());
     let chunk = Arc::new(chunk);
     let lanes = store.cut(Provider::Apns, vec![chunk]).await;
@@ -284,17 +284,10 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
     let app = app(&store).await;
-    let new = (0..3).map(|number| NewDevice {
-        alias: Some("shared".parse().expect("an alias")),
-        ..device(app, number)
-    });
+    let new = (0..3).map(|number| device(app, number));
     let devices = store.register_all(new.collect()).await.expect("registered");
     let (gone, stays) = (devices[1].id, devices[2].id);
-    let to_alias = Push {
-        audience: Audience::Selection(Selection {
-            aliases: vec!["shared".parse().expect("an alias")],
-            ..Selection::default()
-        }),
+    let to_all = Push {
         message: Some(CustomMessage {
             content_type: None,
             extras: serde_json::Map::new(),
@@ -304,7 +297,7 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
         notification: None,
         ..push()
     };
-    let accepted = store.accept(app, to_alias, None).await.expect("accepted");
+    let accepted = store.accept(app, to_all, None).await.expect("accepted");
     let (Accepted::New(message) | Accepted::Repeated(message)) = accepted;
 
     assert!(store.delete_device(app, gone).await.expect("deleted"));
@@ -326,9 +319,11 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
         .collect();
     assert_eq!(ended, [None, Some("device_deleted"), None]);
 
-    let inboxes = store.inboxes(&message, 1000).await.expect("read");
-    let filled = vec![(message.id, inboxes.expect("is for few"))];
-    store.fill_inboxes(app, filled).await.expect("filled");
+    let tasks = store.link_tasks(app, Turn::Fresh, MsgId(0), 9, 1000).await;
+    store
+        .route(app, tasks.expect("read"))
+        .await
+        .expect("filled");
     for provider in Provider::ALL {
         let finished = store.finish_task(message.id, provider).await;
         finished.expect("finished");

@@ -11,9 +11,9 @@ use tidings_model::{
 use tidings_store::limits::FINISH_GRACE;
 use tidings_store::{
     ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
-    DeviceEvent, Ending, EventKind, Inboxes, Journey, Judged, Ledger, LinkEnd, LinkPlan, LogEnd,
-    NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, Position, Scope, SealKey, Step, Store, Stretch,
-    TagChange,
+    DeviceEvent, Ending, EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd,
+    NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch,
+    TagChange, Turn,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -29,7 +29,7 @@ const HANDED: Parts = Parts {
 /// An app on a store of its own.
 struct Stage {
     app: AppId,
-    _dir: TempDir,
+    dir: TempDir,
     store: Store,
 }
 
@@ -38,10 +38,15 @@ impl Stage {
         let dir = TempDir::new().expect("a directory");
         let store = open(dir.path());
         let app = store.create_app("test".into()).await.expect("an app").0.id;
+        Self { app, dir, store }
+    }
+
+    /// The same by the next process.
+    fn reopened(self) -> Self {
+        drop(self.store);
         Self {
-            app,
-            _dir: dir,
-            store,
+            store: open(self.dir.path()),
+            ..self
         }
     }
 
@@ -79,9 +84,8 @@ impl Stage {
 
     /// Makes it an entry of the log, as if it were for many.
     async fn log(&self, message: &Message) -> Position {
-        let scope = Scope::of(message, Provider::Link).expect("goes by the link");
-        let targets = self.store.count_targets(&scope).await.expect("counted");
-        assert!(self.store.log(message, targets).await.expect("logged"));
+        self.begin_log(message).await;
+        self.count().await;
         self.store.log_end(self.app).await.expect("read")
     }
 
@@ -91,12 +95,39 @@ impl Stage {
         (message, position)
     }
 
-    /// Puts it into inboxes, and returns into whose.
-    async fn fill(&self, message: &Message) -> Vec<DeviceId> {
-        let inboxes = self.store.inboxes(message, 1000).await.expect("read");
-        let filled = vec![(message.id, inboxes.expect("is for few"))];
-        let filled = self.store.fill_inboxes(self.app, filled).await;
-        filled.expect("filled").concat()
+    /// Makes it an entry of the log, of whose devices none has been counted.
+    async fn begin_log(&self, message: &Message) {
+        let first = LinkTask {
+            message: message.id,
+            from: DeviceId(0),
+            plan: LinkPlan::Log(message.clone().into(), vec![]),
+            to: Some(DeviceId(1)),
+        };
+        let grown = self.store.route(self.app, vec![first]).await;
+        assert!(grown.expect("logged"));
+    }
+
+    /// Counts the devices of what is in the log.
+    async fn count(&self) {
+        while self.take(Turn::Begun).await > 0 {}
+    }
+
+    /// Does what is found in one look, and returns for how many messages.
+    async fn take(&self, turn: Turn) -> usize {
+        let tasks = self.store.link_tasks(self.app, turn, MsgId(0), 10, 1000);
+        let tasks = tasks.await.expect("read");
+        let found = tasks.len();
+        self.store.route(self.app, tasks).await.expect("routed");
+        found
+    }
+
+    async fn waiting(&self, device: DeviceId) -> Vec<(MsgId, Parts)> {
+        let waiting = self
+            .store
+            .inbox_after(self.app, device, Position(0), 10)
+            .await;
+        let waiting = waiting.expect("read").into_iter();
+        waiting.map(|row| (row.message.id, row.parts)).collect()
     }
 
     async fn judge(&self, device: DeviceId, now: UnixMillis) -> Stretch {
@@ -479,7 +510,9 @@ async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
     let (prompt, slow) = (stage.register().await, stage.register().await);
     let (logged, position) = stage.logged(push(Audience::All)).await;
     let waiting = stage.accept(push(to(vec![prompt, slow]))).await;
-    assert_eq!(stage.fill(&waiting).await, [prompt, slow]);
+    for device in [prompt, slow] {
+        assert_eq!(stage.waiting(device).await, [(waiting.id, SHOWN)]);
+    }
     // The time is over, the grace is not.
     let finished = stage.store.finish_expired(waiting.expires_at).await;
     assert_eq!(finished.expect("finished"), 0);
@@ -575,22 +608,28 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
     let to_none = stage.accept(push(to_tag("nobody"))).await;
     let plans = async || {
         // One look takes in as many as it has time for.
-        let (mut tasks, mut known) = (Vec::new(), Vec::new());
+        let (mut tasks, mut after) = (Vec::new(), MsgId(0));
         loop {
-            let look = stage.store.link_tasks(stage.app, known.clone(), 10, 1000);
+            let look = stage
+                .store
+                .link_tasks(stage.app, Turn::Fresh, after, 10, 1000);
             let look = look.await.expect("read");
-            if look.is_empty() {
+            let Some(last) = look.last() else {
                 break;
-            }
-            known.extend(look.iter().map(|task| task.message));
+            };
+            after = last.message;
             tasks.extend(look);
         }
         let plans = tasks.into_iter().map(|task| match task.plan {
-            LinkPlan::Inboxes(Inboxes { rows, .. }) => {
+            LinkPlan::Inboxes(rows) => {
                 let rows = rows.into_iter().map(|(device, _, parts)| (device, parts));
                 (task.message, Some(rows.collect::<Vec<_>>()))
             }
-            LinkPlan::Long(_) => (task.message, None),
+            LinkPlan::Log(message, counted) => {
+                assert_eq!((message.id, counted[0].1), (task.message, 1001));
+                (task.message, None)
+            }
+            LinkPlan::Undecided => panic!("it is to be seen in one look"),
         });
         plans.collect::<Vec<_>>()
     };
@@ -611,51 +650,146 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
     let to_many = stage.accept(push(Audience::All)).await;
     let (last, plan) = plans().await.pop().expect("a task");
     assert_eq!((last, plan), (to_many.id, None));
-    assert!(
-        stage
-            .store
-            .inboxes(&to_many, 1000)
-            .await
-            .expect("read")
-            .is_none()
-    );
-    let known = vec![to_all.id, to_vip.id, to_none.id, to_many.id];
-    let rest = stage.store.link_tasks(stage.app, known, 10, 1000).await;
-    assert!(rest.expect("read").is_empty());
 }
 
 #[tokio::test]
 async fn a_message_goes_to_inboxes_or_to_the_log_once() {
     let stage = Stage::new().await;
     let device = stage.register().await;
-    let message = stage.accept(push(to(vec![device]))).await;
-    assert_eq!(stage.fill(&message).await, [device]);
-    assert!(
-        stage.fill(&message).await.is_empty(),
-        "its task has been ended"
-    );
-    let logged = stage
-        .store
-        .log(&message, vec![(Platform::Android, 1)])
-        .await;
-    assert!(!logged.expect("asked"));
-    assert_eq!(stage.counts(&message).await.targeted, 1);
-    let waiting = async || {
-        let waiting = stage
-            .store
-            .inbox_after(stage.app, device, Position(0), 10)
-            .await;
-        waiting.expect("read")
+    let message = stage.accept(push(Audience::All)).await;
+    let task = |plan| LinkTask {
+        message: message.id,
+        from: DeviceId(0),
+        plan,
+        to: None,
     };
-    let first = &waiting().await[0];
-    assert_eq!((first.message.id, first.parts), (message.id, SHOWN));
+    let of = (device, Platform::Android);
+    for plan in [
+        LinkPlan::Inboxes(vec![(of.0, of.1, SHOWN)]),
+        LinkPlan::Inboxes(vec![(of.0, of.1, HANDED)]),
+        LinkPlan::Log(message.clone().into(), vec![(of.1, 1)]),
+    ] {
+        let grown = stage.store.route(stage.app, vec![task(plan)]).await;
+        assert!(!grown.expect("asked"));
+    }
+    assert_eq!(stage.counts(&message).await.targeted, 1);
+    assert_eq!(stage.waiting(device).await, [(message.id, SHOWN)]);
     for _ in 0..2 {
         stage
             .end_row(device, &message, SHOWN, LinkEnd::Delivered)
             .await;
     }
-    assert!(waiting().await.is_empty());
+    assert_eq!(stage.waiting(device).await, []);
     assert_eq!(stage.counts(&message).await.delivered, 1);
+}
+
+#[tokio::test]
+async fn what_is_in_the_log_is_counted_in_slices_while_devices_have_it_already() {
+    let stage = Stage::new().await;
+    let mut devices = Vec::new();
+    for _ in 0..5 {
+        devices.push(stage.register().await);
+    }
+    let (prompt, quick) = (devices[0], devices[4]);
+    let message = stage.accept(push(Audience::All)).await;
+    stage.begin_log(&message).await;
+    let position = stage.store.log_end(stage.app).await.expect("read");
+    let sent = sent(&stage.judge(quick, UnixMillis::now()).await);
+    assert_eq!(sent, [(message.id, SHOWN)]);
+    for device in [quick, prompt] {
+        stage
+            .end(device, (&message, position), LinkEnd::Delivered)
+            .await;
+    }
+    let targeted_and_delivered = async |stage: &Stage| {
+        let counts = stage.counts(&message).await;
+        (counts.targeted, counts.delivered)
+    };
+    assert_eq!(targeted_and_delivered(&stage).await, (2, 2));
+    // Nothing is over before all have been counted.
+    let over = message.expires_at.plus(FINISH_GRACE);
+    let finished = stage.store.finish_expired(over).await;
+    assert_eq!(finished.expect("asked"), 0);
+    let slice = |from, to| LinkTask {
+        message: message.id,
+        from,
+        plan: LinkPlan::Log(message.clone().into(), vec![(Platform::Android, 3)]),
+        to: Some(to),
+    };
+    for _ in 0..2 {
+        // Told twice, it counts once.
+        let first = slice(DeviceId(1), devices[2]);
+        let grown = stage.store.route(stage.app, vec![first]).await;
+        assert!(!grown.expect("counted"), "it is in the log already");
+    }
+    assert_eq!(targeted_and_delivered(&stage).await, (3, 2));
+    assert!(!stage.ledger(&message).await.dispatched);
+
+    let stage = stage.reopened();
+    stage.count().await;
+    let ledger = stage.ledger(&message).await;
+    assert!(ledger.dispatched);
+    assert_eq!(targeted_and_delivered(&stage).await, (5, 2));
+    let ledger = stage.finish(&message).await;
+    let total = ledger.total();
+    let ended = (total.targeted, total.delivered, total.expired);
+    assert_eq!(ended, (5, 2, 3));
+}
+
+#[tokio::test]
+async fn what_is_being_counted_keeps_no_other_message_from_its_turn() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    for _ in 0..300 {
+        let message = stage.accept(push(Audience::All)).await;
+        stage.begin_log(&message).await;
+    }
+    let last = stage.accept(push(Audience::All)).await;
+    let app = stage.app;
+    let next = stage
+        .store
+        .link_tasks(app, Turn::Fresh, MsgId(0), 1, 1000)
+        .await;
+    let next = next.expect("read");
+    assert_eq!(next[0].message, last.id);
+    stage.store.route(app, next).await.expect("routed");
+    assert_eq!(stage.waiting(device).await, [(last.id, SHOWN)]);
+}
+
+#[tokio::test]
+async fn a_push_to_few_that_are_named_is_in_their_inboxes_when_it_is_accepted() {
+    let stage = Stage::new().await;
+    let (device, other) = (stage.register().await, stage.register().await);
+    let custom = CustomMessage {
+        content_type: None,
+        extras: Default::default(),
+        msg_content: json!("x"),
+        title: None,
+    };
+    let both = NewDevice {
+        channels: vec![link(), apns("aa")],
+        platform: Platform::Ios,
+        ..stage.on_link()
+    };
+    let both = stage.store.register(both).await.expect("registered").id;
+    let message = Push {
+        message: Some(custom),
+        ..push(to(vec![both, device]))
+    };
+    let message = stage.accept(message).await;
+    let all_parts = Parts {
+        message: true,
+        notification: true,
+    };
+    assert_eq!(stage.waiting(device).await, [(message.id, all_parts)]);
+    assert_eq!(stage.waiting(both).await, [(message.id, HANDED)]);
+    assert_eq!(stage.waiting(other).await, []);
+    let OpenWork { tasks, .. } = stage.store.open_work(None).await.expect("read");
+    assert_eq!(tasks, [], "nothing of it is left to be done");
+    let targeted = stage.ledger(&message).await.tallies.into_iter();
+    let by_link = targeted.filter(|tally| tally.provider == Provider::Link);
+    let by_link: u64 = by_link.map(|tally| tally.counts.targeted).sum();
+    assert_eq!(by_link, 2);
 }
 
 #[tokio::test]
@@ -832,7 +966,13 @@ async fn what_the_first_binary_left_is_read_on() {
     let Accepted::New(new) = accepted.expect("accepted") else {
         panic!("no cid was given")
     };
-    assert!(store.log(&new, vec![]).await.expect("logged"));
+    let task = LinkTask {
+        message: new.id,
+        from: DeviceId(0),
+        plan: LinkPlan::Log(new.clone().into(), vec![]),
+        to: None,
+    };
+    assert!(store.route(app, vec![task]).await.expect("logged"));
     let (log, _) = reads(device("link")).await;
     assert_eq!(log, [vip, (new.id, SHOWN)]);
 }

@@ -13,12 +13,12 @@ use client::{Client, Wishes};
 use tempfile::TempDir;
 use tidings_link::{Link, LinkConfig, Uplink, UplinkEnd, UplinkTopic};
 use tidings_model::{
-    Audience, DeviceId, Message, Notification, Platform, PlatformSet, Provider, Push, PushOptions,
-    Selection,
+    Audience, DeviceId, Message, MsgId, Notification, Platform, PlatformSet, Provider, Push,
+    PushOptions, Selection,
 };
 use tidings_store::{
-    Accepted, App, ChannelChange, Counts, DeviceChange, NewDevice, Registered, Scope, SealKey,
-    Store, TagChange,
+    Accepted, App, ChannelChange, Counts, DeviceChange, LinkPlan, LinkTask, NewDevice, Registered,
+    SealKey, Store, TagChange, Turn,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -114,20 +114,26 @@ impl Stage {
         }
     }
 
-    /// Puts it into the log as if many had the tag or the app, and into inboxes what names its devices.
+    /// Puts it into the log as if many had the tag or the app; what names its devices is in their inboxes already.
     async fn route(&self, message: &Message) {
-        let scope = Scope::of(message, Provider::Link).expect("a scope");
         let is_small = matches!(&message.push.audience, Audience::Selection(selection) if selection.tags.is_empty());
         if is_small {
-            let inboxes = self.store.inboxes(message, 1000).await.expect("read");
-            let filled = vec![(message.id, inboxes.expect("a page"))];
-            let filled = self.store.fill_inboxes(self.app.id, filled).await;
-            let devices = filled.expect("filled").concat();
-            self.link.route_inbox(self.app.id, &devices);
-        } else {
-            let targets = self.store.count_targets(&scope).await.expect("counted");
-            assert!(self.store.log(message, targets).await.expect("logged"));
-            self.link.route_log(self.app.id);
+            return;
+        }
+        let first = LinkTask {
+            message: message.id,
+            from: DeviceId(0),
+            plan: LinkPlan::Log(message.clone().into(), vec![]),
+            to: Some(DeviceId(1)),
+        };
+        let mut tasks = vec![first];
+        while !tasks.is_empty() {
+            if self.store.route(self.app.id, tasks).await.expect("routed") {
+                self.link.route_log(self.app.id);
+            }
+            let app = self.app.id;
+            let left = self.store.link_tasks(app, Turn::Begun, MsgId(0), 10, 1000);
+            tasks = left.await.expect("read");
         }
     }
 

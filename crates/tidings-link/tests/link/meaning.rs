@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tidings_model::{Audience, Parts, Platform, Provider, Selection};
 use tidings_store::{
-    ChannelChange, DeviceChange, Ending, Inboxes, Judged, Position, Registered, TagChange,
+    ChannelChange, DeviceChange, Ending, Judged, LinkPlan, LinkTask, Position, Registered,
+    TagChange,
 };
 use tokio::task::JoinSet;
 
@@ -334,14 +335,7 @@ async fn a_connection_knows_of_a_change_before_anything_that_was_pushed_later() 
 async fn two_parts_of_a_message_come_and_are_acknowledged_apart() {
     let stage = Stage::new().await;
     let device = stage.register(&[]).await;
-    let mut both = push(
-        Audience::Selection(Selection {
-            devices: vec![device.id],
-            ..Selection::default()
-        }),
-        "hi",
-        3600,
-    );
+    let mut both = push(Audience::All, "hi", 3600);
     both.message = Some(tidings_model::CustomMessage {
         content_type: None,
         extras: Default::default(),
@@ -355,14 +349,14 @@ async fn two_parts_of_a_message_come_and_are_acknowledged_apart() {
     };
     // As when the notification went another way, which has ended, and comes over the link after all.
     let rows = [false, true].map(|shown| (device.id, Platform::Android, part(shown)));
-    let inboxes = Inboxes {
-        after: tidings_model::DeviceId(0),
-        ends_task: true,
-        rows: rows.to_vec(),
+    let task = LinkTask {
+        message: message.id,
+        from: tidings_model::DeviceId(0),
+        plan: LinkPlan::Inboxes(rows.to_vec()),
+        to: None,
     };
-    let filled = vec![(message.id, inboxes)];
-    let filled = stage.store.fill_inboxes(stage.app.id, filled).await;
-    filled.expect("filled");
+    let routed = stage.store.route(stage.app.id, vec![task]).await;
+    routed.expect("filled");
     let mut client = stage.connect(&device).await;
     let (one, other) = (client.push().await, client.push().await);
     assert_eq!(one.id(), other.id());

@@ -259,9 +259,9 @@ async fn an_id_never_comes_again_though_no_row_has_it_and_the_clock_went_back() 
 async fn a_writer_that_ends_is_not_missed() {
     let dir = TempDir::new().expect("a directory");
     let engine = start(&dir);
-    engine.watch(Box::new(|_, _| panic!("a fault")));
+    engine.watch(Box::new(|_, _, _| panic!("a fault")));
     let change = |tx: &mut WriteTx<'_>| {
-        tx.changed.push((AppId(1), DeviceId(1)));
+        tx.news.push((AppId(1), DeviceId(1), DeviceNews::Changed));
         Ok(())
     };
     let told = engine.write(change).await;

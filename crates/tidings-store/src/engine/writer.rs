@@ -13,7 +13,7 @@ use tidings_model::{AppId, DeviceId, IdClock, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Watchers, caught};
+use super::{DeviceNews, Watchers, caught};
 use crate::StoreError;
 use crate::limits::{WRITE_GROUP_MAX, WRITE_GROUP_TIME};
 use crate::marks::Mark;
@@ -27,8 +27,8 @@ pub(crate) struct WriteTx<'a> {
     /// What leases are judged by: the time since the store was opened, which nobody sets. A wall clock that is put forward would
     /// end all of them at once, though their owners are well.
     pub(crate) lease_clock: UnixMillis,
-    /// The devices whose records change, for whoever holds one in memory.
-    pub(crate) changed: Vec<(AppId, DeviceId)>,
+    /// Of devices, for whoever holds one in memory.
+    pub(crate) news: Vec<(AppId, DeviceId, DeviceNews)>,
     /// When the transaction began.
     pub(super) begun: Instant,
     /// Why the whole transaction cannot be committed any more.
@@ -147,7 +147,7 @@ impl Writer {
             ids: &mut self.ids,
             now: UnixMillis::now(),
             lease_clock: self.opened.0.plus(self.opened.1.elapsed()),
-            changed: Vec::new(),
+            news: Vec::new(),
             begun: Instant::now(),
             undone: None,
         };
@@ -164,7 +164,7 @@ impl Writer {
         if let Some(cause) = tx.undone {
             return Err(cause);
         }
-        let changed = tx.changed;
+        let news = tx.news;
         let last = self.ids.last();
         // Before they leave the house: no later start may give the same ids out.
         if last > self.mark {
@@ -174,17 +174,20 @@ impl Writer {
             .commit()
             .map_err(|error| Arc::new(error.into()))?;
         self.mark = last;
-        tell(&self.watchers, &changed);
+        tell(&self.watchers, &news);
         Ok(())
     }
 }
 
-fn tell(watchers: &Watchers, changed: &[(AppId, DeviceId)]) {
-    if changed.is_empty() {
+fn tell(watchers: &Watchers, news: &[(AppId, DeviceId, DeviceNews)]) {
+    if news.is_empty() {
         return;
     }
     let mut watchers = watchers.lock().unwrap_or_else(PoisonError::into_inner);
-    watchers.retain(|watcher| changed.iter().all(|(app, device)| watcher(*app, *device)));
+    watchers.retain(|watcher| {
+        let mut news = news.iter();
+        news.all(|(app, device, news)| watcher(*app, *device, *news))
+    });
 }
 
 /// Tells all who wait by now that no transaction could begin: they have waited together, and would otherwise fail one after

@@ -14,9 +14,9 @@ use tidings_model::{
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
     Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
-    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LinkTask, LogEnd,
-    NewDevice, OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store,
-    TagChange, Turn,
+    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LogEnd, NewDevice,
+    OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store, TagChange,
+    Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -294,7 +294,6 @@ impl Stage {
                 let Some(scope) = Scope::of(&message, provider) else {
                     continue;
                 };
-                store.count_targets(&scope).await.expect("counted");
                 let mut after = DeviceId(0);
                 // The first pages, and the last.
                 for _ in 0..3 {
@@ -342,17 +341,23 @@ impl Stage {
     /// What goes over the link, and what connections say of it.
     pub(super) async fn link(&self) {
         let (store, app) = (&self.store, self.large);
-        // One look takes in as many as it has time for.
-        loop {
-            let tasks = store.link_tasks(app, vec![], 100, 1000).await;
-            let tasks = tasks.expect("read");
-            if tasks.is_empty() {
-                break;
-            }
-            for task in tasks {
-                self.route(task).await;
+        for turn in [Turn::Fresh, Turn::Begun] {
+            // One look takes in as many as it has time for.
+            loop {
+                let tasks = store.link_tasks(app, turn, MsgId(0), 100, 1000).await;
+                let mut tasks = tasks.expect("read");
+                if tasks.is_empty() {
+                    break;
+                }
+                if let Some(LinkPlan::Undecided) = tasks.first().map(|task| &task.plan) {
+                    let decided = store.decide(app, tasks[0].message, 1000).await;
+                    tasks = vec![decided.expect("decided").expect("is there")];
+                }
+                store.route(app, tasks).await.expect("routed");
             }
         }
+        let message = accept(store, app, push(audiences(&self.devices).remove(0))).await;
+        store.decide(app, message.id, 1000).await.expect("decided");
         store.log_end(app).await.expect("read");
         store.log_after(app, Position(0), 10).await.expect("read");
         for id in self.devices.iter().copied().take(2 * PAGE_MAX).step_by(97) {
@@ -388,28 +393,6 @@ impl Stage {
                 what,
             });
             store.acknowledge(acks.collect()).await.expect("remembered");
-        }
-    }
-
-    /// Puts a message into inboxes or into the log.
-    async fn route(&self, task: LinkTask) {
-        let (store, app) = (&self.store, self.large);
-        let message = store.message(task.message).await.expect("read");
-        let message = message.expect("known");
-        let inboxes = match task.plan {
-            LinkPlan::Inboxes(inboxes) => Some(inboxes),
-            LinkPlan::Long(_) => store.inboxes(&message, 1000).await.expect("read"),
-        };
-        match inboxes {
-            Some(inboxes) => {
-                let filled = store.fill_inboxes(app, vec![(message.id, inboxes)]);
-                filled.await.expect("filled");
-            }
-            None => {
-                let scope = Scope::of(&message, Provider::Link).expect("a scope");
-                let targets = store.count_targets(&scope).await.expect("counted");
-                assert!(store.log(&message, targets).await.expect("logged"));
-            }
         }
     }
 

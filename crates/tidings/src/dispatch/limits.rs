@@ -63,15 +63,11 @@ pub(super) const REMOVED_GRACE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the store should say something else of a credential.
 pub(super) const NOTE_EVERY: Duration = Duration::from_millis(100);
 
-/// Messages whose way over the link is decided in one go.
+/// Messages whose way over the link is decided, or whose devices are counted, in one go.
 pub(super) const LINK_TASKS_AT_ONCE: usize = 64;
 
 /// Inbox rows in one transaction, about: it takes the writer some 10 ms.
 pub(super) const INBOX_ROWS_AT_ONCE: usize = PAGE_MAX;
-
-/// Messages to many that a lane of the link holds while their devices are counted. When there are more, those behind them
-/// wait, whomever they are for.
-pub(super) const LINK_LONG_MAX: usize = 256;
 
 /// A lane without work keeps its connections for this long: Apple wants them kept for hours.
 pub(super) const IDLE: Duration = Duration::from_secs(3600);

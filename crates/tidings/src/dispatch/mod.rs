@@ -8,7 +8,6 @@ mod cut;
 mod guard;
 mod lanes;
 mod limits;
-mod link;
 mod render;
 mod senders;
 #[cfg(test)]
@@ -346,7 +345,7 @@ impl Lanes {
         self.links.insert(app, Arc::clone(&signal));
         let (context, draining) = (Arc::clone(&self.context), self.draining.clone());
         let task = self.running.spawn(async move {
-            link::run(context, app, &signal, draining).await;
+            lanes::log::run(context, app, &signal, draining).await;
         });
         self.tasks.insert(task.id(), Task::Link(app));
     }

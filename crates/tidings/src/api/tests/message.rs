@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_model::{Environment, Message, MsgId, Platform, Provider, Reason, UnixMillis};
+use tidings_model::{
+    DeviceId, Environment, Message, MsgId, Platform, Provider, Reason, UnixMillis,
+};
 use tidings_store::{
-    Ack, Acked, Cursor, Delta, End, Ending, LaneKey, LinkEnd, LogEnd, PageFlush, Position, Room,
-    Scope, Turn,
+    Ack, Acked, Cursor, Delta, End, Ending, LaneKey, LinkEnd, LinkPlan, LinkTask, LogEnd,
+    PageFlush, Position, Room, Turn,
 };
 
 use super::*;
@@ -106,9 +108,17 @@ impl Shop {
     /// What dispatch does for the part of the link.
     async fn route(&self, message: &Message) {
         let store = &self.api.store;
-        let scope = Scope::of(message, Provider::Link).expect("a part for the link");
-        let targets = store.count_targets(&scope).await.expect("counted");
-        assert!(store.log(message, targets).await.expect("routed"));
+        let mut tasks = vec![LinkTask {
+            message: message.id,
+            from: DeviceId(0),
+            plan: LinkPlan::Log(message.clone().into(), vec![]),
+            to: Some(DeviceId(1)),
+        }];
+        while !tasks.is_empty() {
+            store.route(message.app, tasks).await.expect("routed");
+            let left = store.link_tasks(message.app, Turn::Begun, MsgId(0), 10, 1000);
+            tasks = left.await.expect("read");
+        }
     }
 
     async fn acknowledge(&self, message: &Message) {

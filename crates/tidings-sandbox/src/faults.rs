@@ -195,12 +195,16 @@ impl Faults {
     }
 
     /// What a batch meets: at most one fault as a whole, and any number of those that strike single tokens.
-    pub(crate) fn meet_batch(&self, provider: Provider, tokens: &[DeviceToken]) -> Trouble {
+    pub(crate) fn meet_batch<'a>(
+        &self,
+        provider: Provider,
+        tokens: impl Iterator<Item = &'a DeviceToken>,
+    ) -> Trouble {
         let mut set = self.lock();
         if set.active.is_empty() {
             return Trouble::default();
         }
-        let tokens: HashSet<&DeviceToken> = tokens.iter().collect();
+        let tokens: HashSet<&DeviceToken> = tokens.collect();
         let whole = set.first(|fault| {
             !fault.of_token && fault.matches(provider, Call::Send, |wanted| tokens.contains(wanted))
         });

@@ -1,7 +1,9 @@
 //! Reading the fields of a JSON body, with words for what is wrong.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// An object of a body and where it stands.
@@ -11,15 +13,22 @@ pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
 }
 
+/// The text of a field of a JSON object.
+pub(crate) fn raw<'a>(object: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut fields: HashMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
+    fields.remove(name).map(RawValue::get)
+}
+
 /// What is wrong, with the field's path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong(pub(crate) String);
 
 impl<'a> Fields<'a> {
-    pub(crate) fn root(map: &'a Map<String, Value>) -> Self {
-        Self {
-            path: String::new(),
-            map,
+    pub(crate) fn root(value: &'a Value) -> Result<Self, Wrong> {
+        let path = String::new();
+        match value.as_object() {
+            Some(map) => Ok(Self { path, map }),
+            None => Err(Wrong("the body is no JSON object".to_owned())),
         }
     }
 
@@ -64,6 +73,27 @@ impl<'a> Fields<'a> {
             return Err(self.wrong(name, &format!("must be one of {}", words.join(", "))));
         }
         Ok(text)
+    }
+
+    /// An https URL.
+    pub(crate) fn https(&self, name: &str) -> Result<Option<&'a str>, Wrong> {
+        let url = self.text(name)?;
+        if url.is_some_and(|url| !url.starts_with("https://")) {
+            return Err(self.wrong(name, "must be an https URL"));
+        }
+        Ok(url)
+    }
+
+    /// Seconds above 0 as a text, such as `86400s`.
+    pub(crate) fn life(&self, name: &str, secs_max: f64) -> Result<(), Wrong> {
+        let Some(text) = self.text(name)? else {
+            return Ok(());
+        };
+        if seconds(text).is_some_and(|secs| secs > 0.0 && secs <= secs_max) {
+            return Ok(());
+        }
+        let what = format!("must be seconds as a text such as \"86400s\", {secs_max}s at most");
+        Err(self.wrong(name, &what))
     }
 
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Wrong> {
@@ -138,5 +168,17 @@ impl<'a> Fields<'a> {
         self.value(name)
             .map(|value| read(value).ok_or_else(|| self.wrong(name, what)))
             .transpose()
+    }
+}
+
+/// Digits, with or without a fraction, with or without `s`.
+fn seconds(text: &str) -> Option<f64> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if is_digits(whole) && is_digits(fraction) {
+        number.parse().ok()
+    } else {
+        None
     }
 }

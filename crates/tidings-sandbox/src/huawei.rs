@@ -6,26 +6,19 @@
 
 mod code;
 mod message;
-mod oauth;
-
-use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use crate::access_tokens::BadAccessToken;
 use crate::answer::Answer;
-use crate::clock::now_ms;
+use crate::batch::{Batch, Sorted, new_id, record};
 use crate::credentials::Credentials;
-use crate::deliveries::DeliveryId;
 use crate::device_token::DeviceToken;
-use crate::faults::Call;
-use crate::fields::Wrong;
+use crate::fields::{Wrong, raw};
 use crate::huawei::code::Code;
 use crate::makers::bare;
+use crate::oauth::Oauth;
 use crate::provider::Provider;
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -42,10 +35,19 @@ const TOKENS_MAX: usize = 1_000;
 /// Bytes of a request without its tokens (80300008).
 const MESSAGE_MAX: usize = 4_096;
 
+const OAUTH: Oauth = Oauth {
+    provider: ME,
+    life_secs: 3_600,
+    refused: StatusCode::BAD_REQUEST,
+    escapes_slashes: true,
+};
+const TOKEN_PATH: &str = "/oauth2/v3/token";
+const OLD_TOKEN_PATH: &str = "/oauth2/v2/token";
+
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_text,
     calls: Some(Calls {
-        owns: |path| oauth::is_token_call(path) || Send::of(path).is_some(),
+        owns: |path| [TOKEN_PATH, OLD_TOKEN_PATH].contains(&path) || Send::of(path).is_some(),
         judge,
     }),
     status_of: |reason| Code::of(reason).map(Code::status),
@@ -61,7 +63,7 @@ fn credentials(_: &Credentials, url: &str) -> Value {
         "app_id": APP_ID,
         "app_secret": APP_SECRET,
         "endpoint": url,
-        "token_endpoint": format!("{url}{}", oauth::PATH),
+        "token_endpoint": format!("{url}{}", TOKEN_PATH),
     })
 }
 
@@ -88,6 +90,7 @@ impl<'a> Send<'a> {
 }
 
 /// Why a request is refused as a whole.
+#[derive(Clone)]
 struct Refusal {
     code: Code,
     message: String,
@@ -98,26 +101,20 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
         return bare(StatusCode::METHOD_NOT_ALLOWED).into();
     }
     let Some(send) = Send::of(incoming.path()) else {
-        let met = state.faults.meet_call(ME, Call::Token);
-        return Verdict::under(met, oauth::refusal, || oauth::answer(state, incoming));
+        return OAUTH.judge(state, incoming);
     };
     let request = Request::read(incoming.body);
     let tokens = request.as_ref().map_or(&[][..], |request| &request.tokens);
-    let known: Vec<DeviceToken> = tokens
-        .iter()
-        .filter_map(|text| DeviceToken::of_text(text).ok())
-        .collect();
-    let trouble = state.faults.meet_batch(ME, &known);
-    Verdict::under(trouble.whole, refusal, || {
+    let batch = Batch::new(ME, tokens.iter().map(String::as_str));
+    let mut trouble = batch.trouble(state);
+    Verdict::under(trouble.whole.take(), refusal, || {
         let sent = authorized(state, incoming, &send).and_then(|app| {
-            let request = request?;
+            let request = request.as_ref().map_err(Clone::clone)?;
             request.check()?;
-            let is_reached = |token: &DeviceToken| {
-                !trouble.tokens.contains_key(token) && state.phones.has_app(ME, token, &app)
-            };
-            Ok(deliver(state, incoming, &request, is_reached))
+            let sorted = batch.sort(state, &trouble, &app);
+            Ok(deliver(state, incoming, request, sorted))
         });
-        sent.unwrap_or_else(|refusal| refusal.answer())
+        sent.unwrap_or_else(|refusal| answer(refusal.code, &refusal.message))
     })
 }
 
@@ -127,23 +124,15 @@ fn authorized(
     incoming: &Incoming<'_>,
     send: &Send<'_>,
 ) -> Result<Box<str>, Refusal> {
-    let header = incoming.header("authorization").unwrap_or_default();
-    let text = header
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, text)| text.trim())
-        .ok_or_else(|| {
-            Code::AuthError.refusal("Authorization must be Bearer and an access token")
-        })?;
-    let app = state
-        .access_tokens
-        .client(ME, text, incoming.now_ms)
-        .map_err(|bad| {
-            Code::TokenExpired.refusal(match bad {
-                BadAccessToken::Expired => "the access token has expired",
-                BadAccessToken::Unknown => "the access token is malformed or was not given here",
-            })
-        })?;
+    let app = OAUTH.client(state, incoming).ok_or_else(|| {
+        Code::AuthError.refusal("Authorization must be Bearer and an access token")
+    })?;
+    let app = app.map_err(|bad| {
+        Code::TokenExpired.refusal(match bad {
+            BadAccessToken::Expired => "the access token has expired",
+            BadAccessToken::Unknown => "the access token is malformed or was not given here",
+        })
+    })?;
     match send {
         Send::V1(named) if **named != *app => {
             Err(Code::AuthError.refusal("the access token is of another app than the path names"))
@@ -155,7 +144,7 @@ fn authorized(
 /// A sending request taken apart.
 struct Request {
     validate_only: bool,
-    message: Map<String, Value>,
+    message: Value,
     tokens: Vec<String>,
     /// Its bytes without the tokens.
     size: usize,
@@ -163,44 +152,35 @@ struct Request {
 
 impl Request {
     fn read(body: &[u8]) -> Result<Self, Refusal> {
-        #[derive(Deserialize)]
-        struct Body<'a> {
-            #[serde(borrow)]
-            message: Option<&'a RawValue>,
-            validate_only: Option<Value>,
-        }
-        #[derive(Deserialize)]
-        struct Addressed<'a> {
-            #[serde(borrow)]
-            token: Option<&'a RawValue>,
-        }
         let structure = |what: &str| Code::BadStructure.refusal(what);
-        let whole: Body<'_> =
+        let mut whole: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| structure("the body is no JSON object"))?;
-        // Huawei takes a misspelt field for one that is not there.
-        let message = whole
-            .message
-            .ok_or_else(|| Code::TokenCount.refusal("message is missing"))?;
-        let bad_message = |_| structure("message is no object");
-        let addressed: Addressed<'_> = serde_json::from_str(message.get()).map_err(bad_message)?;
-        let mut fields: Map<String, Value> =
-            serde_json::from_str(message.get()).map_err(bad_message)?;
+        let mut fields = match whole.remove("message") {
+            Some(Value::Object(fields)) => fields,
+            // Huawei takes a misspelt field for one that is not there.
+            None | Some(Value::Null) => {
+                return Err(Code::TokenCount.refusal("message is missing"));
+            }
+            Some(_) => return Err(structure("message is no object")),
+        };
+        let message = raw(body, "message").unwrap_or_default();
+        let token_bytes = raw(message.as_bytes(), "token").map_or(0, str::len);
         let tokens = match fields.remove("token") {
             None | Some(Value::Null) => Vec::new(),
             Some(tokens) => serde_json::from_value(tokens).map_err(|_| {
                 Code::BadParameter.refusal("message.token must be an array of strings")
             })?,
         };
-        let validate_only = match whole.validate_only {
-            None => false,
+        let validate_only = match whole.remove("validate_only") {
+            None | Some(Value::Null) => false,
             Some(Value::Bool(flag)) => flag,
             Some(_) => return Err(Code::BadParameter.refusal("validate_only must be a boolean")),
         };
         Ok(Self {
             validate_only,
-            message: fields,
+            message: Value::Object(fields),
             tokens,
-            size: body.len() - addressed.token.map_or(0, |token| token.get().len()),
+            size: body.len() - token_bytes,
         })
     }
 
@@ -209,7 +189,10 @@ impl Request {
             let message = format!("{} bytes without tokens; {MESSAGE_MAX} at most", self.size);
             return Err(Code::TooLarge.refusal(message));
         }
-        if self.message.contains_key("topic") || self.message.contains_key("condition") {
+        if ["topic", "condition"]
+            .iter()
+            .any(|name| self.message.get(name).is_some())
+        {
             return Err(Code::BadParameter.refusal("the sandbox knows no topics"));
         }
         if !(1..=TOKENS_MAX).contains(&self.tokens.len()) {
@@ -225,44 +208,21 @@ fn deliver(
     state: &State,
     incoming: &Incoming<'_>,
     request: &Request,
-    is_reached: impl Fn(&DeviceToken) -> bool,
+    sorted: Sorted<'_>,
 ) -> Answer {
-    let mut reached = Vec::new();
-    let mut illegal = Vec::new();
-    for text in &request.tokens {
-        match DeviceToken::of_text(text) {
-            Ok(token) if is_reached(&token) => reached.push(token),
-            _ => illegal.push(text),
-        }
+    let success = sorted.reached.len();
+    if success == 0 {
+        return answer(Code::AllTokensInvalid, Code::AllTokensInvalid.meaning());
     }
-    if reached.is_empty() {
-        return answer(Code::AllTokensInvalid, "All the tokens are invalid");
-    }
-    let id = request_id(incoming.now_ms);
+    let id = new_id();
     if !request.validate_only {
-        let payload = Arc::<str>::from(Value::Object(request.message.clone()).to_string());
-        let shared_id = Arc::<str>::from(id.as_str());
-        let success = reached.len();
-        let mut recording = state.deliveries.request(ME, incoming.now_ms);
-        for token in reached.drain(..) {
-            let id = DeliveryId::Text(Arc::clone(&shared_id));
-            recording.add(token, id, Arc::clone(&payload));
-        }
-        drop(recording);
-        return told(id, success, &illegal);
+        record(state, ME, incoming, sorted.reached, &id, &request.message);
     }
-    told(id, reached.len(), &illegal)
-}
-
-fn told(id: String, success: usize, illegal: &[&String]) -> Answer {
-    if illegal.is_empty() {
-        return answer_with(
-            Code::Success.status(),
-            Code::Success.digits(),
-            "Success",
-            id,
-        );
+    if sorted.unreached.is_empty() {
+        let code = Code::Success;
+        return answer_with(code.status(), code.digits(), code.meaning(), id);
     }
+    let illegal: Vec<&str> = sorted.unreached.iter().map(|(text, _)| *text).collect();
     let message = json!({
         "success": success,
         "failure": illegal.len(),
@@ -277,31 +237,19 @@ fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
     match reason {
         Some(digits) => {
             let message = Code::of(digits).map_or("fault", Code::meaning);
-            answer_with(status, digits, message, request_id(now_ms()))
+            answer_with(status, digits, message, new_id())
         }
         None => bare(status),
     }
 }
 
 fn answer(code: Code, message: &str) -> Answer {
-    answer_with(code.status(), code.digits(), message, request_id(now_ms()))
+    answer_with(code.status(), code.digits(), message, new_id())
 }
 
 fn answer_with(status: StatusCode, code: &str, message: &str, id: String) -> Answer {
     let body = json!({ "code": code, "msg": message, "requestId": id });
     Answer::json(status, &body)
-}
-
-/// Digits, as Huawei's are.
-fn request_id(now_ms: i64) -> String {
-    let random = Uuid::new_v4().as_u128() % 1_000_000_000_000;
-    format!("{now_ms}{random:012}")
-}
-
-impl Refusal {
-    fn answer(&self) -> Answer {
-        answer(self.code, &self.message)
-    }
 }
 
 impl Code {

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::device_token::{BadDeviceToken, DeviceToken};
 use crate::simulator::{Calls, Simulator};
-use crate::{apns, huawei};
+use crate::{apns, honor, huawei};
 
 macro_rules! providers {
     ($($provider:ident = $module:ident),+ $(,)?) => {
@@ -37,6 +37,7 @@ macro_rules! providers {
 
 providers! {
     Apns = apns,
+    Honor = honor,
     Huawei = huawei,
 }
 

@@ -64,6 +64,12 @@ impl Incoming<'_> {
         self.head.uri.path()
     }
 
+    /// The text after `Bearer` in the `Authorization` header.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        let (scheme, text) = self.header("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| text.trim())
+    }
+
     /// A header's text; none when it is absent or no text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()

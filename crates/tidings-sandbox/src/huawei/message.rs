@@ -1,6 +1,6 @@
 //! The rules for the fields of a v1 or v2 message.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::fields::{Fields, Wrong};
 use crate::huawei::Refusal;
@@ -28,13 +28,13 @@ const CATEGORIES: [&str; 14] = [
 
 const NUMBERS: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
 
-pub(super) fn check(message: &Map<String, Value>) -> Result<(), Refusal> {
-    let message = Fields::root(message);
+pub(super) fn check(message: &Value) -> Result<(), Refusal> {
+    let message = Fields::root(message)?;
     let shared = message.object("notification")?;
     if let Some(shared) = &shared {
         shared.text("title")?;
         shared.text("body")?;
-        https(shared, "image")?;
+        shared.https("image")?;
     }
     let android = message.object("android")?;
     let own = match &android {
@@ -69,28 +69,12 @@ fn check_android(android: &Fields<'_>, shows: bool) -> Result<(), Refusal> {
             .wrong("category", "PLAY_VOICE is for data messages")
             .into());
     }
-    if let Some(ttl) = android.text("ttl")? {
-        let secs = seconds(ttl).filter(|secs| (0.0..=TTL_SECS_MAX).contains(secs));
-        if secs.is_none_or(|secs| secs == 0.0) {
-            let what = "must be seconds as a text such as \"86400s\", above 0 and 1296000s at most";
-            return Err(android.wrong("ttl", what).into());
-        }
-    }
+    android.life("ttl", TTL_SECS_MAX)?;
     android.text("bi_tag")?;
     android.text("receipt_id")?;
     android.int("target_user_type", 0..=3)?;
     android.int("fast_app_target", 1..=2)?;
     Ok(())
-}
-
-/// `digits`, with or without a fraction, and `s`.
-fn seconds(text: &str) -> Option<f64> {
-    let number = text.strip_suffix('s').unwrap_or(text);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    (is_digits(whole) && is_digits(fraction))
-        .then(|| number.parse().ok())
-        .flatten()
 }
 
 fn check_notification(
@@ -114,7 +98,7 @@ fn check_notification(
     check_badge(own)?;
     check_style(own)?;
     check_sound(own)?;
-    https(own, "image")?;
+    own.https("image")?;
     own.text("icon")?;
     own.text("tag")?;
     own.text("group")?;
@@ -174,7 +158,7 @@ fn check_click(own: &Fields<'_>) -> Result<(), Refusal> {
         }
         Some(2) => {
             needed("url")?;
-            https(&click, "url")?;
+            click.https("url")?;
         }
         Some(4) => needed("rich_resource")?,
         Some(_) => {}
@@ -238,15 +222,6 @@ fn check_buttons(own: &Fields<'_>) -> Result<(), Wrong> {
         button.text("intent")?;
     }
     Ok(())
-}
-
-fn https(fields: &Fields<'_>, name: &str) -> Result<(), Wrong> {
-    match fields.text(name)? {
-        Some(url) if !url.starts_with("https://") => {
-            Err(fields.wrong(name, "must be an https URL"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn is_color(text: &str) -> bool {

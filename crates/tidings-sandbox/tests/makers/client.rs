@@ -114,6 +114,13 @@ impl Scene {
         send_http1(stream, request, body).await
     }
 
+    /// Asks for an access token with client credentials.
+    pub(crate) async fn fetch(&self, path: &str, id: &str, secret: &str) -> Reply {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let request = post(path).header("content-type", "application/x-www-form-urlencoded");
+        self.send(request, &form).await.expect("an answer")
+    }
+
     /// Sends one request over HTTP/2.
     pub(crate) async fn send_h2(&self, request: Builder, body: &str) -> Result<Reply, Unanswered> {
         let stream = self.connect(&[b"h2"]).await;
@@ -167,6 +174,11 @@ impl Reply {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
+}
+
+/// A golden request, written from the fact sheet.
+pub(crate) fn golden(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
 }
 
 pub(crate) fn post(path: &str) -> Builder {

@@ -4,7 +4,7 @@ use http::request::Builder;
 use serde_json::{Value, json};
 use tidings_sandbox::Provider;
 
-use crate::client::{Reply, Scene, post};
+use crate::client::{Reply, Scene, golden, post};
 
 /// A sandbox and an access token of its Huawei.
 pub(crate) struct Huawei {
@@ -30,7 +30,7 @@ impl Huawei {
         let scene = Scene::of(Provider::Huawei).await;
         let id = scene.credential("app_id");
         let secret = scene.credential("app_secret");
-        let reply = fetch(&scene, "/oauth2/v3/token", &id, &secret).await;
+        let reply = scene.fetch("/oauth2/v3/token", &id, &secret).await;
         let access_token = reply.json()["access_token"].as_str().unwrap().to_owned();
         Self {
             scene,
@@ -61,18 +61,12 @@ impl Huawei {
     }
 }
 
-async fn fetch(scene: &Scene, path: &str, id: &str, secret: &str) -> Reply {
-    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
-    let request = post(path).header("content-type", "application/x-www-form-urlencoded");
-    scene.send(request, &form).await.expect("an answer")
-}
-
 #[tokio::test]
 async fn an_access_token_lasts_an_hour_and_escapes_its_slashes() {
     let scene = Scene::of(Provider::Huawei).await;
     let (id, secret) = (scene.credential("app_id"), scene.credential("app_secret"));
     for path in ["/oauth2/v3/token", "/oauth2/v2/token"] {
-        let reply = fetch(&scene, path, &id, &secret).await;
+        let reply = scene.fetch(path, &id, &secret).await;
         assert_eq!(reply.status, 200);
         assert!(reply.body.contains(r"\/"), "{}", reply.body);
         let told = reply.json();
@@ -89,17 +83,17 @@ async fn an_access_token_lasts_an_hour_and_escapes_its_slashes() {
 async fn a_wrong_secret_gets_no_token_and_an_unknown_client_is_held_to_its_first() {
     let scene = Scene::of(Provider::Huawei).await;
     let id = scene.credential("app_id");
-    let reply = fetch(&scene, "/oauth2/v3/token", &id, "wrong").await;
+    let reply = scene.fetch("/oauth2/v3/token", &id, "wrong").await;
     assert_eq!(
         (reply.status, &reply.json()["error"]),
         (400, &json!("invalid_client"))
     );
     assert_eq!(
-        fetch(&scene, "/oauth2/v3/token", "9", "first").await.status,
+        scene.fetch("/oauth2/v3/token", "9", "first").await.status,
         200
     );
     assert_eq!(
-        fetch(&scene, "/oauth2/v3/token", "9", "other").await.status,
+        scene.fetch("/oauth2/v3/token", "9", "other").await.status,
         400
     );
     let request = post("/oauth2/v3/token");
@@ -108,7 +102,7 @@ async fn a_wrong_secret_gets_no_token_and_an_unknown_client_is_held_to_its_first
     // As a fault, with Huawei's numbers; sending is not struck.
     scene.fault(json!({"call": "token", "status": 400, "reason": "1101", "count": 1}));
     let secret = scene.credential("app_secret");
-    let reply = fetch(&scene, "/oauth2/v3/token", &id, &secret).await;
+    let reply = scene.fetch("/oauth2/v3/token", &id, &secret).await;
     assert_eq!((reply.status, &reply.json()["error"]), (400, &json!(1101)));
 }
 
@@ -144,7 +138,7 @@ async fn the_access_token_is_checked() {
 #[tokio::test]
 async fn the_golden_request_is_taken_whole() {
     let huawei = Huawei::new().await;
-    let golden: Value = serde_json::from_str(include_str!("golden/huawei.json")).unwrap();
+    let golden = golden(include_str!("golden/huawei.json"));
     let reply = huawei.send(&golden).await;
     assert_eq!(reply.status, 200);
     let told = reply.json();

@@ -2,4 +2,5 @@
 
 mod client;
 mod frame;
+mod honor;
 mod huawei;

@@ -1,0 +1,100 @@
+//! One message to many tokens: who is reached, what is recorded.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::clock::now_ms;
+use crate::deliveries::DeliveryId;
+use crate::device_token::DeviceToken;
+use crate::faults::Trouble;
+use crate::provider::Provider;
+use crate::simulator::Incoming;
+use crate::state::State;
+
+/// The tokens of a request in their order; one that is named twice is there twice.
+pub(crate) struct Batch<'a> {
+    provider: Provider,
+    tokens: Vec<(&'a str, Option<DeviceToken>)>,
+}
+
+/// Why a token gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unreached {
+    /// The phone has removed the app, or the token is another app's.
+    Gone,
+    /// A text that is no token.
+    Malformed,
+    /// A fault strikes it, with this reason.
+    Struck(String),
+}
+
+/// The tokens by what becomes of them.
+#[derive(Default)]
+pub(crate) struct Sorted<'a> {
+    pub(crate) reached: Vec<DeviceToken>,
+    pub(crate) unreached: Vec<(&'a str, Unreached)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(provider: Provider, tokens: impl IntoIterator<Item = &'a str>) -> Self {
+        let tokens = tokens
+            .into_iter()
+            .map(|text| (text, provider.token(text).ok()))
+            .collect();
+        Self { provider, tokens }
+    }
+
+    /// The faults that the request meets.
+    pub(crate) fn trouble(&self, state: &State) -> Trouble {
+        let tokens = self.tokens.iter().filter_map(|(_, token)| token.as_ref());
+        state.faults.meet_batch(self.provider, tokens)
+    }
+
+    pub(crate) fn sort(&self, state: &State, trouble: &Trouble, app: &str) -> Sorted<'a> {
+        let mut sorted = Sorted::default();
+        for (text, token) in &self.tokens {
+            let why = match token {
+                None => Unreached::Malformed,
+                Some(token) => match trouble.tokens.get(token) {
+                    Some(reason) => Unreached::Struck(reason.clone()),
+                    None if state.phones.has_app(self.provider, token, app) => {
+                        sorted.reached.push(token.clone());
+                        continue;
+                    }
+                    None => Unreached::Gone,
+                },
+            };
+            sorted.unreached.push((text, why));
+        }
+        sorted
+    }
+}
+
+/// Records a message, the same for all, under the id that the provider's answer names.
+pub(crate) fn record(
+    state: &State,
+    provider: Provider,
+    incoming: &Incoming<'_>,
+    tokens: Vec<DeviceToken>,
+    id: &str,
+    message: &Value,
+) {
+    if tokens.is_empty() {
+        return;
+    }
+    let id = Arc::<str>::from(id);
+    let payload = Arc::<str>::from(message.to_string());
+    let mut recording = state.deliveries.request(provider, incoming.now_ms);
+    for token in tokens {
+        let id = DeliveryId::Text(Arc::clone(&id));
+        recording.add(token, id, Arc::clone(&payload));
+    }
+}
+
+/// A new id of digits, as most makers' are.
+pub(crate) fn new_id() -> String {
+    let random = Uuid::new_v4().as_u128() % 1_000_000_000_000;
+    format!("{}{random:012}", now_ms())
+}

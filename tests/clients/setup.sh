@@ -7,7 +7,7 @@ clients="${TIDINGS_CLIENTS_DIR:-$here/../../target/clients}"
 mkdir -p "$clients"
 clients="$(cd "$clients" && pwd)"
 
-wanted="$(cat "$here/setup.sh" "$here/package-lock.json" "$here/requirements.txt" | sha256sum)"
+wanted="$(cat "$here/setup.sh" "$here/package-lock.json" "$here"/requirements*.txt | sha256sum)"
 if [ "$(cat "$clients/stamp" 2>/dev/null || true)" = "$wanted" ]; then
     exit 0
 fi
@@ -26,5 +26,7 @@ npm ci --prefix "$clients" --no-audit --no-fund --loglevel=error
 rm -rf "$clients/venv"
 python3 -m venv "$clients/venv"
 "$clients/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
+"$clients/venv/bin/pip" install -q --disable-pip-version-check --no-deps --use-deprecated=legacy-resolver \
+    -r "$here/requirements-legacy.txt"
 # Last, so that a run that was cut off is made up for.
 printf '%s\n' "$wanted" > "$clients/stamp"

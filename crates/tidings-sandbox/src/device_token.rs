@@ -19,7 +19,7 @@ enum Form {
 /// A text that is no token of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("must be {0}")]
-pub struct BadDeviceToken(&'static str);
+pub struct BadDeviceToken(pub(crate) &'static str);
 
 impl DeviceToken {
     const DIGITS_MIN: usize = 64;

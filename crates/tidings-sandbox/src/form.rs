@@ -25,7 +25,17 @@ impl Form {
     }
 }
 
-fn decoded(text: &[u8]) -> String {
+impl IntoIterator for Form {
+    type Item = (String, String);
+    type IntoIter = std::vec::IntoIter<(String, String)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Undoes URL encoding.
+pub(crate) fn decoded(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {

@@ -24,6 +24,7 @@ mod form;
 mod honor;
 mod http1;
 mod huawei;
+mod invalid_ids;
 mod limits;
 mod makers;
 mod oauth;
@@ -33,6 +34,7 @@ mod sandbox;
 mod simulator;
 mod state;
 mod tls;
+mod xiaomi;
 
 pub use access_tokens::AccessTokens;
 pub use control::control_router;

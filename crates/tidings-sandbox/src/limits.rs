@@ -84,3 +84,6 @@ pub(crate) const CLIENTS_MAX: usize = 10_000;
 
 /// Access tokens that are remembered; an older one is unknown.
 pub(crate) const ACCESS_TOKENS_MAX: usize = 10_000;
+
+/// Dead registration ids of one provider that wait to be fetched.
+pub(crate) const INVALID_IDS_MAX: usize = 10_000;

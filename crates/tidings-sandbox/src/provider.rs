@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::device_token::{BadDeviceToken, DeviceToken};
 use crate::simulator::{Calls, Simulator};
-use crate::{apns, honor, huawei};
+use crate::{apns, honor, huawei, xiaomi};
 
 macro_rules! providers {
     ($($provider:ident = $module:ident),+ $(,)?) => {
@@ -39,6 +39,7 @@ providers! {
     Apns = apns,
     Honor = honor,
     Huawei = huawei,
+    Xiaomi = xiaomi,
 }
 
 /// A provider that the sandbox does not simulate.

@@ -23,6 +23,7 @@ use crate::credentials::Credentials;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::http1;
+use crate::invalid_ids::InvalidIds;
 use crate::limits::{
     ACCEPT_PAUSE, CONCURRENT_STREAMS, CONNECTIONS_MAX, DELIVERIES_KEPT, DRAIN_GRACE,
     HANDSHAKE_TIMEOUT, MAKER_BODIES_MAX,
@@ -92,6 +93,7 @@ impl Sandbox {
             channels: Channels::default(),
             deliveries: Deliveries::new(config.deliveries_kept),
             faults: Faults::default(),
+            invalid_ids: InvalidIds::default(),
             phones: Phones::default(),
             token_keys,
         });

@@ -8,6 +8,7 @@ use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::deliveries::Deliveries;
 use crate::faults::Faults;
+use crate::invalid_ids::InvalidIds;
 use crate::phones::Phones;
 
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) clients: Clients,
     pub(crate) deliveries: Deliveries,
     pub(crate) faults: Faults,
+    pub(crate) invalid_ids: InvalidIds,
     pub(crate) phones: Phones,
     pub(crate) token_keys: TokenKeys,
 }

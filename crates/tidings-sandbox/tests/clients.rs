@@ -1,5 +1,5 @@
 //! The simulated providers, judged by clients that others wrote. APNs: `@parse/node-apn` and `aioapns` (only node-apn
-//! knows broadcast channels). Huawei: `hpa` and `python-huawei-push-admin`.
+//! knows broadcast channels). Huawei: `hpa` and `python-huawei-push-admin`. Xiaomi: `xmpush-python`.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -446,4 +446,61 @@ async fn python_huawei_push_admin_reports_what_happened() {
 #[tokio::test]
 async fn hpa_reports_what_happened() {
     check_huawei("hpa").await;
+}
+
+#[tokio::test]
+async fn xmpush_python_reports_what_happened() {
+    let sandbox = sandbox().await;
+    let gone = Phone {
+        uninstalled_since: Some(GONE_SINCE),
+        topic: None,
+    };
+    let token = Provider::Xiaomi.token("gone").unwrap();
+    sandbox.phones().put(Provider::Xiaomi, token, gone).unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, &sandbox.credentials().ca).expect("a file");
+    let client = || {
+        let mut command = Command::new(installed("venv/bin/python"));
+        command
+            .arg(workspace().join("tests/clients/xiaomi_push.py"))
+            .env("SSL_CERT_FILE", &ca);
+        command
+    };
+    let credentials = sandbox.credentials().by_provider(&sandbox.url());
+    let mut input = credentials["xiaomi"].clone();
+    input["host"] = json!(sandbox.addr().to_string());
+    input["messages"] = json!([
+        {"regids": "a,b", "title": "hello"},
+        {"regids": "a,gone", "title": "some"},
+        {"regids": "gone", "title": "none"},
+        {"regids": "a", "title": "x".repeat(50)},
+    ]);
+    let reports = report(client(), &input).await;
+    let codes: Vec<&Value> = reports
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["code"])
+        .collect();
+    assert_eq!(codes, [0, 0, 20_301, 10_017, 0], "{reports:#}");
+    assert_eq!(reports[1]["data"]["bad_regids"], "gone");
+    assert_eq!(reports[4]["data"]["list"], json!(["gone", "gone"]));
+    let page = sandbox.deliveries().page(&Default::default());
+    let seen: Vec<String> = page
+        .deliveries
+        .iter()
+        .map(|d| d.token.to_string())
+        .collect();
+    assert_eq!(seen, ["a", "b", "a"]);
+    assert_eq!(reports[0]["data"]["id"], page.deliveries[0].id.to_string());
+    let payload: Value = serde_json::from_str(&page.deliveries[0].payload).unwrap();
+    assert_eq!(
+        (&payload["title"], &payload["payload"]),
+        (&json!("hello"), &json!(r#"{"score":3}"#))
+    );
+
+    input["app_secret"] = json!("wrong");
+    let reports = report(client(), &input).await;
+    assert_eq!(reports[0]["code"], 21_301);
 }

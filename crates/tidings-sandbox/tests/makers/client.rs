@@ -184,3 +184,17 @@ pub(crate) fn golden(text: &str) -> Value {
 pub(crate) fn post(path: &str) -> Builder {
     Request::post(format!("https://localhost{path}"))
 }
+
+/// Form encoding of what is not a letter or a digit.
+pub(crate) fn encoded(pairs: &[(&str, String)]) -> String {
+    let escaped = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).to_string(),
+                other => format!("%{other:02X}"),
+            })
+            .collect()
+    };
+    let pair = |(name, value): &(&str, String)| format!("{}={}", escaped(name), escaped(value));
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}

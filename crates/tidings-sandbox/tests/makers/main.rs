@@ -4,3 +4,4 @@ mod client;
 mod frame;
 mod honor;
 mod huawei;
+mod xiaomi;

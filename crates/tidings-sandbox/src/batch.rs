@@ -22,7 +22,9 @@ pub(crate) struct Batch<'a> {
 /// Why a token gets nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unreached {
-    /// The phone has removed the app, or the token is another app's.
+    /// The token is another app's.
+    Foreign,
+    /// The phone has removed the app.
     Gone,
     /// A text that is no token.
     Malformed,
@@ -59,11 +61,16 @@ impl<'a> Batch<'a> {
                 None => Unreached::Malformed,
                 Some(token) => match trouble.tokens.get(token) {
                     Some(reason) => Unreached::Struck(reason.clone()),
-                    None if state.phones.has_app(self.provider, token, app) => {
-                        sorted.reached.push(token.clone());
-                        continue;
-                    }
-                    None => Unreached::Gone,
+                    None => match state.phones.look_up(self.provider, token) {
+                        Some(phone) if phone.topic.as_deref().is_some_and(|topic| topic != app) => {
+                            Unreached::Foreign
+                        }
+                        Some(phone) if phone.uninstalled_since.is_some() => Unreached::Gone,
+                        _ => {
+                            sorted.reached.push(token.clone());
+                            continue;
+                        }
+                    },
                 },
             };
             sorted.unreached.push((text, why));

@@ -270,7 +270,7 @@ fn deliver(
             Unreached::Struck(reason) if ["80100000", FAIL_TOKENS].contains(&reason.as_str()) => {
                 &mut failed
             }
-            Unreached::Gone | Unreached::Struck(_) => &mut expired,
+            Unreached::Foreign | Unreached::Gone | Unreached::Struck(_) => &mut expired,
         };
         let names_list = |reason: &String| [EXPIRE_TOKENS, FAIL_TOKENS].contains(&reason.as_str());
         is_quiet &= matches!(&why, Unreached::Struck(reason) if names_list(reason));

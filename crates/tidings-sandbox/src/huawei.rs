@@ -4,7 +4,7 @@
 //! Huawei does not say which of its codes come with which status. Here what is about tokens or the app comes with 200,
 //! a wrong request with 400, authentication with 401; its own Python clients read a code from a 200 only.
 
-mod code;
+pub(crate) mod code;
 mod message;
 
 use http::{Method, StatusCode};
@@ -16,10 +16,12 @@ use crate::batch::{Batch, Sorted, new_id, record};
 use crate::credentials::Credentials;
 use crate::device_token::DeviceToken;
 use crate::fields::{Wrong, raw};
+use crate::hmos;
 use crate::huawei::code::Code;
 use crate::makers::bare;
 use crate::oauth::Oauth;
 use crate::provider::Provider;
+use crate::service_account::ServiceAccount;
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
 
@@ -91,7 +93,7 @@ impl<'a> Send<'a> {
 
 /// Why a request is refused as a whole.
 #[derive(Clone)]
-struct Refusal {
+pub(crate) struct Refusal {
     code: Code,
     message: String,
 }
@@ -114,16 +116,29 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
             let sorted = batch.sort(state, &trouble, &app);
             Ok(deliver(state, incoming, request, sorted))
         });
-        sent.unwrap_or_else(|refusal| answer(refusal.code, &refusal.message))
+        sent.unwrap_or_else(Refusal::answer)
     })
 }
 
-/// Judges the access token and answers the app that it was given to.
+/// Judges the access token and answers the app that it was given to. A JWT of the service account is as good.
 fn authorized(
     state: &State,
     incoming: &Incoming<'_>,
     send: &Send<'_>,
 ) -> Result<Box<str>, Refusal> {
+    if let Some(jwt) = incoming
+        .bearer()
+        .filter(|text| ServiceAccount::is_jwt(text))
+    {
+        let checked = state.service_account.check(jwt, incoming.now_ms);
+        checked.map_err(hmos::refused_jwt)?;
+        return match send {
+            Send::V1(app) if *app != APP_ID => {
+                Err(Code::AuthError.refusal("the JWT is of another app than the path names"))
+            }
+            Send::V1(_) | Send::V2 => Ok(APP_ID.into()),
+        };
+    }
     let app = OAUTH.client(state, incoming).ok_or_else(|| {
         Code::AuthError.refusal("Authorization must be Bearer and an access token")
     })?;
@@ -233,7 +248,7 @@ fn deliver(
 }
 
 /// What a fault answers.
-fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
+pub(crate) fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
     match reason {
         Some(digits) => {
             let message = Code::of(digits).map_or("fault", Code::meaning);
@@ -247,13 +262,19 @@ fn answer(code: Code, message: &str) -> Answer {
     answer_with(code.status(), code.digits(), message, new_id())
 }
 
-fn answer_with(status: StatusCode, code: &str, message: &str, id: String) -> Answer {
+pub(crate) fn answer_with(status: StatusCode, code: &str, message: &str, id: String) -> Answer {
     let body = json!({ "code": code, "msg": message, "requestId": id });
     Answer::json(status, &body)
 }
 
+impl Refusal {
+    pub(crate) fn answer(self) -> Answer {
+        answer(self.code, &self.message)
+    }
+}
+
 impl Code {
-    fn refusal(self, message: impl Into<String>) -> Refusal {
+    pub(crate) fn refusal(self, message: impl Into<String>) -> Refusal {
         Refusal {
             code: self,
             message: message.into(),

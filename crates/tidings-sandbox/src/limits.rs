@@ -87,3 +87,6 @@ pub(crate) const ACCESS_TOKENS_MAX: usize = 10_000;
 
 /// Dead registration ids of one provider that wait to be fetched.
 pub(crate) const INVALID_IDS_MAX: usize = 10_000;
+
+/// Bytes of a JWT; real ones have about 700.
+pub(crate) const JWT_MAX: usize = 4_096;

@@ -50,13 +50,6 @@ impl Phones {
         Ok(())
     }
 
-    /// Whether a maker's app reaches it.
-    pub(crate) fn has_app(&self, provider: Provider, token: &DeviceToken, app: &str) -> bool {
-        self.look_up(provider, token).is_none_or(|phone| {
-            phone.uninstalled_since.is_none() && phone.topic.is_none_or(|topic| topic == app)
-        })
-    }
-
     /// What is known of a phone, which is nothing for most.
     pub fn look_up(&self, provider: Provider, token: &DeviceToken) -> Option<Phone> {
         let told = self.told.read().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::device_token::{BadDeviceToken, DeviceToken};
 use crate::simulator::{Calls, Simulator};
-use crate::{apns, honor, huawei, xiaomi};
+use crate::{apns, hmos, honor, huawei, xiaomi};
 
 macro_rules! providers {
     ($($provider:ident = $module:ident),+ $(,)?) => {
@@ -37,6 +37,7 @@ macro_rules! providers {
 
 providers! {
     Apns = apns,
+    Hmos = hmos,
     Honor = honor,
     Huawei = huawei,
     Xiaomi = xiaomi,

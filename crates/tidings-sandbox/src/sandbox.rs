@@ -29,6 +29,7 @@ use crate::limits::{
     HANDSHAKE_TIMEOUT, MAKER_BODIES_MAX,
 };
 use crate::phones::Phones;
+use crate::service_account::ServiceAccount;
 use crate::state::State;
 use crate::tls;
 
@@ -95,6 +96,7 @@ impl Sandbox {
             faults: Faults::default(),
             invalid_ids: InvalidIds::default(),
             phones: Phones::default(),
+            service_account: ServiceAccount::new()?,
             token_keys,
         });
         let (stop, stopped) = watch::channel(false);

@@ -10,6 +10,7 @@ use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::invalid_ids::InvalidIds;
 use crate::phones::Phones;
+use crate::service_account::ServiceAccount;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -22,5 +23,6 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) invalid_ids: InvalidIds,
     pub(crate) phones: Phones,
+    pub(crate) service_account: ServiceAccount,
     pub(crate) token_keys: TokenKeys,
 }

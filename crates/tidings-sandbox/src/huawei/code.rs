@@ -1,4 +1,4 @@
-//! Huawei's codes.
+//! Huawei's codes, of all versions of the API.
 
 use http::StatusCode;
 
@@ -45,6 +45,7 @@ codes! {
     BadCollapseKey = "80100013" 400 "The collapse_key message field is invalid",
     SensitiveWords = "80100016" 400 "A message contains sensitive information",
     TopicMessages = "80100017" 400 "A maximum of 100 topic-based messages can be sent at the same time",
+    ImageNotVerified = "80100022" 400 "The image is not verified",
     ReviewMismatch = "80100018" 400 "Invalid bi_tag or a body that was not reviewed",
     AuthError = "80200001" 401 "OAuth authentication error",
     TokenExpired = "80200003" 401 "OAuth token expired",
@@ -55,6 +56,10 @@ codes! {
     TokenCount = "80300010" 400 "The number of tokens in the message body exceeds the default value",
     NoHighPriority = "80300011" 400 "You are not authorized to send high-priority notification messages",
     BadReceipt = "80300013" 400 "The receipt address or its certificate is wrong",
+    TestRate = "80300029" 400 "Too many test messages",
+    TestTokens = "80300030" 400 "A test message has 10 tokens at most",
+    JwtTooLong = "80300036" 401 "The JWT lives longer than a day",
+    Penalty = "80300037" 200 "Sending is disabled because of a penalty",
     OauthFailed = "80600003" 401 "Failed to request the OAuth service",
     Internal = "81000001" 500 "System internal error",
 }

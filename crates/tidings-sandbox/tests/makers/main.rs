@@ -2,6 +2,7 @@
 
 mod client;
 mod frame;
+mod hmos;
 mod honor;
 mod huawei;
 mod xiaomi;

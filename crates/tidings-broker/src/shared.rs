@@ -95,6 +95,17 @@ impl<C: ClientConfig, T: Send + 'static> Shared<C, T> {
         self.tell(state);
     }
 
+    /// Lets everyone know that it is over. What is in flight will not be heard of.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        state.ended = true;
+        state.queue.close();
+        self.tell(state);
+        self.room.notify_waiters();
+        self.ended.notify_waiters();
+    }
+
     /// Wakes whoever waits for settlements, or lets them go when nobody does.
     pub(crate) fn tell(&self, mut state: MutexGuard<'_, State<C, T>>) {
         if !state.queue.has_settled() && !state.ended {

@@ -48,6 +48,7 @@ pub(crate) async fn run<C: ClientConfig, T: Send + 'static>(
     client: ClientOf<C, T>,
     answers: AnswersOf<C, T>,
 ) {
+    let _last = Last(Arc::clone(&shared));
     let client = Arc::new(client);
     shared.lock().client = Arc::downgrade(&client);
     let mut task = Task {
@@ -165,20 +166,23 @@ impl<C: ClientConfig, T: Send + 'static> Task<C, T> {
 
     /// Lets everyone know that it is over, and the connections say goodbye.
     async fn end(mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.stopping = true;
-            state.ended = true;
-            state.queue.close();
-            self.shared.tell(state);
-        }
-        self.shared.room.notify_waiters();
-        self.shared.ended.notify_waiters();
+        self.shared.end();
         // Whoever withdraws holds it for a moment, too.
         drop(self.client);
         let mut none = Vec::new();
         while self.answers.recv_many(&mut none, ANSWERS_AT_ONCE).await > 0 {
             none.clear();
+        }
+    }
+}
+
+/// A task that ends in a panic has ended: nobody waits for it in vain.
+struct Last<C: ClientConfig, T: Send + 'static>(Arc<Shared<C, T>>);
+
+impl<C: ClientConfig, T: Send + 'static> Drop for Last<C, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
         }
     }
 }

@@ -35,8 +35,16 @@ fn adopt(sql: &Connection) -> Result<(), StoreError> {
                 Vec::new()
             })
         };
-        let Some(message) = messages::find(sql, key.message)? else {
-            continue;
+        let message = match messages::find(sql, key.message) {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            // What of it was not settled was not counted either.
+            Err(StoreError::Stored(why)) => {
+                error!(msg_id = %key.message, why, "a message cannot be read: a page of it that was out is given up");
+                forget(sql, key)?;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let targets = targets(sql, &message, key, last, count)?;
         settle(sql, &message, key, &targets, answered)?;
@@ -82,6 +90,14 @@ fn targets(
     Ok(targets)
 }
 
+fn forget(sql: &Connection, key: PageKey) -> Result<(), StoreError> {
+    let mut delete = sql.prepare_cached(
+        "DELETE FROM pages WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
+    )?;
+    delete.execute(by(key))?;
+    Ok(())
+}
+
 /// What was answered stays as a page that is settled; the others are cut anew.
 fn settle(
     sql: &Connection,
@@ -90,10 +106,7 @@ fn settle(
     targets: &[Target],
     mut answered: Vec<Answer>,
 ) -> Result<(), StoreError> {
-    let mut delete = sql.prepare_cached(
-        "DELETE FROM pages WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
-    )?;
-    delete.execute(by(key))?;
+    forget(sql, key)?;
     let mut open = Vec::new();
     let mut delta = Delta::default();
     answered.sort_unstable_by_key(|answer| answer.device);

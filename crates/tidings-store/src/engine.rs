@@ -167,7 +167,7 @@ where
 
 /// A panic as an error, so that one caller's fault ends no thread that serves all. What `work` held is dropped with it, and
 /// what it wrote is undone by whoever runs it.
-fn caught<R>(work: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
+pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

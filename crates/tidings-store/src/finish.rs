@@ -80,7 +80,7 @@ fn over(sql: &Connection, before: UnixMillis, after: Place) -> Result<Over, Stor
 /// 1 when the message is finished by this; 0 when it cannot be, or was.
 fn finish(sql: &Connection, id: MsgId) -> Result<usize, StoreError> {
     let mut select = sql.prepare_cached(&format!(
-        "SELECT m.push ->> '$.options.time_to_live' FROM messages AS m
+        "SELECT iif(json_valid(m.push), m.push ->> '$.options.time_to_live', NULL) FROM messages AS m
          WHERE m.id = ?1 AND m.finished = 0 AND NOT ({IS_UNDER_WAY})"
     ))?;
     let time_to_live = select.query_row(params![id.0], |row| row.get::<_, Option<i64>>(0));

@@ -9,6 +9,7 @@ use tidings_model::{DeviceId, Message, MsgId, Part, Provider, UnixMillis};
 
 use crate::apps::{self, random};
 use crate::codes::AsCode;
+use crate::engine::caught;
 use crate::limits::{AHEAD_MAX, FREED_MAX, POINTS_MAX, SUPERSEDING_MAX};
 use crate::members::Member;
 use crate::pages::{self, Class, LaneKey, PageKey, by, read_key};
@@ -98,7 +99,7 @@ impl Store {
         let deliveries: usize = pages.iter().map(|page| page.count - page.ended).sum();
         let read = move |sql: &Connection| {
             let opened = pages.into_iter().map(|page| {
-                let opened = open(sql, &page, &mut known);
+                let opened = caught(|| open(sql, &page, &mut known));
                 (page, opened)
             });
             Ok(opened.collect())
@@ -334,7 +335,11 @@ fn newer(sql: &Connection, than: &Message, collapse: &str) -> Result<Vec<Message
     )?;
     let mut newer = Vec::new();
     for id in ids {
-        newer.extend(messages::find(sql, id?)?);
+        match messages::find(sql, id?) {
+            // It goes to nobody any more, and so undoes nothing.
+            Err(StoreError::Stored(_)) => {}
+            found => newer.extend(found?),
+        }
     }
     Ok(newer)
 }

@@ -71,7 +71,7 @@ pub use progress::{End, Progress};
 pub use route::{InboxOf, LinkPlan, LinkTask};
 pub use seal::{SealError, SealKey};
 pub use slice::Cleared;
-pub use tasks::{Chunk, OpenTask, OpenWork, Turn};
+pub use tasks::{Chunk, OpenTask, OpenTasks, OpenWork, Turn};
 pub use trace::{Journey, LinkStanding, Tombstone};
 
 use crate::engine::{Engine, Role, WriteTx, connect};
@@ -107,6 +107,27 @@ pub enum StoreError {
     /// It shared a transaction that was not committed: nothing of it is there.
     #[error("the transaction that this belonged to was undone: {0}")]
     Undone(Arc<Self>),
+}
+
+impl StoreError {
+    /// Whether the same would fail again, and nothing else would: what is stored there is at fault, or the program, and not the
+    /// disk or whoever else holds the database.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Panicked(_) | Self::Stored(_) => true,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(cause, _)) => {
+                cause.code == rusqlite::ErrorCode::ConstraintViolation
+            }
+            // A column that is not what it should be.
+            Self::Sqlite(
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..),
+            ) => true,
+            _ => false,
+        }
+    }
 }
 
 /// SQLite's words, and its number, which tells a full disk from a broken one.

@@ -6,7 +6,7 @@ use tidings_model::{AppId, Life, Message, MsgId, Provider, Push, UnixMillis};
 use crate::codes::AsCode;
 use crate::limits::CID_KEPT;
 use crate::log::Position;
-use crate::{Scope, Store, StoreError, WriteTx, apps, audience, from_json, tasks, to_json};
+use crate::{Scope, Store, StoreError, WriteTx, apps, audience, tasks, to_json};
 
 /// What accepting a push gave.
 #[derive(Clone, Debug)]
@@ -165,6 +165,8 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
         app: AppId(row.get(1)?),
         accepted_at: UnixMillis(row.get(2)?),
         expires_at: UnixMillis(row.get(3)?),
-        push: from_json(&row.get::<_, String>(4)?)?,
+        // A text that is none any more is as unreadable as one that says nothing.
+        push: serde_json::from_slice(row.get_ref(4)?.as_bytes().map_err(rusqlite::Error::from)?)
+            .map_err(|error| StoreError::Stored(format!("a push: {error}")))?,
     })
 }

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, Audience, DeviceId, Message, MsgId, Provider};
+use tidings_model::{AppId, Audience, DeviceId, Message, MsgId, Provider, Reason};
 
 use crate::codes::AsCode;
+use crate::detail::Ending;
 use crate::limits::{INBOXES_AT_ONCE, PAGE_MAX};
 use crate::pages::{self, Class, LaneKey};
-use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, messages, route};
+use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, ledger, messages, route};
 
 /// Which tasks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,14 @@ pub struct OpenTask {
     /// The last device that has been.
     pub after: DeviceId,
     pub message: Arc<Message>,
+}
+
+/// Some tasks of a turn.
+#[derive(Debug, Default)]
+pub struct OpenTasks {
+    pub tasks: Vec<OpenTask>,
+    /// Those whose messages cannot be read, and why: they are to be ended.
+    pub unreadable: Vec<(MsgId, StoreError)>,
 }
 
 /// The next devices of a task, up to a page, in the order of their ids.
@@ -48,10 +57,10 @@ impl Store {
         provider: Provider,
         turn: Turn,
         limit: usize,
-    ) -> Result<Vec<OpenTask>, StoreError> {
+    ) -> Result<OpenTasks, StoreError> {
         let list = move |sql: &Connection| {
             if !apps::lives(sql, app)? {
-                return Ok(Vec::new());
+                return Ok(OpenTasks::default());
             }
             let mut select = sql.prepare_cached(match turn {
                 Turn::Begun => {
@@ -66,25 +75,51 @@ impl Store {
             let rows = select.query_map(params![app.0, AsCode(provider), limit], |row| {
                 Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?)))
             })?;
-            let mut tasks = Vec::new();
+            let mut open = OpenTasks::default();
             for row in rows {
                 let (id, after) = row?;
-                let message = messages::find(sql, id)?
-                    .ok_or_else(|| StoreError::Stored(format!("message {id}")))?;
-                tasks.push(OpenTask {
-                    after,
-                    message: Arc::new(message),
-                });
+                let missing = || StoreError::Stored(format!("message {id}"));
+                match messages::find(sql, id).and_then(|found| found.ok_or_else(missing)) {
+                    Ok(message) => open.tasks.push(OpenTask {
+                        after,
+                        message: Arc::new(message),
+                    }),
+                    Err(error) if error.is_lasting() => open.unreadable.push((id, error)),
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(tasks)
+            Ok(open)
         };
         self.engine.read(list).await
     }
 
-    /// Ends a task: there is no device left in it.
-    pub async fn finish_task(&self, message: MsgId, provider: Provider) -> Result<(), StoreError> {
-        let delete = move |tx: &mut WriteTx<'_>| finish(tx, message, provider);
-        self.engine.write(delete).await
+    /// Ends a task that cannot be cut any further: whoever is not in a page by now is no target. The reason stands among the
+    /// message's, with nobody counted for it. Returns the lanes that have more pages now.
+    pub async fn fail_task(
+        &self,
+        app: AppId,
+        provider: Provider,
+        message: MsgId,
+        reason: Reason,
+    ) -> Result<Vec<LaneKey>, StoreError> {
+        let fail = move |tx: &mut WriteTx<'_>| {
+            let mut delete = tx.sql.prepare_cached(
+                "DELETE FROM tasks WHERE app = ?1 AND provider = ?2 AND message = ?3 RETURNING collapse",
+            )?;
+            let place = params![app.0, AsCode(provider), message.0];
+            let ended: Option<Option<String>> =
+                delete.query_row(place, |row| row.get(0)).optional()?;
+            let Some(collapse) = ended else {
+                return Ok(Vec::new());
+            };
+            let (ending, reason) = (Ending::Failed, reason.as_str());
+            ledger::add_reason(tx.sql, message, provider, ending, reason, 0)?;
+            match collapse {
+                Some(collapse) => pages::promote(tx.sql, app, provider, &collapse),
+                None => Ok(Vec::new()),
+            }
+        };
+        self.engine.write(fail).await
     }
 
     /// The next devices of a task.
@@ -304,17 +339,4 @@ fn cut(
         lanes.extend(pages::promote(tx.sql, message.app, provider, collapse)?);
     }
     Ok(lanes)
-}
-
-/// Ends a task: there is no device left in it.
-pub(crate) fn finish(
-    tx: &mut WriteTx<'_>,
-    message: MsgId,
-    provider: Provider,
-) -> Result<(), StoreError> {
-    let mut delete = tx
-        .sql
-        .prepare_cached("DELETE FROM tasks WHERE message = ?1 AND provider = ?2")?;
-    delete.execute(params![message.0, AsCode(provider)])?;
-    Ok(())
 }

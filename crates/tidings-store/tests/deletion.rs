@@ -1,5 +1,7 @@
 //! What is deleted, or too old: gone at once for everyone who asks, and cleared in slices that let everybody else through.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use tidings_model::{
     PlatformSet, Provider, Push, PushOptions, Reason, UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
+
+use support::end_tasks;
 use tidings_store::{
     Accepted, ChannelChange, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice,
     OpenWork, Room, Scope, SealKey, Store, StoreError, TagChange, Turn,
@@ -140,11 +144,8 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     accept(&store, app).await;
     accept(&store, app).await;
     let mut chunks = Vec::new();
-    for task in store
-        .open_tasks(app, Provider::Apns, Turn::Fresh, 9)
-        .await
-        .expect("read")
-    {
+    let open = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
+    for task in open.expect("read").tasks {
         chunks.push(store.chunk(task, Provider::Apns).await.expect("read"));
     }
     let chunk = chunks.pop().expect("the second");
@@ -186,7 +187,7 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
         OpenWork::default()
     );
     let tasks = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
-    assert!(tasks.expect("read").is_empty());
+    assert!(tasks.expect("read").tasks.is_empty());
     let tasks = store.link_tasks(app, Turn::Fresh, MsgId(0), 9, 1000).await;
     assert!(tasks.expect("read").is_empty());
     let chunk = Arc::new(chunk);
@@ -324,10 +325,7 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
         .route(app, tasks.expect("read"))
         .await
         .expect("filled");
-    for provider in Provider::ALL {
-        let finished = store.finish_task(message.id, provider).await;
-        finished.expect("finished");
-    }
+    end_tasks(&store, &message).await;
     sweep_all(&store).await;
     let ledger = store.ledger(app, message.id).await.expect("read");
     let ledger = ledger.expect("known");

@@ -102,11 +102,11 @@ impl Stage {
 
     /// The next chunk of the oldest task of a turn.
     async fn chunk(&self, turn: Turn) -> Option<Arc<Chunk>> {
-        let tasks = self
+        let open = self
             .store
             .open_tasks(self.app, Provider::Apns, turn, 1)
             .await;
-        let task = tasks.expect("tasks").pop()?;
+        let task = open.expect("tasks").tasks.pop()?;
         let chunk = self.store.chunk(task, Provider::Apns).await;
         Some(Arc::new(chunk.expect("a chunk")))
     }
@@ -865,4 +865,38 @@ async fn a_page_that_cannot_be_read_keeps_no_newer_message_with_its_collapse_id_
     assert_eq!(lanes.expect("failed"), [stage.lane()]);
     let out = stage.only_out().await;
     assert_eq!(out.page.key.message, second.id);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_finished_like_others_and_undoes_none() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..2).await;
+    let first = stage.push_with(to(&devices), collapsing("score")).await;
+    let mut out = stage.only_out().await;
+    let rest = out.rest(Some(1));
+    let put_back = out.settle(vec![rest]);
+    stage.flush(put_back).await;
+    let second = stage.push_with(to(&devices), collapsing("score")).await;
+    let sql = rusqlite::Connection::open(stage.dir.path().join("tidings.db")).expect("opens");
+    let damage = "UPDATE messages SET push = '{' WHERE id = ?1";
+    sql.execute(damage, [second.id.0]).expect("damaged");
+    let mut leased = stage.lease(ROOM).await.pages;
+    leased.sort_by_key(|page| page.key.message);
+    let [old, new] = leased.as_slice() else {
+        panic!("{leased:?}");
+    };
+    // It goes to nobody, so the one before is not undone by it.
+    let mut old = stage.open(old).await.expect("can be read");
+    assert!(!old.here(0).is_empty());
+    old.accept(0..2);
+    let settle = old.settle(vec![]);
+    stage.flush(settle).await;
+    assert!(stage.open(new).await.is_err());
+    let reason = Reason::known("Unreadable");
+    let failed = stage.store.fail_page(new.key, new.lease, reason).await;
+    failed.expect("failed");
+    let over = second.expires_at.plus(tidings_store::limits::FINISH_GRACE);
+    assert_eq!(stage.store.finish_expired(over).await.expect("done"), 2);
+    let ledger = stage.store.ledger(stage.app, first.id).await;
+    assert!(ledger.expect("read").expect("known").finished);
 }

@@ -1,5 +1,7 @@
 //! What goes over the link as its callers see it: inboxes, the log, cursors and what they prove, on real SQLite files.
 
+mod support;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -9,6 +11,8 @@ use tidings_model::{
     PlatformSet, Provider, Push, PushOptions, Selection, UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
+
+use support::end_tasks;
 use tidings_store::{
     ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
     DeviceEvent, Ending, EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd,
@@ -176,10 +180,7 @@ impl Stage {
 
     /// Everything of the message that other providers have to do is done, and its time is over.
     async fn finish(&self, message: &Message) -> Ledger {
-        for provider in Provider::ALL {
-            let finished = self.store.finish_task(message.id, provider).await;
-            finished.expect("finished");
-        }
+        end_tasks(&self.store, message).await;
         let over = message.expires_at.plus(FINISH_GRACE);
         let finished = self.store.finish_expired(over).await;
         finished.expect("finished");
@@ -882,11 +883,8 @@ async fn what_of_the_log_a_deleted_device_has_not_acknowledged_is_dropped() {
     assert!(deleted.expect("deleted"));
     // One whose turn comes only now was for the device, too.
     stage.log(&later).await;
-    for provider in Provider::ALL {
-        for message in [&taken.0, &waiting.0, &over.0, &later] {
-            let finished = stage.store.finish_task(message.id, provider).await;
-            finished.expect("finished");
-        }
+    for message in [&taken.0, &waiting.0, &over.0, &later] {
+        end_tasks(&stage.store, message).await;
     }
     while stage.store.sweep().await.expect("swept").more {}
     let ends = async |message| {

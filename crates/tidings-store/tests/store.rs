@@ -1,5 +1,7 @@
 //! The store as its callers see it, on real SQLite files.
 
+mod support;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use tidings_model::{
     PlatformSet, Provider, Push, PushOptions, Reason, Secret, Selection, UnixMillis,
 };
 use tidings_store::limits::{FINISH_GRACE, PAGE_MAX};
+
+use support::end_tasks;
 use tidings_store::{
     Accepted, ChannelChange, CredentialSlot, Device, DeviceChange, DeviceEvent, EventKind,
     NewDevice, OpenWork, Scope, SealKey, Store, StoreError, TagChange, Target, Turn,
@@ -462,18 +466,12 @@ async fn a_repeated_cid_is_the_first_message() {
     };
     assert_eq!(first.id, again.id);
     for provider in Provider::ALL {
-        let tasks = store.open_tasks(app, provider, Turn::Fresh, 10).await;
-        let messages: Vec<MsgId> = tasks
-            .expect("read")
-            .iter()
-            .map(|task| task.message.id)
-            .collect();
+        let open = store.open_tasks(app, provider, Turn::Fresh, 10).await;
+        let tasks = open.expect("read").tasks;
+        let messages: Vec<MsgId> = tasks.iter().map(|task| task.message.id).collect();
         assert_eq!(messages, [first.id]);
-        store
-            .finish_task(first.id, provider)
-            .await
-            .expect("finished");
     }
+    end_tasks(&store, &first).await;
     assert_eq!(
         store.open_work(None).await.expect("read"),
         OpenWork::default(),
@@ -665,12 +663,7 @@ async fn what_is_old_is_forgotten() {
     let store = open(dir.path());
     let app = app(&store).await;
     let message = accept(&store, app, push(Audience::All)).await;
-    for provider in Provider::ALL {
-        store
-            .finish_task(message.id, provider)
-            .await
-            .expect("finished");
-    }
+    end_tasks(&store, &message).await;
     let kept = Duration::from_secs(3600);
     let over = message.expires_at.plus(FINISH_GRACE);
     assert_eq!(store.finish_expired(over).await.expect("finished"), 1);

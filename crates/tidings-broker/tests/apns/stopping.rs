@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_broker::{Broker, Failure, QueueError};
+use tidings_broker::{Broker, Delivery, Failure, QueueError};
 use tidings_providers::Cause;
 use tidings_sandbox::{Action, FaultBody};
 
@@ -156,4 +156,35 @@ async fn a_service_calls_back_stops_and_starts_again() {
         assert!(service.queue_all(&hello(), ["02"]).await.is_err());
         service.start().expect("a service");
     }
+}
+
+/// Panics where it is dropped.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_panics_has_ended_and_nobody_waits_for_it() {
+    let sandbox = sandbox().await;
+    let config = apns_config(&sandbox, sandbox.addr());
+    let (broker, events) = Broker::<_, Bomb>::start(config, broker_config()).expect("a broker");
+    // Nobody wants to hear of it, so the broker's task drops it.
+    drop(events);
+    let delivery = deliveries(1).remove(0);
+    let delivery = Delivery {
+        notification: delivery.notification,
+        token: delivery.token,
+        id: delivery.id,
+        expires: None,
+        progress: delivery.progress,
+        urgent: false,
+        tag: Bomb,
+    };
+    broker.queue(delivery).await.expect("a running broker");
+    broker.stop(PATIENT).await;
 }

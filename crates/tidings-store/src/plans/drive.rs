@@ -412,7 +412,7 @@ impl Stage {
         for turn in [Turn::Fresh, Turn::Begun] {
             for _ in 0..30 {
                 let tasks = store.open_tasks(app, provider, turn, 1).await;
-                let Some(task) = tasks.expect("read").pop() else {
+                let Some(task) = tasks.expect("read").tasks.pop() else {
                     break;
                 };
                 let chunk = store.chunk(task, provider).await.expect("read");
@@ -420,6 +420,11 @@ impl Stage {
                 cut.expect("cut");
             }
         }
+        let push = push(Audience::All);
+        let uncut = accept(store, app, push).await.id;
+        let reason = Reason::known("UncutAudience");
+        let failed = store.fail_task(app, provider, uncut, reason).await;
+        failed.expect("failed");
         let lane = LaneKey {
             app,
             provider,

@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidings_model::{AppId, DeviceId, Environment, Provider};
-use tidings_store::{Chunk, OpenTask, StoreError, Turn};
+use tidings_model::{AppId, DeviceId, Environment, MsgId, Provider, Reason};
+use tidings_store::{Chunk, OpenTask, OpenTasks, StoreError, Turn};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
 use super::limits::{CUT_MAX, FRESH_AT_ONCE, IDLE, STORE_PAUSE};
 use super::{Context, Wakes};
+
+const UNCUT: Reason = Reason::known("UncutAudience");
+const UNREADABLE: Reason = Reason::known("UnreadableMessage");
 
 /// How a cutter is told that there is something for it.
 #[derive(Default)]
@@ -43,6 +46,8 @@ pub(super) struct Cutter {
     pub(super) app: AppId,
     pub(super) context: Arc<Context>,
     pub(super) draining: watch::Receiver<Option<Instant>>,
+    /// The message that could not be cut the last time, by a fault that lasts.
+    pub(super) failed: Option<MsgId>,
     pub(super) provider: Provider,
     pub(super) signal: Arc<CutSignal>,
     pub(super) wakes: Arc<Wakes>,
@@ -72,12 +77,9 @@ impl Cutter {
     }
 
     /// Cuts a part of what there is; false when there is nothing, or nobody wants it.
-    async fn step(&self) -> Result<bool, StoreError> {
-        let fresh =
-            self.context
-                .store
-                .open_tasks(self.app, self.provider, Turn::Fresh, FRESH_AT_ONCE);
-        let fresh = self.chunks(fresh.await?).await?;
+    pub(super) async fn step(&mut self) -> Result<bool, StoreError> {
+        let fresh = self.open_tasks(Turn::Fresh, FRESH_AT_ONCE).await?;
+        let fresh = self.chunks(fresh).await?;
         let some = !fresh.is_empty();
         if some {
             self.cut(fresh).await?;
@@ -87,15 +89,12 @@ impl Cutter {
     }
 
     /// Cuts a part of the oldest task that has been begun, if a lane wants it.
-    async fn go_on(&self) -> Result<bool, StoreError> {
+    async fn go_on(&mut self) -> Result<bool, StoreError> {
         if self.signal.hungry().is_empty() {
             return Ok(false);
         }
-        let begun = self
-            .context
-            .store
-            .open_tasks(self.app, self.provider, Turn::Begun, 1);
-        let Some(task) = begun.await?.pop() else {
+        let mut begun = self.open_tasks(Turn::Begun, 1).await?;
+        let Some(task) = begun.pop() else {
             self.signal.hungry().clear();
             return Ok(false);
         };
@@ -105,14 +104,64 @@ impl Cutter {
         Ok(true)
     }
 
+    /// The oldest tasks of a turn. Those whose messages cannot be read are ended.
+    async fn open_tasks(&self, turn: Turn, limit: usize) -> Result<Vec<OpenTask>, StoreError> {
+        let store = &self.context.store;
+        loop {
+            let open = store.open_tasks(self.app, self.provider, turn, limit);
+            let OpenTasks { tasks, unreadable } = open.await?;
+            let some = !tasks.is_empty() || unreadable.is_empty();
+            for (message, error) in unreadable {
+                self.end(message, UNREADABLE, &error).await?;
+            }
+            if some {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// Ends a message that cannot be cut.
+    async fn end(
+        &self,
+        message: MsgId,
+        reason: Reason,
+        error: &StoreError,
+    ) -> Result<(), StoreError> {
+        let (app, provider) = (self.app, self.provider);
+        error!(%error, app = app.0, %provider, msg_id = %message, %reason, "message {message} goes to nobody any more");
+        let failed = self.context.store.fail_task(app, provider, message, reason);
+        self.wakes.wake(failed.await?);
+        Ok(())
+    }
+
+    /// What came of cutting a message; none when it has failed for the second time by a fault that lasts: then it is ended, so that
+    /// nothing else of the app waits for it.
+    async fn unless_lasting<T>(
+        &mut self,
+        message: MsgId,
+        done: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match done {
+            Err(error) if error.is_lasting() && self.failed.replace(message) == Some(message) => {
+                self.end(message, UNCUT, &error).await?;
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
     /// The first chunks of tasks, up to [`CUT_MAX`] devices.
-    async fn chunks(&self, tasks: Vec<OpenTask>) -> Result<Vec<Arc<Chunk>>, StoreError> {
+    async fn chunks(&mut self, tasks: Vec<OpenTask>) -> Result<Vec<Arc<Chunk>>, StoreError> {
         let (mut chunks, mut devices) = (Vec::new(), 0);
         for task in tasks {
             if devices >= CUT_MAX {
                 break;
             }
-            let chunk = self.context.store.chunk(task, self.provider).await?;
+            let message = task.message.id;
+            let chunk = self.context.store.chunk(task, self.provider).await;
+            let Some(chunk) = self.unless_lasting(message, chunk).await? else {
+                continue;
+            };
             devices += chunk.targets.len();
             chunks.push(Arc::new(chunk));
         }
@@ -120,13 +169,16 @@ impl Cutter {
     }
 
     /// The next chunks of a task, one behind the other, up to [`CUT_MAX`] devices.
-    async fn run_of(&self, task: OpenTask) -> Result<Vec<Arc<Chunk>>, StoreError> {
+    async fn run_of(&mut self, task: OpenTask) -> Result<Vec<Arc<Chunk>>, StoreError> {
         let (mut chunks, mut devices, mut next) = (Vec::new(), 0, Some(task));
         while let Some(task) = next.take()
             && devices < CUT_MAX
         {
             let message = Arc::clone(&task.message);
-            let chunk = self.context.store.chunk(task, self.provider).await?;
+            let chunk = self.context.store.chunk(task, self.provider).await;
+            let Some(chunk) = self.unless_lasting(message.id, chunk).await? else {
+                break;
+            };
             devices += chunk.targets.len();
             let last = chunk.targets.last().map(|target| target.device);
             next = last
@@ -139,10 +191,23 @@ impl Cutter {
 
     /// Writes chunks down as pages, and wakes the lanes that they are for.
     async fn cut(
-        &self,
+        &mut self,
         chunks: Vec<Arc<Chunk>>,
     ) -> Result<BTreeSet<Option<Environment>>, StoreError> {
-        let lanes = self.context.store.cut(self.provider, chunks).await?;
+        let store = Arc::clone(&self.context.store);
+        let lanes = match store.cut(self.provider, chunks.clone()).await {
+            // Whichever it is: each by itself.
+            Err(error) if error.is_lasting() => {
+                let mut lanes = BTreeSet::new();
+                for chunk in chunks {
+                    let message = chunk.task.message.id;
+                    let cut = store.cut(self.provider, vec![chunk]).await;
+                    lanes.extend(self.unless_lasting(message, cut).await?.unwrap_or_default());
+                }
+                lanes
+            }
+            cut => cut?,
+        };
         self.wakes.wake(lanes.iter().copied());
         Ok(lanes.into_iter().map(|lane| lane.environment).collect())
     }

@@ -10,6 +10,7 @@ mod lanes;
 mod limits;
 mod render;
 mod senders;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::credentials::ApnsCredential;
 use cut::{CutSignal, Cutter};
 use lanes::pages::Lane;
 use limits::{COMMANDS_MAX, LOOK_EVERY, STORE_GRACE};
+use suspects::Suspects;
 
 pub(crate) use render::check;
 
@@ -168,6 +170,7 @@ struct Lanes {
     lanes: BTreeMap<LaneKey, Arc<Signal>>,
     links: HashMap<AppId, Arc<Signal>>,
     running: JoinSet<()>,
+    suspects: Arc<Suspects>,
     tasks: HashMap<Id, Task>,
     wakes: Arc<Wakes>,
 }
@@ -183,6 +186,7 @@ impl Lanes {
             lanes: BTreeMap::new(),
             links: HashMap::new(),
             running: JoinSet::new(),
+            suspects: Arc::default(),
             tasks: HashMap::new(),
             wakes: Arc::default(),
         }
@@ -317,6 +321,7 @@ impl Lanes {
             app,
             context: Arc::clone(&self.context),
             draining: self.draining.clone(),
+            failed: None,
             provider,
             signal: self.cut_signal(app, provider),
             wakes: Arc::clone(&self.wakes),
@@ -334,6 +339,7 @@ impl Lanes {
             signal,
             self.cut_signal(key.app, key.provider),
             Arc::clone(&self.wakes),
+            Arc::clone(&self.suspects),
             self.draining.clone(),
         );
         let task = self.running.spawn(lane.run());

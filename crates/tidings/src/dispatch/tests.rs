@@ -1,7 +1,9 @@
 use tempfile::TempDir;
 use tidings_link::LinkConfig;
-use tidings_model::Environment;
-use tidings_store::SealKey;
+use tidings_model::{
+    Audience, Environment, Message, MsgId, Notification, Platform, PlatformSet, Push, PushOptions,
+};
+use tidings_store::{Accepted, ChannelChange, Ledger, NewDevice, Room, SealKey};
 
 use super::*;
 
@@ -62,4 +64,162 @@ async fn a_forgotten_app_has_no_lanes_any_more() {
     lanes.wake_lane(LANE);
     lanes.wake_task(LANE.app, LANE.provider);
     assert!(lanes.running.is_empty());
+}
+
+/// An app with an iPhone, and pushes to all of it that are accepted and not cut.
+pub(super) struct Waiting {
+    pub(super) cutter: Cutter,
+    dir: TempDir,
+    drain: watch::Sender<Option<Instant>>,
+    key: LaneKey,
+    pub(super) messages: Vec<MsgId>,
+    pub(super) store: Arc<Store>,
+    pub(super) suspects: Arc<Suspects>,
+}
+
+impl Waiting {
+    pub(super) async fn new(count: usize) -> Self {
+        let (dir, lanes) = lanes().await;
+        let store = Arc::clone(&lanes.context.store);
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let token = ChannelChange {
+            environment: None,
+            provider: Provider::Apns,
+            token: Some("aa".repeat(32)),
+        };
+        let iphone = NewDevice {
+            alias: None,
+            app,
+            app_version: None,
+            channels: vec![token],
+            locale: None,
+            platform: Platform::Ios,
+            proof: None,
+            tags: vec![],
+            time_zone: None,
+        };
+        store.register(iphone).await.expect("registered");
+        let mut messages = Vec::new();
+        for _ in 0..count {
+            messages.push(accept(&store, app).await.id);
+        }
+        let key = LaneKey { app, ..LANE };
+        let cutter = Cutter {
+            app,
+            context: Arc::clone(&lanes.context),
+            draining: lanes.draining.clone(),
+            failed: None,
+            provider: key.provider,
+            signal: Arc::default(),
+            wakes: Arc::default(),
+        };
+        Self {
+            cutter,
+            dir,
+            drain: watch::channel(None).0,
+            key,
+            messages,
+            store,
+            suspects: Arc::default(),
+        }
+    }
+
+    /// A lane for it, without a credential.
+    pub(super) fn lane(&self) -> Lane {
+        Lane::new(
+            Arc::clone(&self.cutter.context),
+            self.key,
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::clone(&self.suspects),
+            self.drain.subscribe(),
+        )
+    }
+
+    pub(super) async fn ledger(&self, message: MsgId) -> Ledger {
+        let ledger = self.store.ledger(self.key.app, message).await;
+        ledger.expect("read").expect("known")
+    }
+
+    /// Makes of the database what nobody of ours makes of it.
+    pub(super) fn damage(&self, statement: &str) {
+        let sql = rusqlite::Connection::open(self.dir.path().join("tidings.db")).expect("opens");
+        sql.execute_batch(statement).expect("damaged");
+    }
+
+    /// The messages that have a page.
+    async fn cut(&self) -> Vec<MsgId> {
+        let room = Room {
+            long: 1000,
+            pages: 100,
+            short: 1000,
+        };
+        let lease = Duration::from_secs(60);
+        let leased = self.store.lease(self.key, room, lease).await;
+        let pages = leased.expect("leased").pages;
+        pages.iter().map(|page| page.key.message).collect()
+    }
+
+    async fn tasks(&self) -> Vec<(AppId, Provider)> {
+        let work = self.store.open_work(Some(self.key.app)).await;
+        let mut tasks = work.expect("read").tasks;
+        tasks.retain(|(_, provider)| *provider == self.key.provider);
+        tasks
+    }
+}
+
+async fn accept(store: &Store, app: AppId) -> Message {
+    let push = Push {
+        audience: Audience::All,
+        message: None,
+        notification: Some(Notification {
+            alert: Some("hi".into()),
+            ..Notification::default()
+        }),
+        options: PushOptions::default(),
+        platforms: PlatformSet::ALL,
+    };
+    match store.accept(app, push, None).await.expect("accepted") {
+        Accepted::New(message) => message,
+        Accepted::Repeated(_) => panic!("no cid was given"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_keeps_no_other_of_its_app_waiting() {
+    let mut waiting = Waiting::new(3).await;
+    let [says_nothing, is_no_text, good] = waiting.messages[..] else {
+        panic!("three");
+    };
+    waiting.damage(&format!(
+        "UPDATE messages SET push = '{{' WHERE id = {says_nothing};
+         UPDATE messages SET push = CAST(x'7bff' AS TEXT) WHERE id = {is_no_text};"
+    ));
+    assert!(waiting.cutter.step().await.expect("cut"));
+    assert_eq!(waiting.cut().await, [good]);
+    assert_eq!(waiting.tasks().await, []);
+}
+
+#[tokio::test]
+async fn a_message_that_never_can_be_cut_is_ended_and_the_others_go() {
+    let mut waiting = Waiting::new(2).await;
+    let [bad, good] = waiting.messages[..] else {
+        panic!("two");
+    };
+    // Its page is there, though it has not been cut.
+    waiting.damage(&format!(
+        "INSERT INTO pages (message, provider, environment, first, round, app, last, count, answered, unknown, class, state, due, detail)
+         SELECT {bad}, 1, 1, id, 0, app, id, 1, 0, 1, 1, 3, 0, x'' FROM devices"
+    ));
+    assert!(waiting.cutter.step().await.is_err(), "it may pass");
+    assert!(waiting.cutter.step().await.expect("cut"));
+    assert_eq!(waiting.cut().await, [good]);
+    assert_eq!(waiting.tasks().await, []);
+    let ledger = waiting.ledger(bad).await;
+    let [(_, _, reason, 0)] = ledger.reasons.as_slice() else {
+        panic!("{:?}", ledger.reasons);
+    };
+    assert_eq!(reason.as_str(), "UncutAudience");
+    assert_eq!(ledger.total().targeted, 0);
 }

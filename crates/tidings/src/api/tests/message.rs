@@ -57,11 +57,8 @@ impl Shop {
     async fn settle(&self, message: &Message, ending: Ending, reason: Option<Reason>) {
         let store = &self.api.store;
         let (app, provider) = (message.app, Provider::Apns);
-        for task in store
-            .open_tasks(app, provider, Turn::Fresh, 10)
-            .await
-            .expect("tasks")
-        {
+        let open = store.open_tasks(app, provider, Turn::Fresh, 10).await;
+        for task in open.expect("tasks").tasks {
             let chunk = store.chunk(task, provider).await.expect("a chunk");
             let cut = store.cut(provider, vec![Arc::new(chunk)]).await;
             cut.expect("cut");

@@ -1,7 +1,7 @@
 //! A lane's book: which pages are out, what has ended of each, and what of that is written down. No clock, no store, no
 //! provider.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ const GONE: Reason = Reason::known("device_deleted");
 const SUPERSEDED: Reason = Reason::known("superseded");
 
 pub(in crate::dispatch) struct Book {
+    /// The page that was touched last.
+    busy_with: Option<PageKey>,
     key: LaneKey,
     /// Deliveries of pages that are out and have not come back.
     long: usize,
@@ -131,6 +133,7 @@ struct Waiting {
 impl Book {
     pub(in crate::dispatch) fn new(key: LaneKey) -> Self {
         Self {
+            busy_with: None,
             key,
             long: 0,
             next: 0,
@@ -140,6 +143,16 @@ impl Book {
             removing: 0,
             short: 0,
         }
+    }
+
+    /// The page that is to blame if this goes wrong.
+    pub(in crate::dispatch) fn busy_with(&self) -> Option<PageKey> {
+        self.busy_with
+    }
+
+    /// What was to be done about a page has been done.
+    pub(in crate::dispatch) fn rest(&mut self) {
+        self.busy_with = None;
     }
 
     /// What can be taken out beside what is.
@@ -171,6 +184,7 @@ impl Book {
         lease_ends: Instant,
         now: UnixMillis,
     ) -> Taken {
+        self.busy_with = Some(leased.key);
         let number = self.next;
         self.next += 1;
         // Whoever has the lease has the page: one that is still here under a lease of before is nobody's business any more.
@@ -238,10 +252,41 @@ impl Book {
         let Some(page) = self.pages.get_mut(&tag.page) else {
             return;
         };
+        self.busy_with = Some(page.key);
         page.came(tag.index, came);
         page.open -= 1;
         let class = page.class;
         *self.out_of(class) -= 1;
+    }
+
+    /// Whoever was sending is gone, and told nothing of these: each may have been taken, and goes once more.
+    pub(in crate::dispatch) fn lose(&mut self) {
+        let mut lost = Vec::new();
+        for (number, page) in self.pages.iter().filter(|(_, page)| page.open > 0) {
+            let told: HashSet<usize> = (page.waiting.iter().map(|waiting| waiting.index))
+                .chain(page.leaving.iter().map(|(index, _)| *index))
+                .collect();
+            let sent = page.known.iter().enumerate();
+            let sent = sent.filter_map(|(index, known)| known.map(|_| index));
+            for index in sent.filter(|index| !page.progress.has(*index) && !told.contains(index)) {
+                let mut tried = page.members[index].tried.clone().unwrap_or_default();
+                tried.unanswered += 1;
+                lost.push((
+                    Tag {
+                        index,
+                        page: *number,
+                    },
+                    tried,
+                ));
+            }
+        }
+        for (tag, tried) in lost {
+            let waits = Came::Waits {
+                due: None,
+                tried: Some(tried),
+            };
+            self.came(tag, waits);
+        }
     }
 
     /// A delivery's token is dead, as its provider says, and has been since `since`. When that is not certain it is removed
@@ -287,6 +332,7 @@ impl Book {
         let mut pages = Vec::new();
         let mut leaving_max = LEAVING_MAX;
         for page in self.pages.values_mut() {
+            self.busy_with = Some(page.key);
             if let Some(flush) = page.flush(&mut leaving_max, now) {
                 if flush.rest.is_some() && condemns {
                     self.removals.append(&mut page.in_doubt);
@@ -294,6 +340,7 @@ impl Book {
                 pages.push(flush);
             }
         }
+        self.rest();
         self.removing = self.removals.len().min(REMOVALS_MAX);
         Batch {
             pages,
@@ -943,6 +990,25 @@ mod tests {
         let page = &batch.pages[0];
         let leaving: Vec<usize> = page.leaving.iter().map(|(index, _)| *index).collect();
         assert_eq!((leaving, page.progress.count()), (vec![0], 1));
+    }
+
+    #[test]
+    fn what_went_down_with_its_sender_goes_once_more_and_nothing_else_does() {
+        let mut stage = Stage::of(4);
+        stage.came(0, accepted());
+        stage.came(1, waits(Some(1)));
+        stage.came(2, Came::Left(end(Ending::Dropped, Some("Unregistered"))));
+        stage.book.lose();
+        stage.book.lose();
+        let batch = stage.flush();
+        let page = &batch.pages[0];
+        assert_eq!((page.progress.count(), page.leaving.len()), (1, 1));
+        let rest = page.rest.as_ref().expect("nothing is out");
+        let of: Vec<_> = rest.iter().map(devices).collect();
+        assert_eq!(of, [vec![4], vec![2]]);
+        let tried = rest[0].members[0].tried.as_ref().expect("it may have left");
+        assert_eq!((tried.unanswered, rest[0].due), (1, None));
+        assert_eq!(stage.book.room().long, LONG_MAX);
     }
 
     #[test]

@@ -22,9 +22,11 @@ use crate::dispatch::limits::{
     SETTLED_AT_ONCE, STORE_PAUSE,
 };
 use crate::dispatch::senders::{self, Note, Sender, Unsent};
+use crate::dispatch::suspects::Suspects;
 use crate::dispatch::{Context, Signal, Wakes};
 
 const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
+const PANICKED: Reason = Reason::known("PagePanicked");
 const UNANSWERED: Reason = Reason::known("Unanswered");
 const UNREADABLE: Reason = Reason::known("UnreadablePage");
 
@@ -52,6 +54,7 @@ pub(in crate::dispatch) struct Lane {
     signal: Arc<Signal>,
     /// The sender was told to stop, and nothing is taken out any more.
     stopping: bool,
+    suspects: Arc<Suspects>,
     /// Something has been heard that may say how the credential stands.
     unnoted: bool,
     /// What has been answered could not be written down.
@@ -99,6 +102,7 @@ impl Lane {
         signal: Arc<Signal>,
         cutter: Arc<CutSignal>,
         wakes: Arc<Wakes>,
+        suspects: Arc<Suspects>,
         draining: watch::Receiver<Option<Instant>>,
     ) -> Self {
         let now = Instant::now();
@@ -122,6 +126,7 @@ impl Lane {
             short_min: 1,
             signal,
             stopping: false,
+            suspects,
             unnoted: false,
             unwritten: false,
             wakes,
@@ -134,6 +139,7 @@ impl Lane {
         let mut settled: Vec<Settled<Tag>> = Vec::with_capacity(SETTLED_AT_ONCE);
         while !self.signal.is_forgotten() {
             let now = Instant::now();
+            self.book.rest();
             self.hold_overdue(now);
             self.lease(now);
             self.flush(now);
@@ -340,8 +346,12 @@ impl Lane {
         }
         for (page, opened) in leased.opened {
             match opened {
+                Ok(_) if self.suspects.is_condemned(&page.key) => {
+                    error!(msg_id = %page.key.message, first = page.key.first.0, "a page made its lane panic twice: it is ended");
+                    self.end(&page, PANICKED);
+                }
                 Ok(open) => self.send(page, open, leased.ends, now).await,
-                Err(error) => self.unreadable(page, error),
+                Err(error) => self.unreadable(&page, &error),
             }
         }
     }
@@ -376,17 +386,29 @@ impl Lane {
     }
 
     /// A page that cannot be read fails, and keeps nothing else from going.
-    fn unreadable(&mut self, page: LeasedPage, error: StoreError) {
+    fn unreadable(&mut self, page: &LeasedPage, error: &StoreError) {
         let key = page.key;
         error!(%error, msg_id = %key.message, first = key.first.0, "a page cannot be read");
-        if !matches!(error, StoreError::Stored(_)) {
-            return; // Another time: when its lease is over.
+        match error {
+            StoreError::Panicked(_) => {
+                self.suspects.accuse(key);
+                if self.suspects.is_condemned(&key) {
+                    self.end(page, PANICKED);
+                }
+            }
+            error if error.is_lasting() => self.end(page, UNREADABLE),
+            _ => {} // Another time: when its lease is over.
         }
+    }
+
+    /// Ends a page that cannot be sent.
+    fn end(&mut self, page: &LeasedPage, reason: Reason) {
+        let (key, lease) = (page.key, page.lease);
         let store = Arc::clone(&self.context.store);
         self.jobs.spawn(async move {
-            let failed = store.fail_page(key, page.lease, UNREADABLE).await;
+            let failed = store.fail_page(key, lease, reason).await;
             Done::Failed(failed.unwrap_or_else(|error| {
-                error!(%error, msg_id = %key.message, "cannot end a page that cannot be read");
+                error!(%error, msg_id = %key.message, "cannot end a page that cannot be sent");
                 Vec::new()
             }))
         });
@@ -400,6 +422,7 @@ impl Lane {
                 self.sender = None;
                 if !self.stopping {
                     error!(app = self.key.app.0, lane = %senders::name(self.key), "a lane's sender ended by itself: it gets another");
+                    self.book.lose();
                     self.load_credential().await;
                 }
             }
@@ -582,9 +605,70 @@ impl Lane {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(page) = self.book.busy_with()
+        {
+            self.suspects.accuse(page);
+        }
+    }
+}
+
 async fn settle(sender: &mut Option<Sender>, into: &mut Vec<Settled<Tag>>) {
     match sender {
         Some(sender) => sender.settled(into).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_store::Ledger;
+
+    use super::*;
+    use crate::dispatch::tests::Waiting;
+
+    /// Takes out what there is and panics while it is busy with the first page.
+    async fn panic_over_the_first(mut lane: Lane) {
+        lane.lease(Instant::now());
+        let leased = lane.jobs.join_next().await.expect("a job").expect("well");
+        let Done::Leased(Ok(mut leased)) = leased else {
+            panic!("leased");
+        };
+        leased.opened.truncate(1);
+        lane.leased(leased).await;
+        panic!("poison");
+    }
+
+    #[tokio::test]
+    async fn a_page_with_which_a_lane_panics_twice_is_ended_and_the_others_go() {
+        let mut waiting = Waiting::new(2).await;
+        let [poison, good] = waiting.messages[..] else {
+            panic!("two");
+        };
+        waiting.cutter.step().await.expect("cut");
+        for _ in 0..2 {
+            let lane = tokio::spawn(panic_over_the_first(waiting.lane()));
+            assert!(lane.await.is_err());
+            // As when the leases are over.
+            waiting.damage(
+                "UPDATE pages SET state = 1, lease = NULL, lease_until = NULL WHERE state = 2",
+            );
+        }
+        let lane = tokio::spawn(waiting.lane().run());
+        let reason = |ledger: &Ledger| {
+            let reason = ledger.reasons.first();
+            reason.map(|(_, _, reason, _)| reason.as_str().to_owned())
+        };
+        for (message, why) in [(poison, "PagePanicked"), (good, "NoCredential")] {
+            let mut ledger = waiting.ledger(message).await;
+            while ledger.total().failed == 0 {
+                tokio::task::yield_now().await;
+                ledger = waiting.ledger(message).await;
+            }
+            assert_eq!(reason(&ledger).as_deref(), Some(why));
+        }
+        lane.abort();
     }
 }

@@ -13,6 +13,15 @@ use crate::{StoreError, Target};
 /// less.
 const MET_FOR_EACH: usize = 2;
 
+/// Where a device is reached now.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    /// Its token names no environment, and that of the message's id named one: it is cut for another lane than it may be
+    /// of.
+    pub(crate) lost_name: bool,
+    pub(crate) target: Target,
+}
+
 /// For each of the members, which are in the order of their devices, its address; none of a device that is gone.
 pub(crate) fn of(
     sql: &Connection,
@@ -20,7 +29,7 @@ pub(crate) fn of(
     provider: Provider,
     at: MsgId,
     members: &[Member],
-) -> Result<Vec<Option<Target>>, StoreError> {
+) -> Result<Vec<Option<Address>>, StoreError> {
     let mut found = Found {
         members,
         place: 0,
@@ -30,12 +39,12 @@ pub(crate) fn of(
         walk(sql, app, provider, at, &mut found)?;
     }
     look_up(sql, app, provider, at, &mut found)?;
-    for target in found.targets.iter_mut().flatten() {
-        if target.ended.is_some() {
-            find_again(sql, app, provider, target)?;
-        }
-    }
-    Ok(found.targets)
+    let addresses = found.targets.into_iter().map(|target| {
+        target
+            .map(|target| address(sql, app, provider, target))
+            .transpose()
+    });
+    addresses.collect()
 }
 
 struct Found<'a> {
@@ -127,7 +136,24 @@ fn look_up(
     Ok(())
 }
 
-/// A channel that has ended and that the device has again: what it holds now is the address.
+/// The address of a device by its channel. One that has ended and that the device has again: what it holds now is the
+/// address.
+fn address(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    mut target: Target,
+) -> Result<Address, StoreError> {
+    let was_named = target.environment.is_some();
+    if target.ended.is_some() {
+        find_again(sql, app, provider, &mut target)?;
+    }
+    Ok(Address {
+        lost_name: target.ended.is_none() && was_named && target.environment.is_none(),
+        target,
+    })
+}
+
 fn find_again(
     sql: &Connection,
     app: AppId,

@@ -94,10 +94,10 @@ pub struct PageFlush {
     pub rest: Option<Vec<Rest>>,
 }
 
-/// Deliveries of a page that go on in a page of stragglers.
+/// Deliveries of a page that go on in another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// Not before this; none puts them back as they were.
+    /// Not before this, as stragglers; none puts them back as they were, with the turn that they had.
     pub due: Option<UnixMillis>,
     pub environment: Option<Environment>,
     /// In the order of their devices.
@@ -305,11 +305,17 @@ fn end(
                 0 => Vec::new(),
                 _ => progress.settled(&page.members, key.round == 0, tx.now),
             };
+            let turn = turn(tx.sql, key)?;
             settle(tx, key, progress.count(), detail)?;
             for rest in rest {
                 let Some(first) = rest.members.first() else {
                     continue;
                 };
+                let class = match rest.due {
+                    None if rest.environment == key.environment => turn,
+                    _ => Class::Stragglers,
+                };
+                let collapse = pages::collapse(&page.message, key.provider);
                 let key = PageKey {
                     environment: rest.environment,
                     first: first.device,
@@ -318,8 +324,9 @@ fn end(
                 };
                 let new = NewPage {
                     app,
-                    class: Class::Stragglers,
-                    collapse: None,
+                    class,
+                    // While stragglers wait, newer messages pass them; what was put back is still the next.
+                    collapse: collapse.filter(|_| class != Class::Stragglers),
                     due: rest.due.unwrap_or(UnixMillis(0)),
                     key,
                     state: State::Ready,
@@ -341,6 +348,17 @@ fn end(
         flushed.lanes.extend(lanes);
     }
     Ok(())
+}
+
+/// The turn that a page has.
+fn turn(sql: &Connection, key: PageKey) -> Result<Class, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT class FROM pages
+         WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
+    )?;
+    Ok(select
+        .query_row(by(key), |row| row.get::<_, AsCode<Class>>(0))?
+        .0)
 }
 
 /// Nothing of the page has ended: it stays the page that it was, for later.

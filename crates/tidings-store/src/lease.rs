@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{DeviceId, Message, MsgId, Part, Provider, UnixMillis};
+use tidings_model::{DeviceId, Environment, Message, MsgId, Part, Provider, UnixMillis};
 
 use crate::apps::{self, random};
 use crate::codes::AsCode;
+use crate::detail::Ending;
 use crate::engine::caught;
-use crate::limits::{AHEAD_MAX, FREED_MAX, POINTS_MAX, SUPERSEDING_MAX};
+use crate::limits::{
+    AHEAD_MAX, FREED_MAX, POINTS_MAX, SUPERSEDING_LOOKS, SUPERSEDING_MAX, SUPERSEDING_MIN,
+};
 use crate::members::Member;
 use crate::pages::{self, Class, LaneKey, PageKey, by, read_key};
 use crate::progress::Progress;
-use crate::{Store, StoreError, Target, WriteTx, addresses, devices, messages};
+use crate::{Store, StoreError, Target, WriteTx, addresses, devices, messages, trace};
 
 /// How much a lane can take out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct OpenPage {
 pub enum Addressed {
     /// It is not registered any more.
     Gone,
+    /// In another environment than the page's: it is another lane's by now.
+    Elsewhere(Option<Environment>),
     /// By the channel that it was a target by, if it still holds it.
     Here(Target),
     /// A newer message with the same collapse id goes to it by the same provider: this one would undo that.
@@ -299,16 +304,38 @@ fn open(
     let detail: Vec<u8> = select.query_row(by(key), |row| row.get(0))?;
     let progress = Progress::unpack(&detail)?;
     let members = pages::members_of(sql, key)?;
-    let targets = addresses::of(sql, message.app, key.provider, message.id, &members)?;
+    let addresses = addresses::of(sql, message.app, key.provider, message.id, &members)?;
+    let lost_name = addresses.iter().flatten().any(|address| address.lost_name);
+    let unnamed = match lost_name {
+        true => pages::default_environment(sql, &message, key.provider)?,
+        false => None,
+    };
     let newer = match pages::collapse(&message, key.provider) {
-        Some(collapse) if class == Class::Stragglers => newer(sql, &message, collapse)?,
+        Some(collapse) if class == Class::Stragglers => {
+            let looks =
+                (SUPERSEDING_LOOKS / members.len().max(1)).clamp(SUPERSEDING_MIN, SUPERSEDING_MAX);
+            newer(sql, &message, collapse, looks)?
+        }
         Some(_) | None => Vec::new(),
     };
     let mut places = Vec::with_capacity(members.len());
-    for (index, target) in targets.into_iter().enumerate() {
-        places.push(match target {
+    for (index, address) in addresses.into_iter().enumerate() {
+        let environment = address
+            .as_ref()
+            .and_then(|address| match address.lost_name {
+                true => unnamed,
+                false => address.target.environment,
+            });
+        places.push(match address.map(|address| address.target) {
             _ if progress.has(index) => None,
             None => Some(Addressed::Gone),
+            Some(target)
+                if target.ended.is_none()
+                    && environment.is_some()
+                    && environment != key.environment =>
+            {
+                Some(Addressed::Elsewhere(environment))
+            }
             Some(target) if is_superseded(sql, &newer, key.provider, target.device)? => {
                 Some(Addressed::Superseded)
             }
@@ -323,16 +350,20 @@ fn open(
     })
 }
 
-/// The newest messages of an app under a collapse id that are newer than this one and have not expired.
-fn newer(sql: &Connection, than: &Message, collapse: &str) -> Result<Vec<Message>, StoreError> {
+/// The newest messages of an app under a collapse id that are newer than this one, up to `limit`.
+fn newer(
+    sql: &Connection,
+    than: &Message,
+    collapse: &str,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
     let mut select = sql.prepare_cached(
         "SELECT id FROM messages INDEXED BY messages_by_collapse
          WHERE app = ?1 AND collapse = ?2 AND id > ?3 ORDER BY id DESC LIMIT ?4",
     )?;
-    let ids = select.query_map(
-        params![than.app.0, collapse, than.id.0, SUPERSEDING_MAX],
-        |row| row.get(0).map(MsgId),
-    )?;
+    let ids = select.query_map(params![than.app.0, collapse, than.id.0, limit], |row| {
+        row.get(0).map(MsgId)
+    })?;
     let mut newer = Vec::new();
     for id in ids {
         match messages::find(sql, id?) {
@@ -344,6 +375,7 @@ fn newer(sql: &Connection, than: &Message, collapse: &str) -> Result<Vec<Message
     Ok(newer)
 }
 
+/// Whether the device has one of the newer messages by the same provider, or is about to.
 fn is_superseded(
     sql: &Connection,
     newer: &[Message],
@@ -356,10 +388,30 @@ fn is_superseded(
     let Some(history) = devices::history(sql, first.app, device)? else {
         return Ok(false);
     };
-    let gets = |message: &Message| {
+    for message in newer {
         let push = &message.push;
         let mut ways = history.ways(message.id, &push.audience, push.aim(), Part::Notification);
-        ways.next() == Some(provider)
+        if ways.next() == Some(provider) && supersedes(sql, message, provider, device)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a newer message that is for the device has come to it, or may still come.
+fn supersedes(
+    sql: &Connection,
+    newer: &Message,
+    provider: Provider,
+    device: DeviceId,
+) -> Result<bool, StoreError> {
+    let standing = match trace::page(sql, newer, provider, device) {
+        // Nobody gets what cannot be read.
+        Err(StoreError::Stored(_)) => return Ok(false),
+        standing => standing?,
     };
-    Ok(newer.iter().any(gets))
+    Ok(match standing.and_then(|standing| standing.answer) {
+        Some(answer) => answer.ending == Ending::Accepted,
+        None => newer.expires_at > UnixMillis::now(),
+    })
 }

@@ -36,8 +36,9 @@ pub const PAGE_MAX: usize = 1000;
 /// Inboxes that an accept fills by itself, of devices that are named: half a millisecond of the writer.
 pub(crate) const INBOXES_AT_ONCE: usize = 16;
 
-/// Pages of a lane that are ready are counted up to this: with fewer, more have to be cut.
-pub const AHEAD_MAX: usize = 16;
+/// Pages of a lane that are ready are counted up to this, and with as many nothing more is cut for it as long as it takes pages
+/// out: some 700 KB, and enough that one lane which is slow seldom keeps another of its app waiting.
+pub const AHEAD_MAX: usize = 128;
 
 /// Devices that are looked up as single ones; more is a scan.
 pub(crate) const POINTS_MAX: usize = 64;
@@ -48,8 +49,11 @@ pub(crate) const PROMOTED_MAX: usize = 100;
 /// Pages whose leases have run out that one transaction makes ready: some 20 ms.
 pub(crate) const FREED_MAX: usize = 1000;
 
-/// Newer messages under the same collapse id that stragglers of an older one are compared with.
-pub(crate) const SUPERSEDING_MAX: usize = 8;
+/// Newer messages under the same collapse id that stragglers of an older one are compared with: many for a few devices, whose
+/// app may give each its own message under one id, and fewer for a whole page, which is to take some 10 ms at most.
+pub(crate) const SUPERSEDING_LOOKS: usize = 8000;
+pub(crate) const SUPERSEDING_MIN: usize = 8;
+pub(crate) const SUPERSEDING_MAX: usize = 256;
 
 /// For how long a `cid` is remembered (JPush's rule).
 pub const CID_KEPT: Duration = Duration::from_secs(86_400);

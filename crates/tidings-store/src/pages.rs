@@ -9,7 +9,7 @@ use tidings_model::{AppId, DeviceId, Environment, Message, MsgId, Platform, Prov
 use crate::codes::{AsCode, codes};
 use crate::detail::{Answer, find_settled, unpack};
 use crate::ledger::{self, Counts};
-use crate::limits::PROMOTED_MAX;
+use crate::limits::{AHEAD_MAX, PROMOTED_MAX};
 use crate::members::{self, Member};
 use crate::progress::Progress;
 use crate::{StoreError, Target};
@@ -107,7 +107,7 @@ pub(crate) fn collapse(message: &Message, provider: Provider) -> Option<&str> {
 }
 
 /// The environment of tokens that name none: what the push says, else the one that there is a credential for.
-fn default_environment(
+pub(crate) fn default_environment(
     sql: &Connection,
     message: &Message,
     provider: Provider,
@@ -318,6 +318,40 @@ fn is_behind(
     Ok(oldest.is_some_and(|oldest| oldest < key.message))
 }
 
+/// The environments in which a message has [`AHEAD_MAX`] pages that stand behind an older one with its collapse id.
+pub(crate) fn behind(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+    collapse: &str,
+    message: MsgId,
+) -> Result<Vec<Option<Environment>>, StoreError> {
+    let mut behind = Vec::new();
+    for environment in environments(provider) {
+        let oldest = oldest(sql, app, provider, *environment, collapse)?;
+        if oldest.is_none_or(|oldest| oldest >= message) {
+            continue;
+        }
+        let mut select = sql.prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM pages INDEXED BY pages_by_collapse
+             WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 AND message = ?5 LIMIT ?6)",
+        )?;
+        let place = params![
+            app.0,
+            AsCode(provider),
+            AsCode(*environment),
+            collapse,
+            message.0,
+            AHEAD_MAX
+        ];
+        let count: usize = select.query_row(place, |row| row.get(0))?;
+        if count == AHEAD_MAX {
+            behind.push(*environment);
+        }
+    }
+    Ok(behind)
+}
+
 /// The oldest message with a collapse id that has yet to be cut, or has pages to go or out in an environment.
 fn oldest(
     sql: &Connection,
@@ -402,10 +436,12 @@ pub(crate) fn standing(
     named: Option<Environment>,
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut found: Option<(u32, PageStanding)> = None;
+    let begins = range_begins(sql, message.id, provider, device)?;
     let worlds = environments(provider).iter().copied();
     // Pages of before name none.
     for environment in worlds.chain([None]) {
-        // Back from the device to the page of its range; between the two lie only stragglers of that page.
+        // Back from the device to where its range begins: stragglers of it may be in another environment by now, before that one's
+        // own page of the range.
         let mut select = sql.prepare_cached(
             "SELECT message, provider, environment, first, round, last, state, due, settled_at, detail, unknown FROM pages
              WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first <= ?4 ORDER BY first DESC, round DESC",
@@ -418,7 +454,11 @@ pub(crate) fn standing(
         ])?;
         while let Some(row) = rows.next()? {
             let key = read_key(row)?;
-            let is_last = key.round == 0;
+            let is_last = match (environment, begins) {
+                (Some(_), Some(begins)) if key.first < begins => break,
+                (Some(_), Some(begins)) => key.first == begins && key.round == 0,
+                _ => key.round == 0,
+            };
             let newer = found.as_ref().is_none_or(|(round, _)| *round <= key.round);
             let holds = row.get::<_, i64>(5)? >= device.0 && newer;
             // A page of a range says nothing of those in it that belong to another environment.
@@ -439,6 +479,35 @@ pub(crate) fn standing(
         }
     }
     Ok(found.map(|(_, standing)| standing))
+}
+
+/// The first device of the part of the audience that was cut together with a device, by the pages whose ranges hold it.
+fn range_begins(
+    sql: &Connection,
+    message: MsgId,
+    provider: Provider,
+    device: DeviceId,
+) -> Result<Option<DeviceId>, StoreError> {
+    let mut begins: Option<DeviceId> = None;
+    for environment in environments(provider) {
+        let mut select = sql.prepare_cached(
+            "SELECT first, round, last FROM pages
+             WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first <= ?4 ORDER BY first DESC, round DESC",
+        )?;
+        let place = params![message.0, AsCode(provider), AsCode(*environment), device.0];
+        let mut rows = select.query(place)?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, u32>(1)? > 0 {
+                continue;
+            }
+            let first = DeviceId(row.get(0)?);
+            if row.get::<_, i64>(2)? >= device.0 {
+                begins = Some(begins.map_or(first, |begins| begins.min(first)));
+            }
+            break;
+        }
+    }
+    Ok(begins)
 }
 
 /// What one page says of a device that lies in its range; none when the device is not in it.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{AppId, Audience, DeviceId, Message, MsgId, Provider, Reason};
+use tidings_model::{AppId, Audience, DeviceId, Environment, Message, MsgId, Provider, Reason};
 
 use crate::codes::AsCode;
 use crate::detail::Ending;
@@ -29,6 +29,8 @@ pub enum Turn {
 pub struct OpenTask {
     /// The last device that has been.
     pub after: DeviceId,
+    /// Where it has [`AHEAD_MAX`](crate::limits::AHEAD_MAX) pages that stand behind an older message with its collapse id.
+    pub behind: Vec<Option<Environment>>,
     pub message: Arc<Message>,
 }
 
@@ -64,24 +66,29 @@ impl Store {
             }
             let mut select = sql.prepare_cached(match turn {
                 Turn::Begun => {
-                    "SELECT message, after FROM tasks INDEXED BY tasks_begun
+                    "SELECT message, after, collapse FROM tasks INDEXED BY tasks_begun
                      WHERE app = ?1 AND provider = ?2 AND after > 0 ORDER BY message LIMIT ?3"
                 }
                 Turn::Fresh => {
-                    "SELECT message, after FROM tasks INDEXED BY tasks_fresh
+                    "SELECT message, after, NULL FROM tasks INDEXED BY tasks_fresh
                      WHERE app = ?1 AND provider = ?2 AND after = 0 ORDER BY message LIMIT ?3"
                 }
             })?;
             let rows = select.query_map(params![app.0, AsCode(provider), limit], |row| {
-                Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?)))
+                let collapse: Option<String> = row.get(2)?;
+                Ok((MsgId(row.get(0)?), DeviceId(row.get(1)?), collapse))
             })?;
             let mut open = OpenTasks::default();
             for row in rows {
-                let (id, after) = row?;
+                let (id, after, collapse) = row?;
                 let missing = || StoreError::Stored(format!("message {id}"));
                 match messages::find(sql, id).and_then(|found| found.ok_or_else(missing)) {
                     Ok(message) => open.tasks.push(OpenTask {
                         after,
+                        behind: match collapse {
+                            Some(collapse) => pages::behind(sql, app, provider, &collapse, id)?,
+                            None => Vec::new(),
+                        },
                         message: Arc::new(message),
                     }),
                     Err(error) if error.is_lasting() => open.unreadable.push((id, error)),

@@ -115,7 +115,7 @@ fn rejected(
 }
 
 /// What the pages of a provider say of the device, if it had such a channel at the message.
-fn page(
+pub(crate) fn page(
     sql: &Connection,
     message: &Message,
     provider: Provider,

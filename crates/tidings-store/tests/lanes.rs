@@ -128,11 +128,24 @@ impl Stage {
 
     /// Everything that is ready, opened.
     async fn out(&self) -> Vec<Out> {
+        self.out_in(Environment::Production).await
+    }
+
+    async fn out_in(&self, environment: Environment) -> Vec<Out> {
+        let lane = LaneKey {
+            environment: Some(environment),
+            ..self.lane()
+        };
+        let leased = self.store.lease(lane, ROOM, LEASE).await;
         let mut out = Vec::new();
-        for page in self.lease(ROOM).await.pages {
+        for page in leased.expect("a lease").pages {
             out.push(self.open(&page).await.expect("a page"));
         }
         out
+    }
+
+    fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.dir.path().join("tidings.db")).expect("opens")
     }
 
     async fn open(&self, page: &LeasedPage) -> Result<Out, StoreError> {
@@ -702,17 +715,22 @@ async fn a_page_answers_for_a_device_whose_token_is_of_another_environment_since
         let changed = stage.store.change_device(stage.app, device, change).await;
         assert!(changed.expect("changed").is_some());
         stage.cut_all().await;
-        for environment in Environment::ALL {
-            let lane = LaneKey {
-                environment: Some(environment),
-                ..stage.lane()
-            };
-            let leased = stage.store.lease(lane, ROOM, LEASE).await;
-            for page in leased.expect("a lease").pages {
-                let mut out = stage.open(&page).await.expect("a page");
-                assert_eq!(out.here(0), format!("{:064x}", 2));
-                out.accept(0..1);
-                let settle = out.settle(vec![]);
+        // In one lane it is seen that it belongs into the other.
+        for environment in Environment::ALL.into_iter().chain(Environment::ALL) {
+            for mut out in stage.out_in(environment).await {
+                let rest = match &out.open.places[0] {
+                    Some(Addressed::Elsewhere(environment)) => vec![Rest {
+                        environment: *environment,
+                        ..out.rest(None)
+                    }],
+                    _ => {
+                        assert_eq!(out.here(0), format!("{:064x}", 2));
+                        assert_eq!(environment, now.unwrap_or(Environment::Production));
+                        out.accept(0..1);
+                        vec![]
+                    }
+                };
+                let settle = out.settle(rest);
                 stage.flush(settle).await;
             }
         }
@@ -877,9 +895,8 @@ async fn a_message_that_cannot_be_read_is_finished_like_others_and_undoes_none()
     let put_back = out.settle(vec![rest]);
     stage.flush(put_back).await;
     let second = stage.push_with(to(&devices), collapsing("score")).await;
-    let sql = rusqlite::Connection::open(stage.dir.path().join("tidings.db")).expect("opens");
     let damage = "UPDATE messages SET push = '{' WHERE id = ?1";
-    sql.execute(damage, [second.id.0]).expect("damaged");
+    stage.sql().execute(damage, [second.id.0]).expect("damaged");
     let mut leased = stage.lease(ROOM).await.pages;
     leased.sort_by_key(|page| page.key.message);
     let [old, new] = leased.as_slice() else {
@@ -899,4 +916,127 @@ async fn a_message_that_cannot_be_read_is_finished_like_others_and_undoes_none()
     assert_eq!(stage.store.finish_expired(over).await.expect("done"), 2);
     let ledger = stage.store.ledger(stage.app, first.id).await;
     assert!(ledger.expect("read").expect("known").finished);
+}
+
+#[tokio::test]
+async fn what_is_put_back_keeps_its_turn_and_its_order_also_when_some_of_it_has_ended() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..3).await;
+    let first = stage.push_with(to(&devices), collapsing("score")).await;
+    let mut out = stage.only_out().await;
+    out.accept(0..1);
+    let rest = out.rest(None);
+    let settle = out.settle(vec![rest]);
+    stage.flush(settle).await;
+    stage.push_with(to(&devices), collapsing("score")).await;
+    let again = stage.only_out().await;
+    let page = &again.page;
+    assert_eq!((page.key.message, page.class), (first.id, Class::Short));
+    assert_eq!(again.devices(), devices[1..]);
+}
+
+#[tokio::test]
+async fn stragglers_that_moved_to_another_environment_are_found_wherever_their_page_begins() {
+    let stage = Stage::new().await;
+    let (production, sandbox) = (Environment::Production, Environment::Sandbox);
+    let mut devices = Vec::new();
+    for (token, environment) in [production, sandbox, production].into_iter().enumerate() {
+        let new = stage.iphone(token, Some(environment));
+        let registered = stage.store.register(new).await;
+        devices.push(registered.expect("registered").id);
+    }
+    let message = stage.push(Audience::All).await;
+    stage.cut_all().await;
+    for (token, device) in [(10, devices[0]), (12, devices[2])] {
+        let change = DeviceChange {
+            channels: Some(vec![apns(token, Some(sandbox))]),
+            ..DeviceChange::default()
+        };
+        let changed = stage.store.change_device(stage.app, device, change).await;
+        changed.expect("changed");
+    }
+    let mut out = stage.only_out().await;
+    assert_eq!(out.devices(), [devices[0], devices[2]]);
+    let rest = Rest {
+        environment: Some(sandbox),
+        ..out.rest(None)
+    };
+    let settle = out.settle(vec![rest]);
+    stage.flush(settle).await;
+    for mut out in stage.out_in(sandbox).await {
+        out.accept(0..out.devices().len());
+        let settle = out.settle(vec![]);
+        stage.flush(settle).await;
+    }
+    for device in devices {
+        let standing = stage.standing(message.id, device).await;
+        assert_eq!(standing, Some(Ending::Accepted));
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_superseded_by_what_its_device_got_and_not_by_what_failed() {
+    let stage = Stage::new().await;
+    let devices = stage.iphones(0..3).await;
+    let (both, third) = (to(&devices[..2]), to(&devices[2..]));
+    stage.push_with(both.clone(), collapsing("score")).await;
+    let mut out = stage.only_out().await;
+    let rest = out.rest(Some(1));
+    let settle = out.settle(vec![rest]);
+    stage.flush(settle).await;
+    stage.push_with(both, collapsing("score")).await;
+    // An app may use one id for all its users.
+    for _ in 0..20 {
+        stage.push_with(third.clone(), collapsing("score")).await;
+    }
+    let pages = stage.lease(ROOM).await.pages;
+    let page = |class| pages.iter().find(|page| page.class == class);
+    let newer = page(Class::Short).expect("the second");
+    let mut newer = stage.open(newer).await.expect("a page");
+    newer.accept(0..1);
+    newer.end(1, &end(Ending::Failed, Some("PayloadTooLarge")));
+    let settle = newer.settle(vec![]);
+    stage.flush(settle).await;
+    let older = page(Class::Stragglers).expect("what waited");
+    let older = stage.open(older).await.expect("a page");
+    assert_eq!(older.open.places[0], Some(Addressed::Superseded));
+    assert!(matches!(older.open.places[1], Some(Addressed::Here(_))));
+}
+
+#[tokio::test]
+async fn a_message_behind_another_is_known_for_that_when_enough_of_it_is_cut() {
+    let stage = Stage::new().await;
+    stage.iphones(0..1500).await;
+    for _ in 0..2 {
+        stage.push_with(Audience::All, collapsing("score")).await;
+    }
+    let first = stage.chunk(Turn::Fresh).await.expect("a chunk");
+    let cut = stage.store.cut(Provider::Apns, vec![first]).await;
+    cut.expect("cut");
+    let second = stage.chunk(Turn::Fresh).await.expect("a chunk");
+    let message = second.task.message.id;
+    let cut = stage.store.cut(Provider::Apns, vec![second]).await;
+    cut.expect("cut");
+    let behind = async || {
+        let open = stage
+            .store
+            .open_tasks(stage.app, Provider::Apns, Turn::Begun, 2);
+        let tasks = open.await.expect("read").tasks;
+        let behind = tasks.into_iter().map(|task| task.behind);
+        behind.collect::<Vec<_>>()
+    };
+    assert_eq!(behind().await, [vec![], vec![]]);
+    let more = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
+                INSERT INTO pages SELECT message, provider, environment, first + n, round, app, last, count, answered, unknown, class,
+                    state, due, collapse, lease, lease_until, settled_at, detail
+                FROM pages, n WHERE message = ?1";
+    let pages = tidings_store::limits::AHEAD_MAX as i64 - 1;
+    stage
+        .sql()
+        .execute(more, [message.0, pages])
+        .expect("inserted");
+    assert_eq!(
+        behind().await,
+        [vec![], vec![Some(Environment::Production)]]
+    );
 }

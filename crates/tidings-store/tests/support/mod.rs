@@ -10,6 +10,7 @@ pub(crate) async fn end_tasks(store: &Store, message: &Message) {
     for provider in Provider::ALL {
         let task = OpenTask {
             after: DeviceId(0),
+            behind: vec![],
             message: Arc::new(message.clone()),
         };
         let nobody = Chunk {

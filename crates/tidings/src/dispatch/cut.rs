@@ -1,29 +1,52 @@
 //! The cutter of an app and provider: turns the audiences of accepted messages into pages, for the lanes to take out.
 //!
-//! New messages are cut at once, as far as a page of each; long ones go on as lanes run out of pages, so that what is cut and
-//! not sent is little, unless a lane stands still that the pages are for.
+//! New messages are cut at once, as far as a page of each; long ones go on as lanes run out of pages. One walk cuts for all lanes
+//! of the app: the lane that has most before it decides when that is enough, so that what is cut and not sent is little, unless
+//! that lane stands still and another has nothing.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_model::{AppId, DeviceId, Environment, MsgId, Provider, Reason};
+use tidings_store::limits::AHEAD_MAX;
 use tidings_store::{Chunk, OpenTask, OpenTasks, StoreError, Turn};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::error;
 
-use super::limits::{CUT_MAX, FRESH_AT_ONCE, IDLE, STORE_PAUSE};
+use super::limits::{
+    AHEAD_MIN, BEGUN_AT_ONCE, CUT_MAX, FRESH_AT_ONCE, IDLE, STANDS_STILL, STORE_PAUSE,
+};
 use super::{Context, Wakes};
 
 const UNCUT: Reason = Reason::known("UncutAudience");
 const UNREADABLE: Reason = Reason::known("UnreadableMessage");
 
-/// How a cutter is told that there is something for it.
+/// How a cutter is told that there is something for it, and for whom.
 #[derive(Default)]
 pub(super) struct CutSignal {
     changed: Notify,
-    /// The lanes that have run out of pages, by their environment.
-    hungry: Mutex<BTreeSet<Option<Environment>>>,
+    lanes: Mutex<BTreeMap<Option<Environment>, Ahead>>,
+}
+
+/// What a lane has before it.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// When it last took pages out, or could have.
+    heard_at: Instant,
+    hungry: bool,
+    /// Of long messages, that are ready; as many as are counted at most.
+    pages: usize,
+}
+
+/// Whether more is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appetite {
+    /// Nobody wants it.
+    None,
+    /// A lane wants it, and another has as much as it should have: not before this, unless that one is heard of.
+    Held(Instant),
+    Some,
 }
 
 impl CutSignal {
@@ -31,14 +54,57 @@ impl CutSignal {
         self.changed.notify_one();
     }
 
-    /// A lane has few pages left.
-    pub(super) fn hunger(&self, environment: Option<Environment>) {
-        self.hungry().insert(environment);
-        self.wake();
+    /// A lane has taken out pages, and has so many left.
+    pub(super) fn heard(&self, environment: Option<Environment>, pages: usize) {
+        let ahead = Ahead {
+            heard_at: Instant::now(),
+            hungry: pages < AHEAD_MIN,
+            pages,
+        };
+        let mut lanes = self.lanes();
+        lanes.insert(environment, ahead);
+        if lanes.values().any(|ahead| ahead.hungry) {
+            self.wake();
+        }
     }
 
-    fn hungry(&self) -> std::sync::MutexGuard<'_, BTreeSet<Option<Environment>>> {
-        self.hungry.lock().unwrap_or_else(PoisonError::into_inner)
+    /// So many pages more have been cut for a lane.
+    pub(super) fn fed(&self, environment: Option<Environment>, pages: usize) {
+        let mut lanes = self.lanes();
+        let ahead = lanes.entry(environment).or_insert(Ahead {
+            heard_at: Instant::now(),
+            hungry: false,
+            pages: 0,
+        });
+        ahead.hungry = false;
+        ahead.pages += pages;
+    }
+
+    /// There is nothing left to be cut.
+    fn nothing_left(&self) {
+        let mut lanes = self.lanes();
+        lanes.values_mut().for_each(|ahead| ahead.hungry = false);
+    }
+
+    /// Whether more is to be cut of a message that has as many pages as it should in the lanes `full`. The lane that has most
+    /// decides, unless it stands still: then the others go on.
+    pub(super) fn appetite(&self, full: &[Option<Environment>], now: Instant) -> Appetite {
+        let lanes = self.lanes();
+        if !lanes.values().any(|ahead| ahead.hungry) {
+            return Appetite::None;
+        }
+        let full = lanes
+            .iter()
+            .filter(|(environment, ahead)| ahead.pages >= AHEAD_MAX || full.contains(environment));
+        let until = full.map(|(_, ahead)| ahead.heard_at + STANDS_STILL);
+        match until.filter(|until| *until > now).max() {
+            Some(until) => Appetite::Held(until),
+            None => Appetite::Some,
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<Option<Environment>, Ahead>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,8 +124,15 @@ impl Cutter {
     pub(super) async fn run(mut self) {
         while self.draining.borrow().is_none() {
             match self.step().await {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Appetite::Some) => {}
+                Ok(Appetite::Held(until)) => {
+                    tokio::select! {
+                        () = self.signal.changed.notified() => {}
+                        () = sleep_until(until) => {}
+                        _ = self.draining.changed() => return,
+                    }
+                }
+                Ok(Appetite::None) => {
                     tokio::select! {
                         told = timeout(IDLE, self.signal.changed.notified()) => if told.is_err() { return },
                         _ = self.draining.changed() => return,
@@ -76,8 +149,8 @@ impl Cutter {
         }
     }
 
-    /// Cuts a part of what there is; false when there is nothing, or nobody wants it.
-    pub(super) async fn step(&mut self) -> Result<bool, StoreError> {
+    /// Cuts a part of what there is, and says whether to go on.
+    pub(super) async fn step(&mut self) -> Result<Appetite, StoreError> {
         let fresh = self.open_tasks(Turn::Fresh, FRESH_AT_ONCE).await?;
         let fresh = self.chunks(fresh).await?;
         let some = !fresh.is_empty();
@@ -85,23 +158,30 @@ impl Cutter {
             self.cut(fresh).await?;
         }
         // In turn, so that new ones without end do not keep long ones from going on.
-        Ok(self.go_on().await? || some)
+        let goes_on = self.go_on().await?;
+        Ok(if some { Appetite::Some } else { goes_on })
     }
 
-    /// Cuts a part of the oldest task that has been begun, if a lane wants it.
-    async fn go_on(&mut self) -> Result<bool, StoreError> {
-        if self.signal.hungry().is_empty() {
-            return Ok(false);
+    /// Cuts a part of the oldest task that has been begun and can go on, if a lane wants it.
+    async fn go_on(&mut self) -> Result<Appetite, StoreError> {
+        let mut appetite = self.signal.appetite(&[], Instant::now());
+        if appetite != Appetite::Some {
+            return Ok(appetite);
         }
-        let mut begun = self.open_tasks(Turn::Begun, 1).await?;
-        let Some(task) = begun.pop() else {
-            self.signal.hungry().clear();
-            return Ok(false);
-        };
-        let chunks = self.run_of(task).await?;
-        let fed = self.cut(chunks).await?;
-        self.signal.hungry().retain(|lane| !fed.contains(lane));
-        Ok(true)
+        let begun = self.open_tasks(Turn::Begun, BEGUN_AT_ONCE).await?;
+        if begun.is_empty() {
+            self.signal.nothing_left();
+            return Ok(Appetite::None);
+        }
+        for task in begun {
+            appetite = self.signal.appetite(&task.behind, Instant::now());
+            if appetite == Appetite::Some {
+                let chunks = self.run_of(task).await?;
+                self.cut(chunks).await?;
+                break;
+            }
+        }
+        Ok(appetite)
     }
 
     /// The oldest tasks of a turn. Those whose messages cannot be read are ended.
@@ -183,18 +263,20 @@ impl Cutter {
             let last = chunk.targets.last().map(|target| target.device);
             next = last
                 .filter(|_| !chunk.ends)
-                .map(|after: DeviceId| OpenTask { after, message });
+                .map(|after: DeviceId| OpenTask {
+                    after,
+                    behind: Vec::new(),
+                    message,
+                });
             chunks.push(Arc::new(chunk));
         }
         Ok(chunks)
     }
 
     /// Writes chunks down as pages, and wakes the lanes that they are for.
-    async fn cut(
-        &mut self,
-        chunks: Vec<Arc<Chunk>>,
-    ) -> Result<BTreeSet<Option<Environment>>, StoreError> {
+    async fn cut(&mut self, chunks: Vec<Arc<Chunk>>) -> Result<(), StoreError> {
         let store = Arc::clone(&self.context.store);
+        let pages = chunks.len();
         let lanes = match store.cut(self.provider, chunks.clone()).await {
             // Whichever it is: each by itself.
             Err(error) if error.is_lasting() => {
@@ -208,7 +290,39 @@ impl Cutter {
             }
             cut => cut?,
         };
-        self.wakes.wake(lanes.iter().copied());
-        Ok(lanes.into_iter().map(|lane| lane.environment).collect())
+        for lane in &lanes {
+            // Some too many perhaps, until the lane is heard of.
+            self.signal.fed(lane.environment, pages);
+        }
+        self.wakes.wake(lanes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lane_that_has_most_decides_unless_it_stands_still() {
+        let (production, sandbox) = (Some(Environment::Production), Some(Environment::Sandbox));
+        let signal = CutSignal::default();
+        let now = Instant::now();
+        let appetite = |at| signal.appetite(&[], at);
+        assert_eq!(appetite(now), Appetite::None);
+        // Nobody of the audience may be in it.
+        signal.heard(sandbox, 0);
+        assert_eq!(appetite(now), Appetite::Some);
+        signal.fed(production, AHEAD_MAX);
+        let stands_still = now + STANDS_STILL;
+        assert_eq!(appetite(now), Appetite::Held(stands_still));
+        assert_eq!(appetite(stands_still), Appetite::Some);
+        signal.heard(production, AHEAD_MAX - 1);
+        assert_eq!(appetite(now), Appetite::Some);
+        // What stands behind an older message is ahead of the lane as well.
+        let behind = signal.appetite(&[production], now);
+        assert_eq!(behind, Appetite::Held(stands_still));
+        signal.fed(sandbox, 1);
+        assert_eq!(appetite(now), Appetite::None);
     }
 }

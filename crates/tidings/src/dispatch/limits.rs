@@ -48,6 +48,12 @@ pub(super) const TOGETHER_MIN: Duration = Duration::from_secs(1);
 /// With fewer pages ready than this, a lane asks for more to be cut.
 pub(super) const AHEAD_MIN: usize = 8;
 
+/// A lane that has taken out no page for so long stands still: what it has ready keeps no other of its app from getting more.
+pub(super) const STANDS_STILL: Duration = Duration::from_secs(10);
+
+/// Long messages of which one is looked for that can be cut further.
+pub(super) const BEGUN_AT_ONCE: usize = 8;
+
 /// New tasks that are cut in one transaction, up to [`CUT_MAX`] devices.
 pub(super) const FRESH_AT_ONCE: usize = 32;
 

@@ -99,6 +99,8 @@ impl Signal {
 struct Wakes {
     lanes: Mutex<BTreeSet<LaneKey>>,
     some: Notify,
+    /// The store has not taken what a lane had to say of its pages.
+    unheard: AtomicBool,
 }
 
 impl Wakes {
@@ -112,6 +114,16 @@ impl Wakes {
         if before {
             self.some.notify_one();
         }
+    }
+
+    /// A lane could not prolong its leases, or write down what has been answered: it tries again, and should be first.
+    fn unheard(&self) {
+        self.unheard.store(true, Ordering::Release);
+    }
+
+    /// Whether that was so since this was last asked.
+    fn take_unheard(&self) -> bool {
+        self.unheard.swap(false, Ordering::AcqRel)
     }
 
     fn take(&self) -> BTreeSet<LaneKey> {
@@ -260,8 +272,12 @@ impl Lanes {
         lanes.for_each(|(_, signal)| signal.forget());
     }
 
-    /// Makes pages ready whose leases have run out.
+    /// Makes pages ready whose leases have run out; but where that is because the store has taken nothing for a while, on a full
+    /// disk say, their lanes have them still, and are heard first.
     async fn free(&self) {
+        if self.wakes.take_unheard() {
+            return;
+        }
         match self.context.store.free_pages().await {
             Ok(0) => {}
             Ok(pages) => warn!(pages, "the leases of pages have run out: they go again"),

@@ -72,6 +72,7 @@ pub(super) struct Waiting {
     dir: TempDir,
     drain: watch::Sender<Option<Instant>>,
     key: LaneKey,
+    lanes: Lanes,
     pub(super) messages: Vec<MsgId>,
     pub(super) store: Arc<Store>,
     pub(super) suspects: Arc<Suspects>,
@@ -118,6 +119,7 @@ impl Waiting {
             dir,
             drain: watch::channel(None).0,
             key,
+            lanes,
             messages,
             store,
             suspects: Arc::default(),
@@ -150,13 +152,17 @@ impl Waiting {
 
     /// The messages that have a page.
     async fn cut(&self) -> Vec<MsgId> {
+        self.lease(Duration::from_secs(60)).await
+    }
+
+    /// The messages of the pages that are ready, which are out for so long.
+    async fn lease(&self, duration: Duration) -> Vec<MsgId> {
         let room = Room {
             long: 1000,
             pages: 100,
             short: 1000,
         };
-        let lease = Duration::from_secs(60);
-        let leased = self.store.lease(self.key, room, lease).await;
+        let leased = self.store.lease(self.key, room, duration).await;
         let pages = leased.expect("leased").pages;
         pages.iter().map(|page| page.key.message).collect()
     }
@@ -196,7 +202,7 @@ async fn a_message_that_cannot_be_read_keeps_no_other_of_its_app_waiting() {
         "UPDATE messages SET push = '{{' WHERE id = {says_nothing};
          UPDATE messages SET push = CAST(x'7bff' AS TEXT) WHERE id = {is_no_text};"
     ));
-    assert!(waiting.cutter.step().await.expect("cut"));
+    waiting.cutter.step().await.expect("cut");
     assert_eq!(waiting.cut().await, [good]);
     assert_eq!(waiting.tasks().await, []);
 }
@@ -213,7 +219,7 @@ async fn a_message_that_never_can_be_cut_is_ended_and_the_others_go() {
          SELECT {bad}, 1, 1, id, 0, app, id, 1, 0, 1, 1, 3, 0, x'' FROM devices"
     ));
     assert!(waiting.cutter.step().await.is_err(), "it may pass");
-    assert!(waiting.cutter.step().await.expect("cut"));
+    waiting.cutter.step().await.expect("cut");
     assert_eq!(waiting.cut().await, [good]);
     assert_eq!(waiting.tasks().await, []);
     let ledger = waiting.ledger(bad).await;
@@ -222,4 +228,16 @@ async fn a_message_that_never_can_be_cut_is_ended_and_the_others_go() {
     };
     assert_eq!(reason.as_str(), "UncutAudience");
     assert_eq!(ledger.total().targeted, 0);
+}
+
+#[tokio::test]
+async fn lanes_that_the_store_has_not_heard_keep_their_pages_until_it_has() {
+    let mut waiting = Waiting::new(1).await;
+    waiting.cutter.step().await.expect("cut");
+    assert_eq!(waiting.lease(Duration::ZERO).await, waiting.messages);
+    waiting.lanes.wakes.unheard();
+    waiting.lanes.free().await;
+    assert_eq!(waiting.cut().await, [], "its lane may have it still");
+    waiting.lanes.free().await;
+    assert_eq!(waiting.cut().await, waiting.messages);
 }

@@ -212,7 +212,7 @@ impl Book {
         for (index, place) in open.places.into_iter().enumerate() {
             let Some(place) = place else { continue };
             let tried = page.members[index].tried.clone();
-            match page.turn(index, place, now, self.key.environment) {
+            match page.turn(index, place, now) {
                 None => {}
                 Some(target) => {
                     page.open += 1;
@@ -461,13 +461,7 @@ impl Book {
 
 impl OutPage {
     /// What the turn of a member means: whom to send to, or what became of it without.
-    fn turn(
-        &mut self,
-        index: usize,
-        place: Addressed,
-        now: UnixMillis,
-        environment: Option<Environment>,
-    ) -> Option<Target> {
+    fn turn(&mut self, index: usize, place: Addressed, now: UnixMillis) -> Option<Target> {
         let tried = self.members[index].tried.as_deref();
         let attempts = tried.map_or(0, Tried::attempts);
         let last = tried.and_then(|tried| tried.last.clone());
@@ -480,7 +474,7 @@ impl OutPage {
         let came = match place {
             Addressed::Gone => Came::Ended(end(Ending::Dropped, Some(GONE))),
             Addressed::Superseded => Came::Ended(end(Ending::Dropped, Some(SUPERSEDED))),
-            Addressed::Here(_) if self.message.expires_at <= now => {
+            Addressed::Elsewhere(_) | Addressed::Here(_) if self.message.expires_at <= now => {
                 Came::Ended(end(Ending::Expired, last))
             }
             Addressed::Here(Target {
@@ -494,13 +488,11 @@ impl OutPage {
                     false => Came::Left(end),
                 }
             }
-            Addressed::Here(target)
-                if target.environment.is_some() && target.environment != environment =>
-            {
+            Addressed::Elsewhere(environment) => {
                 let tried = self.members[index].tried.clone();
                 self.waiting.push(Waiting {
-                    due: Some(now),
-                    environment: target.environment,
+                    due: None,
+                    environment,
                     index,
                     tried,
                 });
@@ -826,7 +818,7 @@ mod tests {
             Addressed::Gone,
             Addressed::Superseded,
             ended,
-            here(4, Some(Environment::Sandbox)),
+            Addressed::Elsewhere(Some(Environment::Sandbox)),
             here(5, LANE.environment),
         ]);
         assert_eq!(stage.taken.outgoing.len(), 1);

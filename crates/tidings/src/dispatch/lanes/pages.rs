@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 use super::book::{Book, Came, Tag};
 use crate::dispatch::cut::CutSignal;
 use crate::dispatch::limits::{
-    AHEAD_MIN, FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
+    FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
     SETTLED_AT_ONCE, STORE_PAUSE,
 };
 use crate::dispatch::senders::{self, Note, Sender, Unsent};
@@ -318,7 +318,10 @@ impl Lane {
                         let lost = self.book.renewed(&asked, &renewed, since);
                         self.withdraw(&lost);
                     }
-                    Err(error) => error!(%error, "cannot prolong the leases of pages"),
+                    Err(error) => {
+                        error!(%error, "cannot prolong the leases of pages");
+                        self.wakes.unheard();
+                    }
                 }
             }
         }
@@ -338,9 +341,7 @@ impl Lane {
         self.next_due = leased
             .next_due
             .map(|due| Instant::now() + due.since(now) + Duration::from_millis(1));
-        if leased.ahead < AHEAD_MIN {
-            self.cutter.hunger(self.key.environment);
-        }
+        self.cutter.heard(self.key.environment, leased.ahead);
         if self.stopping {
             return; // They are leased: at the next opening they are ready again.
         }
@@ -464,10 +465,11 @@ impl Lane {
         };
         let came = match result {
             Ok(()) => Came::Ended(end(Ending::Accepted, None)),
-            Err(Failure::Deferred { until }) => {
-                let wait =
-                    until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
-                not_ended(Some(now.plus(wait.unwrap_or_default())))
+            // Behind a credential that is rejected it waits for no time, and its turn is what it was.
+            Err(Failure::Deferred { until: None }) => not_ended(None),
+            Err(Failure::Deferred { until: Some(until) }) => {
+                let wait = until.saturating_duration_since(std::time::Instant::now());
+                not_ended(Some(now.plus(wait)))
             }
             Err(Failure::Expired { last }) => Came::Ended(end(Ending::Expired, last)),
             Err(Failure::GivenUp(outcome)) => {
@@ -521,6 +523,7 @@ impl Lane {
                 error!(%error, app = self.key.app.0, "cannot write down what has been answered");
                 self.book.not_flushed();
                 self.unwritten = true;
+                self.wakes.unheard();
                 self.flush_at = Instant::now() + STORE_PAUSE;
                 return;
             }
@@ -639,6 +642,36 @@ mod tests {
         leased.opened.truncate(1);
         lane.leased(leased).await;
         panic!("poison");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_away_behind_a_rejected_credential_waits_for_no_time() {
+        let mut waiting = Waiting::new(1).await;
+        waiting.cutter.step().await.expect("cut");
+        let mut lane = waiting.lane();
+        lane.lease(Instant::now());
+        let leased = lane.jobs.join_next().await.expect("a job").expect("well");
+        let Done::Leased(Ok(mut leased)) = leased else {
+            panic!("leased");
+        };
+        let (page, open) = leased.opened.remove(0);
+        let now = UnixMillis::now();
+        let mut taken = lane.book.take(page, open.expect("read"), leased.ends, now);
+        let outgoing = taken.outgoing.remove(0);
+        let settled = Settled {
+            token: "aa".into(),
+            id: uuid::Uuid::nil(),
+            tag: outgoing.tag,
+            result: Err(Failure::Deferred { until: None }),
+            attempts: 0,
+            outdated: false,
+            progress: tidings_broker::Progress::default(),
+            provider_id: None,
+        };
+        lane.came(settled, Back::Waits);
+        let batch = lane.book.flush(now, false);
+        let rest = batch.pages[0].rest.as_ref().expect("nothing is out");
+        assert_eq!(rest[0].due, None);
     }
 
     #[tokio::test]

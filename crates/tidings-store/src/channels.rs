@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_model::{AppId, DeviceId, Environment, Life, Platform, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives};
+use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives, forget_unseen};
 use crate::engine::DeviceNews;
 use crate::limits::{ENDED_CHANNELS_MAX, TOMBSTONES_MAX};
 use crate::{StoreError, WriteTx};
@@ -227,6 +227,7 @@ pub(crate) fn end(
         Life::ON
     ])?;
     forget_tombstones(tx.sql, app, device)?;
+    forget_unseen(tx.sql, place, "channels")?;
     forget_lives(tx.sql, place, "channels", ENDED_CHANNELS_MAX)?;
     Ok(true)
 }

@@ -8,7 +8,7 @@ use tidings_model::{AppId, DeviceId, Life};
 
 use crate::StoreError;
 use crate::codes::{AsCode, codes};
-use crate::devices::{Place, forget_lives};
+use crate::devices::{Place, forget_lives, forget_unseen};
 use crate::limits::ENDED_LABELS_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(crate) fn edit(
         ended += end.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
     }
     if ended > 0 {
+        forget_unseen(sql, place, "labels")?;
         forget_lives(sql, place, "labels", ENDED_LABELS_MAX)?;
     }
     Ok(())

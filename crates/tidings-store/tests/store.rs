@@ -294,6 +294,7 @@ async fn a_device_that_changes_without_end_is_remembered_from_some_point_on() {
             0 => [token, on_link(app).channels].concat(),
             _ => on_link(app).channels,
         };
+        accept(&store, app, push(to_tags(&["nobody"]))).await;
         let change = DeviceChange {
             channels: Some(channels),
             ..DeviceChange::default()
@@ -670,4 +671,52 @@ async fn what_is_old_is_forgotten() {
     let purged = store.purge(over, kept).await.expect("purged");
     assert!(!purged.more);
     assert!(store.message(message.id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_life_that_saw_no_message_leaves_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let new = store.register(on_link(app)).await.expect("registered");
+    let device = new.id;
+    let sql = rusqlite::Connection::open(dir.path().join("tidings.db")).expect("opens");
+    let lives = |table: &str| -> i64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        let count = sql.query_row(&count, [], |row| row.get(0));
+        count.expect("counted")
+    };
+    let turn = async |on: bool| {
+        let tag = "flips".parse().expect("a tag");
+        let tags = match on {
+            true => vec![tag],
+            false => vec![],
+        };
+        let mut channels = on_link(app).channels;
+        if on {
+            channels.extend(iphone(app, "aa").channels);
+        }
+        let change = DeviceChange {
+            channels: Some(channels),
+            tags: Some(TagChange::Replace(tags)),
+            ..DeviceChange::default()
+        };
+        let changed = store.change_device(app, device, change).await;
+        changed.expect("changed").expect("known");
+    };
+    for _ in 0..10 {
+        turn(true).await;
+        turn(false).await;
+    }
+    assert_eq!((lives("labels"), lives("channels")), (0, 1));
+    turn(true).await;
+    let message = accept(&store, app, push(to_tags(&["flips"]))).await;
+    for _ in 0..10 {
+        turn(false).await;
+        turn(true).await;
+    }
+    turn(false).await;
+    // The one that the message saw, and the link.
+    assert_eq!((lives("labels"), lives("channels")), (1, 2));
+    assert_eq!(reached(&store, &message, Provider::Apns).await, [device]);
 }

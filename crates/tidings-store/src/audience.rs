@@ -1,8 +1,9 @@
 //! An audience as pages of devices, in the order of their ids, as it was at a message's id.
 //!
-//! Everyone is a walk over one provider's channels. A selection begins with its narrowest list: devices as they are named,
-//! else aliases or tags as one merge of their lists, each in device order; the candidates that come out are looked up among
-//! the channels, some at a time. So a page costs what it holds, whatever is left, and how many share a tag or an alias.
+//! Everyone is a walk over one provider's channels. A selection begins with devices as they are named, else with its aliases or
+//! its tags, whichever are fewer, as one merge of their lists, each in device order; the candidates that come out are looked up
+//! among the channels, some at a time. So a page costs what it holds, whatever is left, and how many share a tag or an alias. Where
+//! hardly a candidate is meant, a look ends before the page is full.
 
 use std::collections::VecDeque;
 
@@ -306,7 +307,8 @@ fn walk<T>(
             }
         }
         Audience::Selection(selection) => {
-            let mut candidates = Candidates::of(scope.app, scope.at, selection, after, last);
+            let place_of = (scope.app, scope.at);
+            let mut candidates = Candidates::of(sql, place_of, selection, (after, last), look)?;
             let aliases = narrowing(&selection.aliases, candidates.drives_aliases());
             let tags = narrowing(&selection.tags, candidates.drives_tags());
             let text = format!(

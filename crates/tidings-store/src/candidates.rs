@@ -1,4 +1,4 @@
-//! The devices that a selection's narrowest list names, in order.
+//! The devices of one of a selection's lists, the one that costs least to go by, in order.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,7 +9,7 @@ use tidings_model::{AppId, DeviceId, MsgId, Selection};
 use crate::StoreError;
 use crate::codes::AsCode;
 use crate::labels::Kind;
-use crate::limits::PAGE_MAX;
+use crate::limits::{PAGE_MAX, SIZES_MAX};
 
 /// Rows read of one label at a time, at least: the rest of what a page needs is spread over the labels.
 const RUN_MIN: usize = 16;
@@ -29,13 +29,14 @@ enum Driver {
 }
 
 impl Candidates {
+    /// The list that costs least to go by, as far as is seen when `look` rows of each are counted.
     pub(crate) fn of(
-        app: AppId,
-        at: MsgId,
+        sql: &Connection,
+        (app, at): (AppId, MsgId),
         selection: &Selection,
-        after: DeviceId,
-        last: DeviceId,
-    ) -> Self {
+        (after, last): (DeviceId, DeviceId),
+        look: usize,
+    ) -> Result<Self, StoreError> {
         let Selection {
             aliases,
             devices,
@@ -47,25 +48,30 @@ impl Candidates {
             named.sort_unstable();
             named.dedup();
             Driver::Devices(named.into())
-        } else if !aliases.is_empty() {
-            Driver::Aliases(Merge::of(
-                Kind::Alias,
-                aliases.iter().map(ToString::to_string),
-                after,
-            ))
         } else {
-            Driver::Tags(Merge::of(
-                Kind::Tag,
-                tags.iter().map(ToString::to_string),
-                after,
-            ))
+            let aliases = Merge::of(Kind::Alias, aliases.iter().map(ToString::to_string), after);
+            let tags = Merge::of(Kind::Tag, tags.iter().map(ToString::to_string), after);
+            let by_tags = match (aliases.runs.len(), tags.runs.len()) {
+                (0, _) => true,
+                (_, 0) => false,
+                // Each device of the one is looked for under all the labels of the other.
+                (a, t) => {
+                    let look = look.min(SIZES_MAX);
+                    let by_tags = tags.size(sql, app, last, look)? * a;
+                    by_tags < aliases.size(sql, app, last, look)? * t
+                }
+            };
+            match by_tags {
+                true => Driver::Tags(tags),
+                false => Driver::Aliases(aliases),
+            }
         };
-        Self {
+        Ok(Self {
             app,
             at,
             driver,
             last,
-        }
+        })
     }
 
     pub(crate) fn drives_aliases(&self) -> bool {
@@ -131,6 +137,36 @@ impl Merge {
         }
     }
 
+    /// How many entries the lists have, counted up to `most`.
+    fn size(
+        &self,
+        sql: &Connection,
+        app: AppId,
+        last: DeviceId,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let mut select = sql.prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM labels
+             WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device > ?4 AND device <= ?5 LIMIT ?6)",
+        )?;
+        let mut size = 0;
+        for run in &self.runs {
+            let place = params![
+                app.0,
+                AsCode(self.kind),
+                run.label,
+                run.after,
+                last.0,
+                most - size
+            ];
+            size += select.query_row(place, |row| row.get::<_, usize>(0))?;
+            if size >= most {
+                break;
+            }
+        }
+        Ok(size)
+    }
+
     fn next(
         &mut self,
         sql: &Connection,
@@ -176,5 +212,52 @@ impl Merge {
             }
         }
         Ok(devices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_goes_by_the_list_that_costs_least() {
+        let mut sql = Connection::open_in_memory().expect("opens");
+        crate::schema::migrate(&mut sql).expect("migrated");
+        let insert = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?3)
+                      INSERT INTO labels SELECT 1, ?1, ?2, n, 0, 9223372036854775807 FROM n";
+        for (kind, label, count) in [
+            (Kind::Alias, "guest", 500),
+            (Kind::Alias, "ann", 1),
+            (Kind::Tag, "all", 500),
+            (Kind::Tag, "rare", 3),
+        ] {
+            let labels = params![AsCode(kind), label, count];
+            sql.execute(insert, labels).expect("inserted");
+        }
+        let others: Vec<String> = (0..400).map(|number| format!("user{number}")).collect();
+        let mut many: Vec<&str> = others.iter().map(String::as_str).collect();
+        many.push("ann");
+        for (aliases, tags, by_tags) in [
+            (vec!["guest"], vec!["rare"], true),
+            (vec!["ann"], vec!["rare"], false),
+            (vec!["ann"], vec!["all"], false),
+            (vec!["guest"], vec![], false),
+            (vec![], vec!["all"], true),
+            // Three devices, each looked for under some hundred aliases, or one under one tag.
+            (many, vec!["rare"], false),
+        ] {
+            let selection = Selection {
+                aliases: aliases
+                    .iter()
+                    .map(|alias| alias.parse().expect("an alias"))
+                    .collect(),
+                devices: vec![],
+                tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+            };
+            let all = (DeviceId(0), DeviceId(i64::MAX));
+            let candidates = Candidates::of(&sql, (AppId(1), MsgId(1)), &selection, all, SIZES_MAX);
+            let drives_tags = candidates.expect("read").drives_tags();
+            assert_eq!(drives_tags, by_tags, "{selection:?}");
+        }
     }
 }

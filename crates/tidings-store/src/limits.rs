@@ -91,6 +91,12 @@ pub const FINISH_GRACE: Duration = Duration::from_secs(5);
 /// gives the reader free after some 10 ms.
 pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;
 
+/// Looks that one part of an audience takes, some 40 ms: where they find less than a page, other messages have their turn first.
+pub(crate) const CHUNK_LOOKS: usize = 4;
+
+/// Entries of aliases and of tags that are counted before it is decided by which a selection goes: half a millisecond.
+pub(crate) const SIZES_MAX: usize = 10_000;
+
 /// Devices that the first look for anybody whom a push reaches takes in, for each provider; eight times as many each further.
 pub(crate) const REACH_LOOK: usize = 64;
 

@@ -11,7 +11,7 @@ use tidings_model::{AppId, Audience, DeviceId, Environment, Message, MsgId, Prov
 
 use crate::codes::AsCode;
 use crate::detail::Ending;
-use crate::limits::{INBOXES_AT_ONCE, PAGE_MAX};
+use crate::limits::{CHUNK_LOOKS, INBOXES_AT_ONCE, PAGE_MAX};
 use crate::pages::{self, Class, LaneKey};
 use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, ledger, messages, route};
 
@@ -47,8 +47,17 @@ pub struct OpenTasks {
 pub struct Chunk {
     /// No device comes after them.
     pub ends: bool,
+    /// The last device that has been looked at: the task goes on behind it.
+    pub reached: DeviceId,
     pub targets: Vec<Target>,
     pub task: OpenTask,
+}
+
+impl Chunk {
+    /// The search ended before it had a page: hardly anybody of those that it looks at is meant.
+    pub fn is_thin(&self) -> bool {
+        !self.ends && self.targets.len() < PAGE_MAX
+    }
 }
 
 impl Store {
@@ -129,16 +138,30 @@ impl Store {
         self.engine.write(fail).await
     }
 
-    /// The next devices of a task.
+    /// The next devices of a task, as many as some looks find.
     pub async fn chunk(&self, task: OpenTask, provider: Provider) -> Result<Chunk, StoreError> {
-        let mut targets = match Scope::of(&task.message, provider) {
-            Some(scope) => self.targets(&scope, task.after, PAGE_MAX + 1).await?,
-            None => Vec::new(),
-        };
-        let ends = targets.len() <= PAGE_MAX;
+        let mut targets = Vec::new();
+        let mut more_after = None;
+        if let Some(scope) = Scope::of(&task.message, provider) {
+            let last = DeviceId(scope.at.0);
+            more_after = Some(task.after);
+            for _ in 0..CHUNK_LOOKS {
+                let Some(from) = more_after.filter(|_| targets.len() <= PAGE_MAX) else {
+                    break;
+                };
+                let (scope, limit) = (scope.clone(), PAGE_MAX + 1 - targets.len());
+                let look = move |sql: &Connection| audience::select(sql, &scope, from, last, limit);
+                let part = self.engine.scan(look).await?;
+                targets.extend(part.found);
+                more_after = part.more_after;
+            }
+        }
+        let more = targets.len() > PAGE_MAX;
         targets.truncate(PAGE_MAX);
+        let last = targets.last().map(|target| target.device);
         Ok(Chunk {
-            ends,
+            ends: !more && more_after.is_none(),
+            reached: more_after.filter(|_| !more).or(last).unwrap_or(task.after),
             targets,
             task,
         })
@@ -307,8 +330,8 @@ fn cut(
         return Ok(Vec::new());
     }
     let was = chunk.task.after;
-    let moved = match (chunk.ends, chunk.targets.last()) {
-        (false, Some(last)) => {
+    let moved = match chunk.ends {
+        false => {
             let mut update = tx.sql.prepare_cached(
                 "UPDATE tasks SET after = ?4 WHERE app = ?1 AND provider = ?2 AND message = ?3 AND after = ?5",
             )?;
@@ -316,11 +339,11 @@ fn cut(
                 message.app.0,
                 AsCode(provider),
                 message.id.0,
-                last.device.0,
+                chunk.reached.0,
                 was.0
             ])?
         }
-        (true, _) | (false, None) => {
+        true => {
             let mut delete = tx.sql.prepare_cached(
                 "DELETE FROM tasks WHERE app = ?1 AND provider = ?2 AND message = ?3 AND after = ?4",
             )?;

@@ -1040,3 +1040,41 @@ async fn a_message_behind_another_is_known_for_that_when_enough_of_it_is_cut() {
         [vec![], vec![Some(Environment::Production)]]
     );
 }
+
+#[tokio::test]
+async fn a_search_that_finds_hardly_anybody_goes_on_in_parts() {
+    let stage = Stage::new().await;
+    // So many that two lists name, and no push reaches.
+    let insert = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000)
+                  INSERT INTO labels SELECT ?1, ?2, ?3, n, 0, 9223372036854775807 FROM n";
+    for (kind, label) in [(1, "guest"), (2, "all")] {
+        let inserted = stage.sql().execute(insert, (stage.app.0, kind, label));
+        inserted.expect("inserted");
+    }
+    let new = NewDevice {
+        alias: Some("guest".parse().expect("an alias")),
+        tags: vec!["all".parse().expect("a tag")],
+        ..stage.iphone(1, None)
+    };
+    let device = stage.store.register(new).await.expect("registered").id;
+    let audience = Audience::Selection(Selection {
+        aliases: vec!["guest".parse().expect("an alias")],
+        tags: vec!["all".parse().expect("a tag")],
+        ..Selection::default()
+    });
+    let message = stage.push(audience).await;
+    let first = stage.chunk(Turn::Fresh).await.expect("a chunk");
+    assert!(first.is_thin() && first.targets.is_empty());
+    let cut = stage.store.cut(Provider::Apns, vec![first]).await;
+    cut.expect("cut");
+    assert!(
+        stage.chunk(Turn::Fresh).await.is_none(),
+        "others go before it"
+    );
+    stage.cut_all().await;
+    let out = stage.only_out().await;
+    assert_eq!(
+        (out.page.key.message, out.devices()),
+        (message.id, vec![device])
+    );
+}

@@ -128,6 +128,10 @@ pub(super) fn audiences(devices: &[DeviceId]) -> Vec<Audience> {
             ..aliases(&["guest"])
         },
         Selection {
+            tags: tags(&["rare"]).tags,
+            ..aliases(&["guest"])
+        },
+        Selection {
             tags: tags(&["rare", "t5"]).tags,
             ..named(&devices[..PAGE_MAX])
         },
@@ -257,7 +261,20 @@ impl Stage {
             let tags = (0..1000).map(|number| format!("r{}", round * 1000 + number));
             tags.map(|tag| tag.parse().expect("a tag")).collect()
         };
+        // A life that no message saw is not kept.
+        let nobody = Audience::Selection(Selection {
+            devices: vec![DeviceId(7)],
+            ..Selection::default()
+        });
         for round in 0..=ENDED_LABELS_MAX / 1000 + 1 {
+            accept(store, app, push(nobody.clone())).await;
+            let change = DeviceChange {
+                tags: Some(TagChange::Replace(tags(round))),
+                ..DeviceChange::default()
+            };
+            store.change_device(app, id, change).await.expect("changed");
+        }
+        for round in 10..12 {
             let change = DeviceChange {
                 tags: Some(TagChange::Replace(tags(round))),
                 ..DeviceChange::default()
@@ -265,6 +282,7 @@ impl Stage {
             store.change_device(app, id, change).await.expect("changed");
         }
         for round in 0..ENDED_CHANNELS_MAX + 5 {
+            accept(store, app, push(nobody.clone())).await;
             let environment = match round % 2 {
                 0 => Environment::Sandbox,
                 _ => Environment::Production,

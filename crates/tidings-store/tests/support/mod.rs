@@ -15,6 +15,7 @@ pub(crate) async fn end_tasks(store: &Store, message: &Message) {
         };
         let nobody = Chunk {
             ends: true,
+            reached: DeviceId(0),
             targets: vec![],
             task,
         };

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidings_model::{AppId, DeviceId, Environment, MsgId, Provider, Reason};
+use tidings_model::{AppId, Environment, MsgId, Provider, Reason};
 use tidings_store::limits::AHEAD_MAX;
 use tidings_store::{Chunk, OpenTask, OpenTasks, StoreError, Turn};
 use tokio::sync::{Notify, watch};
@@ -90,7 +90,8 @@ impl CutSignal {
     /// decides, unless it stands still: then the others go on.
     pub(super) fn appetite(&self, full: &[Option<Environment>], now: Instant) -> Appetite {
         let lanes = self.lanes();
-        if !lanes.values().any(|ahead| ahead.hungry) {
+        // Those that have never been heard of may have nothing.
+        if !lanes.is_empty() && !lanes.values().any(|ahead| ahead.hungry) {
             return Appetite::None;
         }
         let full = lanes
@@ -243,7 +244,12 @@ impl Cutter {
                 continue;
             };
             devices += chunk.targets.len();
+            let is_thin = chunk.is_thin();
             chunks.push(Arc::new(chunk));
+            // It has taken its time.
+            if is_thin {
+                break;
+            }
         }
         Ok(chunks)
     }
@@ -260,14 +266,11 @@ impl Cutter {
                 break;
             };
             devices += chunk.targets.len();
-            let last = chunk.targets.last().map(|target| target.device);
-            next = last
-                .filter(|_| !chunk.ends)
-                .map(|after: DeviceId| OpenTask {
-                    after,
-                    behind: Vec::new(),
-                    message,
-                });
+            next = (!chunk.ends && !chunk.is_thin()).then(|| OpenTask {
+                after: chunk.reached,
+                behind: Vec::new(),
+                message,
+            });
             chunks.push(Arc::new(chunk));
         }
         Ok(chunks)
@@ -309,7 +312,8 @@ mod tests {
         let signal = CutSignal::default();
         let now = Instant::now();
         let appetite = |at| signal.appetite(&[], at);
-        assert_eq!(appetite(now), Appetite::None);
+        // As after a start.
+        assert_eq!(appetite(now), Appetite::Some);
         // Nobody of the audience may be in it.
         signal.heard(sandbox, 0);
         assert_eq!(appetite(now), Appetite::Some);

@@ -10,6 +10,8 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::error;
 
+use crate::clock::SteadyClock;
+
 /// How often what has expired or is too old is looked for, and what a failure has left of what was deleted.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -18,14 +20,16 @@ pub(crate) async fn run(store: Arc<Store>, kept: Duration, deleted: Arc<Notify>)
     // One slice at a time, whichever it is.
     let turn = Mutex::new(());
     let by_time = async {
+        let clock = clock_of(&store).await;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
-            if let Err(error) = store.finish_expired(UnixMillis::now()).await {
+            let now = clock.now();
+            if let Err(error) = store.finish_expired(now).await {
                 error!(%error, "cannot end what has expired");
             }
-            clear(&turn, || store.purge(UnixMillis::now(), kept)).await;
+            clear(&turn, || store.purge(now, kept)).await;
         }
     };
     let by_deletion = async {
@@ -36,6 +40,25 @@ pub(crate) async fn run(store: Arc<Store>, kept: Duration, deleted: Arc<Notify>)
         }
     };
     tokio::join!(by_time, by_deletion);
+}
+
+/// A clock by which nothing ends that a wrong one would end.
+async fn clock_of(store: &Store) -> SteadyClock {
+    loop {
+        match newest(store).await {
+            Ok(newest) => return newest.map_or_else(SteadyClock::new, SteadyClock::after),
+            Err(error) if error.is_lasting() => return SteadyClock::new(),
+            Err(error) => error!(%error, "cannot see how old the newest message is"),
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// When the newest message was accepted.
+async fn newest(store: &Store) -> Result<Option<UnixMillis>, StoreError> {
+    let newest = store.newest_message().await?;
+    let message = store.message(newest).await?;
+    Ok(message.map(|message| message.accepted_at))
 }
 
 /// Takes slices until nothing is left, and leaves the writer to others for as long as each took, its commit and its wait

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use crate::api::{self, Api, Change};
+use crate::clock::SteadyClock;
 use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
 use crate::dispatch::{self, Dispatch};
 use crate::supervise::{Vital, restarted};
@@ -99,6 +100,7 @@ impl Server {
             .with_context(|| format!("api: cannot listen on {}", config.api))?;
         let api_addr = listener.local_addr()?;
         let dispatch = Dispatch::start(dispatch::Context {
+            clock: SteadyClock::new(),
             inbox_max: config.inbox_max,
             link: link.clone(),
             sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),

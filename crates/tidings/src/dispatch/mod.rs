@@ -27,6 +27,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{error, warn};
 
+use crate::clock::SteadyClock;
 use crate::credentials::ApnsCredential;
 use cut::{CutSignal, Cutter};
 use lanes::pages::Lane;
@@ -37,6 +38,8 @@ pub(crate) use render::check;
 
 /// What dispatch works with.
 pub(crate) struct Context {
+    /// Messages expire by it.
+    pub(crate) clock: SteadyClock,
     /// Devices up to which a message goes into their inboxes, and above which into the app's log.
     pub(crate) inbox_max: usize,
     pub(crate) link: Link,

@@ -218,8 +218,8 @@ impl Sender {
         true
     }
 
-    /// Queues a page. Returns those that cannot be sent, and why: none of them has left.
-    pub(super) async fn queue(&mut self, taken: Taken) -> Vec<(Tag, Unsent)> {
+    /// Queues a page at `now`. Returns those that cannot be sent, and why: none of them has left.
+    pub(super) async fn queue(&mut self, taken: Taken, now: UnixMillis) -> Vec<(Tag, Unsent)> {
         let Taken {
             message,
             outgoing,
@@ -235,6 +235,8 @@ impl Sender {
                     .collect();
             }
         };
+        // The broker goes by the wall clock, which may be ahead of what is believed.
+        let ahead = UnixMillis::now().since(now);
         let mut unsent = Vec::new();
         let mut deliveries = Vec::with_capacity(outgoing.len());
         for Outgoing { tag, target, tried } in outgoing {
@@ -246,7 +248,7 @@ impl Sender {
                 notification: Arc::clone(&notification),
                 token,
                 id: delivery_id(message.id, target.device),
-                expires: Some(message.expires_at),
+                expires: Some(message.expires_at.plus(ahead)),
                 progress: tried.map(|tried| progress(*tried)).unwrap_or_default(),
                 urgent,
                 tag,

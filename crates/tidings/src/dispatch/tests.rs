@@ -23,6 +23,7 @@ async fn lanes() -> (TempDir, Lanes) {
     let link = Link::bind(any, Arc::clone(&store), LinkConfig::default(), uplinks).await;
     let (_, draining) = watch::channel(None);
     let context = Context {
+        clock: SteadyClock::new(),
         inbox_max: 1000,
         link: link.expect("listens"),
         sandbox: None,

@@ -337,7 +337,7 @@ impl Lane {
             true => leased.room.short + 1,
             false => 1,
         };
-        let now = UnixMillis::now();
+        let now = self.context.clock.now();
         self.next_due = leased
             .next_due
             .map(|due| Instant::now() + due.since(now) + Duration::from_millis(1));
@@ -364,7 +364,7 @@ impl Lane {
             return;
         }
         let unsent = match &mut self.sender {
-            Some(sender) => sender.queue(taken).await,
+            Some(sender) => sender.queue(taken, now).await,
             None => {
                 let outgoing = taken.outgoing.into_iter();
                 outgoing
@@ -435,7 +435,7 @@ impl Lane {
 
     /// Enters what became of a delivery. `back` says what it means that it has not ended.
     fn came(&mut self, settled: Settled<Tag>, back: Back) {
-        let now = UnixMillis::now();
+        let now = self.context.clock.now();
         let Settled {
             attempts,
             id,
@@ -506,7 +506,7 @@ impl Lane {
             .sender
             .as_ref()
             .is_some_and(|sender| sender.guard.condemns(now));
-        let batch = self.book.flush(UnixMillis::now(), condemns);
+        let batch = self.book.flush(self.context.clock.now(), condemns);
         self.flushing = true;
         self.flush_at = now + FLUSH_EVERY;
         let store = Arc::clone(&self.context.store);

@@ -1,5 +1,6 @@
 //! What back ends call devices by, tags and aliases, each with its life.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -32,7 +33,8 @@ pub(crate) fn edit(
         "INSERT INTO labels (app, kind, label, device, since, until) SELECT ?1, ?2, ?3, ?4, ?5, ?6
          WHERE NOT EXISTS (SELECT 1 FROM labels WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device = ?4 AND until = ?6)",
     )?;
-    for label in add.iter().filter(|label| !remove.contains(label)) {
+    let removed: HashSet<&str> = remove.iter().copied().collect();
+    for label in add.iter().filter(|label| !removed.contains(*label)) {
         insert.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
     }
     let mut end = sql.prepare_cached(
@@ -65,12 +67,12 @@ pub(crate) fn replace(
         |row| row.get(0),
     )?;
     let had = had.collect::<Result<Vec<String>, _>>()?;
-    let gone: Vec<&str> = had
-        .iter()
-        .map(String::as_str)
-        .filter(|label| !wanted.contains(label))
-        .collect();
-    edit(sql, place, kind, wanted, &gone)
+    // A thousand may be exchanged for a thousand: what stays is not looked up again.
+    let had: HashSet<&str> = had.iter().map(String::as_str).collect();
+    let wanted: HashSet<&str> = wanted.iter().copied().collect();
+    let new: Vec<&str> = wanted.difference(&had).copied().collect();
+    let gone: Vec<&str> = had.difference(&wanted).copied().collect();
+    edit(sql, place, kind, &new, &gone)
 }
 
 /// Those that a device has, in order.

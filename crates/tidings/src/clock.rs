@@ -1,4 +1,4 @@
-//! A clock for what cannot be taken back: letting messages expire, and forgetting old ones.
+//! Times as they are written, and a clock for what cannot be taken back: letting messages expire, and forgetting old ones.
 //!
 //! The wall clock may be put a year ahead by mistake, and back again. So a leap which the time that has passed does not explain is
 //! believed only after a while; until then time goes on from where it was. A machine that was suspended leaps as well: there
@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tidings_model::UnixMillis;
 use tracing::warn;
 
@@ -81,6 +82,12 @@ impl SteadyClock {
         };
         wall
     }
+}
+
+/// A time as `/v1` writes it (RFC 3339), in UTC and to the millisecond.
+pub(crate) fn rfc3339(time: UnixMillis) -> String {
+    let time = Timestamp::from_millisecond(time.0).unwrap_or(Timestamp::MAX);
+    format!("{time:.3}")
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
-//! What goes: what has expired or is too old, looked for every few seconds, and what has been deleted, at once. Either goes in
-//! slices that let everybody else through; a server that is killed meanwhile goes on with it at its next start.
+//! What goes: what has expired or is too old, and what has been deleted, looked for every few seconds. Either goes in slices that let
+//! everybody else through; a server that is killed meanwhile goes on with it at its next start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_model::UnixMillis;
 use tidings_store::{Cleared, Store, StoreError};
-use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::error;
 
 use crate::clock::SteadyClock;
 
-/// How often what has expired or is too old is looked for, and what a failure has left of what was deleted.
+/// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until it is dropped. `kept`: for how long messages are; `deleted`: told when there is something to clear.
-pub(crate) async fn run(store: Arc<Store>, kept: Duration, deleted: Arc<Notify>) {
+/// Runs until it is dropped. `kept`: for how long messages are.
+pub(crate) async fn run(store: Arc<Store>, kept: Duration) {
     // One slice at a time, whichever it is.
     let turn = Mutex::new(());
     let by_time = async {
@@ -35,8 +35,7 @@ pub(crate) async fn run(store: Arc<Store>, kept: Duration, deleted: Arc<Notify>)
     let by_deletion = async {
         loop {
             clear(&turn, || store.sweep()).await;
-            // Told or not: what was deleted is in the store.
-            let _ = timeout(LOOK_EVERY, deleted.notified()).await;
+            sleep(LOOK_EVERY).await;
         }
     };
     tokio::join!(by_time, by_deletion);

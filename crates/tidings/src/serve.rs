@@ -13,20 +13,19 @@ use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
 use tidings_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use crate::api::{self, Api, Change};
+use crate::api::{self, Api};
 use crate::clock::SteadyClock;
 use crate::config::{Config, SandboxMode, admin_token, init_log, seal_key};
 use crate::dispatch::{self, Dispatch};
 use crate::supervise::{Vital, restarted};
 use crate::{credentials, retention, sandbox, uplinks};
 
-/// Changes and uplinks that wait to be passed on.
-const CHANGES_MAX: usize = 1024;
+/// Uplinks that wait to be passed on.
 const UPLINKS_MAX: usize = 256;
 
 /// Runs a server until it is told to stop.
@@ -60,7 +59,6 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
 struct Server {
     api: SocketAddr,
     api_task: JoinHandle<()>,
-    changes: JoinHandle<()>,
     dispatch: Dispatch,
     expiry: JoinHandle<()>,
     link: Link,
@@ -106,11 +104,10 @@ impl Server {
             sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),
             store: Arc::clone(&store),
         });
-        let (changes, changed) = mpsc::channel(CHANGES_MAX);
         let api = Api::new(
             Arc::clone(&store),
             admin.hash(),
-            changes,
+            dispatch.commands(),
             config.calls_per_minute,
         );
         let (stop, mut stopped) = watch::channel(false);
@@ -126,25 +123,17 @@ impl Server {
         vital.watch("store", async move { ending.ended().await });
         let ending = link.clone();
         vital.watch("link", async move { ending.ended().await });
-        let deleted = Arc::new(Notify::new());
-        let pass_on = pass_on(
-            changed,
-            dispatch.commands(),
-            link.clone(),
-            Arc::clone(&deleted),
-        );
         let (expiring, kept, old) = (Arc::clone(&store), config.kept, Arc::clone(&store));
         Ok(Self {
             api: api_addr,
             api_task,
-            changes: vital.spawn("changes", pass_on),
             dispatch,
             expiry: tokio::spawn(restarted("expiry", move || {
                 credentials::watch(Arc::clone(&expiring))
             })),
             link,
             retention: tokio::spawn(restarted("retention", move || {
-                retention::run(Arc::clone(&old), kept, Arc::clone(&deleted))
+                retention::run(Arc::clone(&old), kept)
             })),
             sandbox,
             sandbox_url: wiring.map(|wiring| wiring.url),
@@ -182,7 +171,6 @@ impl Server {
             Ok(Err(panic)) => error!(%panic, "the API ended in a panic"),
             Err(_) => warn!("requests were still open when the grace was over"),
         }
-        self.changes.abort();
         self.link.drain(left()).await;
         self.uplinks.abort();
         self.dispatch.drain(left()).await;
@@ -213,38 +201,4 @@ fn open_store(data: &Path) -> Result<Arc<Store>> {
     Ok(Arc::new(
         Store::open(data, seal_key(data)?).with_context(context)?,
     ))
-}
-
-/// Tells dispatch, the link and retention what the API changed.
-async fn pass_on(
-    mut changed: mpsc::Receiver<Change>,
-    dispatch: mpsc::Sender<dispatch::Command>,
-    link: Link,
-    deleted: Arc<Notify>,
-) {
-    while let Some(change) = changed.recv().await {
-        let command = match change {
-            Change::AppForgotten { app } => {
-                link.close_app(app);
-                deleted.notify_one();
-                dispatch::Command::AppForgotten(app)
-            }
-            Change::CredentialChanged { app, provider } => {
-                dispatch::Command::CredentialChanged(app, provider)
-            }
-            Change::DeviceChanged { app, device } => {
-                link.refresh(app, device);
-                continue;
-            }
-            Change::DeviceForgotten { app, device } => {
-                link.close(app, device);
-                deleted.notify_one();
-                continue;
-            }
-            Change::MessageAccepted { app, .. } => dispatch::Command::MessageAccepted(app),
-        };
-        if dispatch.send(command).await.is_err() {
-            return;
-        }
-    }
 }

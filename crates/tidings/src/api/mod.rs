@@ -1,12 +1,11 @@
 //! The HTTP API: the edge that every request passes, JPush's calls under `/v3`, and Tidings' own under `/v1`.
 //!
-//! [`router`](router::router) is the table of contents. A handler parses, asks the store, and says what has changed to
-//! whoever acts on it; it sends nothing itself.
+//! [`router`](router::router) is the table of contents. A handler parses, asks the store, and tells dispatch what there is to do; it
+//! sends nothing itself. Of devices that change the store tells the link.
 
 pub(crate) mod auth;
 pub(crate) mod error;
 pub(crate) mod fields;
-pub(crate) mod hooks;
 pub(crate) mod http;
 mod metrics;
 pub(crate) mod rate;
@@ -24,10 +23,9 @@ use tidings_store::Store;
 
 use tokio::sync::mpsc;
 
-use hooks::Hooks;
+use crate::dispatch::Command;
 use rate::RateLimiter;
 
-pub(crate) use hooks::Change;
 pub(crate) use router::router;
 pub(crate) use serve::serve;
 
@@ -36,7 +34,7 @@ pub(crate) use serve::serve;
 pub(crate) struct Api {
     /// The administrator's token.
     pub(crate) admin: SecretHash,
-    pub(crate) hooks: Hooks,
+    dispatch: mpsc::Sender<Command>,
     pub(crate) rates: Arc<RateLimiter>,
     pub(crate) store: Arc<Store>,
 }
@@ -49,14 +47,22 @@ impl Api {
     pub(crate) fn new(
         store: Arc<Store>,
         admin: SecretHash,
-        changes: mpsc::Sender<Change>,
+        dispatch: mpsc::Sender<Command>,
         calls_a_minute: Option<u32>,
     ) -> Self {
         Self {
             admin,
-            hooks: Hooks::new(changes),
+            dispatch,
             rates: Arc::new(RateLimiter::new(calls_a_minute.unwrap_or(UNLIMITED))),
             store,
+        }
+    }
+
+    /// Says what is in the store now and is to be acted on. Waits while many wait to be heard, so that callers are slowed down and
+    /// nothing is lost. When nobody listens any more the server is ending, and the next one finds it in the store.
+    pub(crate) async fn tell(&self, command: Command) {
+        if self.dispatch.send(command).await.is_err() {
+            tracing::debug!(?command, "nobody listens: the server is ending");
         }
     }
 }

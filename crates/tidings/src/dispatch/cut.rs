@@ -71,7 +71,7 @@ impl CutSignal {
     /// So many pages more have been cut for a lane.
     pub(super) fn fed(&self, environment: Option<Environment>, pages: usize) {
         let mut lanes = self.lanes();
-        let ahead = lanes.entry(environment).or_insert(Ahead {
+        let ahead = lanes.entry(environment).or_insert_with(|| Ahead {
             heard_at: Instant::now(),
             hungry: false,
             pages: 0,

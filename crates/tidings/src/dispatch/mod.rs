@@ -48,9 +48,10 @@ pub(crate) struct Context {
     pub(crate) store: Arc<Store>,
 }
 
-/// What dispatch is told.
-#[derive(Clone, Copy, Debug)]
+/// What dispatch is told: what is in the store, and is to be acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    /// The app is gone, with its devices and all else.
     AppForgotten(AppId),
     CredentialChanged(AppId, Provider),
     MessageAccepted(AppId),
@@ -268,8 +269,9 @@ impl Lanes {
         }
     }
 
-    /// Ends what runs for an app.
+    /// Ends what runs for an app, and the connections of its devices.
     fn forget(&mut self, app: AppId) {
+        self.context.link.close_app(app);
         self.forgotten.insert(app);
         let lanes = self.lanes.iter().filter(|(lane, _)| lane.app == app);
         lanes.for_each(|(_, signal)| signal.forget());

@@ -8,7 +8,7 @@ use tidings_store::{
 };
 
 use super::{End, For, Outcome, State, Way};
-use crate::api::v1::rfc3339;
+use crate::clock::rfc3339;
 
 /// What became of each part, and what the device itself says.
 pub(super) fn told(journey: &Journey, device: Option<&Device>, ways: &[Way]) -> String {

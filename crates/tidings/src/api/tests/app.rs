@@ -45,7 +45,7 @@ async fn an_app_is_made_shown_renamed_and_forgotten() {
         200,
         json!({}),
     );
-    assert!(matches!(api.told()[..], [Change::AppForgotten { .. }]));
+    assert!(matches!(api.told()[..], [Command::AppForgotten(_)]));
     let text = format!("app_key \"{key}\" is that of no app");
     check_refused(
         &api.get(&As::Admin, &path).await,

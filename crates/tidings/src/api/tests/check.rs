@@ -166,10 +166,7 @@ async fn a_refusal_is_noted_and_a_good_check_ends_it() {
     shop.api.told();
     assert_eq!(shop.checks("").await[1]["result"], "good");
     assert_eq!(shop.listed().await["health"], "good");
-    let resumed = Change::CredentialChanged {
-        app: AppId(1),
-        provider: Provider::Apns,
-    };
+    let resumed = Command::CredentialChanged(AppId(1), Provider::Apns);
     assert_eq!(shop.api.told(), [resumed]);
     assert_eq!(shop.checks("").await[1]["result"], "good");
     assert_eq!(shop.api.told(), [], "nothing to resume");

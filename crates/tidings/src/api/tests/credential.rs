@@ -90,10 +90,7 @@ async fn a_certificate_is_opened_checked_and_kept() {
     check(&answer, 200, expected);
     assert!(matches!(
         shop.api.told()[..],
-        [Change::CredentialChanged {
-            provider: Provider::Apns,
-            ..
-        }]
+        [Command::CredentialChanged(_, Provider::Apns)]
     ));
     let kept = shop
         .stored(Environment::Production)

@@ -21,13 +21,14 @@ use tidings_store::{SealKey, Store};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{Api, Change, router};
+use super::{Api, router};
+use crate::dispatch::Command;
 
 const ADMIN_TOKEN: &str = "the-admin-token";
 
 /// The API over a store of its own.
 struct TestApi {
-    changes: mpsc::Receiver<Change>,
+    commands: mpsc::Receiver<Command>,
     router: Router,
     store: Arc<Store>,
     _dir: TempDir,
@@ -73,11 +74,11 @@ impl TestApi {
         let dir = tempfile::tempdir().expect("a directory");
         let key = SealKey::parse(&SealKey::generate()).expect("a key");
         let store = Arc::new(Store::open(dir.path(), key).expect("a store"));
-        let (tell, changes) = mpsc::channel(64);
+        let (tell, commands) = mpsc::channel(64);
         let admin = Secret::new(ADMIN_TOKEN).hash();
         let api = Api::new(Arc::clone(&store), admin, tell, calls_a_minute);
         Self {
-            changes,
+            commands,
             router: router(api, None),
             store,
             _dir: dir,
@@ -142,9 +143,9 @@ impl TestApi {
         self.device(app, body).await
     }
 
-    /// What the rest of the server has been told since this was last asked.
-    fn told(&mut self) -> Vec<Change> {
-        std::iter::from_fn(|| self.changes.try_recv().ok()).collect()
+    /// What dispatch has been told since this was last asked.
+    fn told(&mut self) -> Vec<Command> {
+        std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
     }
 }
 

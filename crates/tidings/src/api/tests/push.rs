@@ -38,10 +38,7 @@ async fn a_push_is_accepted_and_told_of() {
         .await
         .expect("a store")
         .expect("a message");
-    let accepted = Change::MessageAccepted {
-        app: message.app,
-        message: id,
-    };
+    let accepted = Command::MessageAccepted(message.app);
     assert_eq!(api.told(), [accepted]);
 }
 

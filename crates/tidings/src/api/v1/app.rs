@@ -8,10 +8,11 @@ use tidings_model::AppId;
 use tidings_store::App;
 
 use super::{Done, required, rfc3339, short_text};
+use crate::api::Api;
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
 use crate::api::http::RawBody;
-use crate::api::{Api, Change};
+use crate::dispatch::Command;
 
 /// Apps in one answer.
 const PAGE_MAX: u32 = 1000;
@@ -154,7 +155,7 @@ pub(crate) async fn forget(
 ) -> Result<Done, ApiError> {
     let app = api.app(&key).await?.id;
     api.store.delete_app(app).await?;
-    api.hooks.tell(Change::AppForgotten { app }).await;
+    api.tell(Command::AppForgotten(app)).await;
     Ok(Done)
 }
 

@@ -13,10 +13,11 @@ use tidings_store::{CredentialRecord, CredentialSlot};
 use tokio::task::spawn_blocking;
 
 use super::{Done, rfc3339};
+use crate::api::Api;
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::http::RawBody;
-use crate::api::{Api, Change};
 use crate::credentials::{ApnsCredential, Health, days_left, expires_at};
+use crate::dispatch::Command;
 use body::ApnsCredentialBody;
 
 #[derive(Debug, Serialize)]
@@ -78,9 +79,7 @@ pub(crate) async fn set(
         api.store.put_credential(slot, &shown, &plain).await?;
         reply = record(provider, environment, &shown);
     }
-    api.hooks
-        .tell(Change::CredentialChanged { app, provider })
-        .await;
+    api.tell(Command::CredentialChanged(app, provider)).await;
     Ok(Json(reply))
 }
 
@@ -185,9 +184,7 @@ pub(crate) async fn forget(
     if !forget_all(&api, app, provider, environments).await? {
         return Err(unknown(provider));
     }
-    api.hooks
-        .tell(Change::CredentialChanged { app, provider })
-        .await;
+    api.tell(Command::CredentialChanged(app, provider)).await;
     Ok(Done)
 }
 

@@ -11,10 +11,10 @@ use tidings_model::{AppId, DeviceId, Platform};
 use tidings_store::{ChannelChange, ChannelRecord, Device, DeviceChange, NewDevice, TagChange};
 
 use super::{Done, rfc3339};
+use crate::api::Api;
 use crate::api::auth::{AuthedDevice, Caller, ManagedDevice, bearer};
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::http::RawBody;
-use crate::api::{Api, Change};
 use body::{Channel, Channels, DevicePatch, Registration};
 
 #[derive(Debug, Serialize)]
@@ -99,7 +99,6 @@ pub(crate) async fn register(
         })
         .await?;
     let device = registered.id;
-    api.tell_changed(app, device, registered.former).await;
     let status = match registered.created {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -135,13 +134,6 @@ impl Api {
             .filter(|(app, _)| caller.may_see(*app))
             .ok_or_else(unknown)
     }
-
-    /// Tells of a device that has changed, and of those that lost a token to it.
-    async fn tell_changed(&self, app: AppId, device: DeviceId, former: Vec<DeviceId>) {
-        for device in std::iter::once(device).chain(former) {
-            self.hooks.tell(Change::DeviceChanged { app, device }).await;
-        }
-    }
 }
 
 pub(crate) async fn change(
@@ -176,9 +168,7 @@ pub(crate) async fn apply_profile(
         time_zone: patch.time_zone,
     };
     let changed = api.store.change_device(app, device, change).await?;
-    let changed = changed.ok_or_else(forgotten_meanwhile)?;
-    api.tell_changed(app, device, changed.former).await;
-    Ok(())
+    changed.map(drop).ok_or_else(forgotten_meanwhile)
 }
 
 fn forgotten_meanwhile() -> ApiError {
@@ -190,11 +180,7 @@ pub(crate) async fn forget(
     State(api): State<Api>,
     ManagedDevice { app, device }: ManagedDevice,
 ) -> Result<Done, ApiError> {
-    let device = device.id;
-    api.store.delete_device(app, device).await?;
-    api.hooks
-        .tell(Change::DeviceForgotten { app, device })
-        .await;
+    api.store.delete_device(app, device.id).await?;
     Ok(Done)
 }
 

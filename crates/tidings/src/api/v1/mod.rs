@@ -7,19 +7,11 @@ pub(crate) mod event;
 pub(crate) mod message;
 pub(crate) mod version;
 
-use jiff::Timestamp;
-use tidings_model::UnixMillis;
-
 use super::error::{ApiError, shown};
 use super::fields::Fields;
 
 pub(crate) use super::v3::reply::Done;
-
-/// A time as `/v1` writes it (RFC 3339), in UTC and to the millisecond.
-pub(crate) fn rfc3339(time: UnixMillis) -> String {
-    let time = Timestamp::from_millisecond(time.0).unwrap_or(Timestamp::MAX);
-    format!("{time:.3}")
-}
+pub(crate) use crate::clock::rfc3339;
 
 /// A short text for people: not blank, and no control characters; `""` is absent.
 fn short_text(

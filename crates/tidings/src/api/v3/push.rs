@@ -10,10 +10,11 @@ use tracing::debug;
 
 use super::body::{ParsedPush, parse_push, refuse_encrypted};
 use super::reply::PushReply;
+use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
 use crate::api::http::RawBody;
-use crate::api::{Api, Change};
 use crate::dispatch;
+use crate::dispatch::Command;
 
 /// Accepts a push: durable when it answers. What can be wrong with it is refused here.
 pub(crate) async fn push(
@@ -38,11 +39,7 @@ pub(crate) async fn push(
     };
     let message = match api.store.accept(app.id, push, cid).await? {
         Accepted::New(message) => {
-            let change = Change::MessageAccepted {
-                app: app.id,
-                message: message.id,
-            };
-            api.hooks.tell(change).await;
+            api.tell(Command::MessageAccepted(app.id)).await;
             message
         }
         Accepted::Repeated(message) => message,

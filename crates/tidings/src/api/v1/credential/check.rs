@@ -9,9 +9,10 @@ use tidings_providers::apns::answer::can_be_the_credentials;
 use tidings_store::CredentialRecord;
 
 use super::{EnvironmentQuery, provider_of, unknown};
+use crate::api::Api;
 use crate::api::error::ApiError;
-use crate::api::{Api, Change};
 use crate::credentials::{ApnsCredential, CheckResult, Checked, check as ask, words};
+use crate::dispatch::Command;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReply {
@@ -49,9 +50,7 @@ pub(crate) async fn check(
     let (checks, noted): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
     // A lane that is parked resumes, and each knows what its credential is said to be.
     if noted.contains(&true) {
-        api.hooks
-            .tell(Change::CredentialChanged { app, provider })
-            .await;
+        api.tell(Command::CredentialChanged(app, provider)).await;
     }
     Ok(Json(CheckReply { checks }))
 }

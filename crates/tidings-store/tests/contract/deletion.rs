@@ -1,7 +1,5 @@
 //! What is deleted, or too old: gone at once for everyone who asks, and cleared in slices that let everybody else through.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,78 +7,36 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Notification, Platform,
-    PlatformSet, Provider, Push, PushOptions, Reason, UnixMillis,
+    AppId, Audience, CustomMessage, DeviceId, Environment, MsgId, Platform, Provider, Push, Reason,
+    UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
 
-use support::end_tasks;
 use tidings_store::{
-    Accepted, ChannelChange, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice,
-    OpenWork, Room, Scope, SealKey, Store, StoreError, TagChange, Turn,
+    Accepted, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice, OpenWork, Room,
+    Scope, Store, StoreError, TagChange, Turn,
 };
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+use crate::support::{self, accept, apns, app, end_tasks, link, open, push};
+
+/// A device with a token, the link, an alias and two tags.
+fn device(app: AppId, number: usize) -> NewDevice {
+    let channels = vec![apns(&format!("{number:064x}"), None), link()];
+    let tags = ["all", &format!("t{}", number % 50)];
+    NewDevice {
+        alias: Some(format!("user{number}").parse().expect("an alias")),
+        tags: tags.map(|tag| tag.parse().expect("a tag")).to_vec(),
+        ..support::device(app, Platform::Ios, channels)
+    }
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Rows that one job may take at most, whatever hangs on what: a slice and its last statement.
 const ROWS_MAX: usize = 1100;
 
-fn open(dir: &Path) -> Store {
-    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
-}
-
 fn sql(dir: &Path) -> Connection {
     Connection::open(dir.join("tidings.db")).expect("opens")
-}
-
-async fn app(store: &Store) -> AppId {
-    store.create_app("test".into()).await.expect("an app").0.id
-}
-
-/// A device with a token, the link, an alias and two tags.
-fn device(app: AppId, number: usize) -> NewDevice {
-    let channel = |provider, token| ChannelChange {
-        environment: None,
-        provider,
-        token,
-    };
-    NewDevice {
-        alias: Some(format!("user{number}").parse().expect("an alias")),
-        app,
-        app_version: None,
-        channels: vec![
-            channel(Provider::Apns, Some(format!("{number:064x}"))),
-            channel(Provider::Link, None),
-        ],
-        locale: None,
-        platform: Platform::Ios,
-        proof: None,
-        tags: ["all", &format!("t{}", number % 50)]
-            .map(|tag| tag.parse().expect("a tag"))
-            .to_vec(),
-        time_zone: None,
-    }
-}
-
-fn push() -> Push {
-    Push {
-        audience: Audience::All,
-        message: None,
-        notification: Some(Notification {
-            alert: Some("hi".into()),
-            ..Notification::default()
-        }),
-        options: PushOptions::default(),
-        platforms: PlatformSet::ALL,
-    }
-}
-
-async fn accept(store: &Store, app: AppId) -> Message {
-    match store.accept(app, push(), None).await.expect("accepted") {
-        Accepted::New(message) => message,
-        Accepted::Repeated(_) => panic!("no cid was given"),
-    }
 }
 
 /// What each table holds.
@@ -141,8 +97,8 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     put().await.expect("set");
 
     // One message is cut, of another the cutter has just read whom it goes to.
-    accept(&store, app).await;
-    accept(&store, app).await;
+    accept(&store, app, push(Audience::All)).await;
+    accept(&store, app, push(Audience::All)).await;
     let mut chunks = Vec::new();
     let open = store.open_tasks(app, Provider::Apns, Turn::Fresh, 9).await;
     for task in open.expect("read").tasks {
@@ -178,7 +134,12 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
             .await
             .expect_err("refused"),
     );
-    forgotten(store.accept(app, push(), None).await.expect_err("refused"));
+    forgotten(
+        store
+            .accept(app, push(Audience::All), None)
+            .await
+            .expect_err("refused"),
+    );
     forgotten(put().await.expect_err("refused"));
 
     // And nobody turns to what it had.
@@ -220,15 +181,15 @@ async fn an_app_of_20_000_devices_goes_in_slices_and_others_pushes_go_on_meanwhi
     }
     let messages = 100;
     for _ in 0..messages {
-        accept(&store, large).await;
+        accept(&store, large, push(Audience::All)).await;
     }
-    let kept = accept(&store, other).await;
+    let kept = accept(&store, other, push(Audience::All)).await;
 
     assert!(store.delete_app(large).await.expect("deleted"));
     let others = async {
         let mut pushes = 0;
         loop {
-            accept(&store, other).await;
+            accept(&store, other, push(Audience::All)).await;
             pushes += 1;
             if sql(dir.path())
                 .prepare("SELECT 1 FROM apps WHERE id = ?1")
@@ -296,7 +257,7 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
             title: None,
         }),
         notification: None,
-        ..push()
+        ..push(Audience::All)
     };
     let accepted = store.accept(app, to_all, None).await.expect("accepted");
     let (Accepted::New(message) | Accepted::Repeated(message)) = accepted;
@@ -373,7 +334,10 @@ async fn what_hangs_on_an_old_message_goes_in_slices_and_what_is_new_stays() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
     let app = app(&store).await;
-    let (old, new) = (accept(&store, app).await, accept(&store, app).await);
+    let (old, new) = (
+        accept(&store, app, push(Audience::All)).await,
+        accept(&store, app, push(Audience::All)).await,
+    );
     drop(store);
     let over = UnixMillis::now().plus(30 * DAY);
     let mut tx = sql(dir.path());
@@ -415,7 +379,7 @@ async fn a_clock_that_once_ran_ahead_does_not_switch_retention_off() {
 
     let store = open(dir.path());
     let app = app(&store).await;
-    let message = accept(&store, app).await;
+    let message = accept(&store, app, push(Audience::All)).await;
     assert!(message.id.0 > ahead);
     let mut now = message.expires_at.plus(FINISH_GRACE);
     store.finish_expired(now).await.expect("finished");
@@ -432,7 +396,7 @@ async fn a_life_that_has_ended_stays_as_long_as_a_message_may_be_asked_about() {
     let store = open(dir.path());
     let app = app(&store).await;
     let id = store.register(device(app, 1)).await.expect("registered").id;
-    let before = accept(&store, app).await;
+    let before = accept(&store, app, push(Audience::All)).await;
     let change = DeviceChange {
         channels: Some(vec![]),
         tags: Some(TagChange::Replace(vec![])),
@@ -450,7 +414,7 @@ async fn a_life_that_has_ended_stays_as_long_as_a_message_may_be_asked_about() {
     let history = store.history(app, id).await.expect("read").expect("known");
     assert!(history.providers_at(before.id).contains(Provider::Apns));
 
-    let later = accept(&store, app).await;
+    let later = accept(&store, app, push(Audience::All)).await;
     let finish = format!(
         "UPDATE messages SET finished = 1 WHERE id = {}",
         before.id.0

@@ -1,32 +1,32 @@
 //! Tasks, pages, leases and flushes as lanes see them, on real SQLite files.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, DeviceId, Environment, Message, MsgId, Notification, Platform, PlatformSet,
-    Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+    AppId, Audience, DeviceId, Environment, Message, MsgId, Platform, Provider, Push, PushOptions,
+    Reason, Selection, UnixMillis,
 };
 use tidings_store::{
-    Accepted, Addressed, ChannelChange, Chunk, Class, Delta, DeviceChange, End, Ending, Flushed,
-    LaneKey, Leased, LeasedPage, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest,
-    Room, SealKey, Store, StoreError, TagChange, Tried, Turn,
+    Addressed, ChannelChange, Chunk, Class, Delta, DeviceChange, End, Ending, Flushed, LaneKey,
+    Leased, LeasedPage, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest, Room,
+    Store, StoreError, TagChange, Tried, Turn,
 };
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+use crate::support::{self, accept, device, link, open, push, to, to_tags};
+
+fn apns(token: usize, environment: Option<Environment>) -> ChannelChange {
+    support::apns(&format!("{token:064x}"), environment)
+}
+
 const LEASE: Duration = Duration::from_secs(60);
 const ROOM: Room = Room {
     long: 8000,
     pages: 100,
     short: 2000,
 };
-
-fn open(dir: &Path) -> Store {
-    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
-}
 
 struct Stage {
     app: AppId,
@@ -66,17 +66,7 @@ impl Stage {
     }
 
     fn iphone(&self, token: usize, environment: Option<Environment>) -> NewDevice {
-        NewDevice {
-            alias: None,
-            app: self.app,
-            app_version: None,
-            channels: vec![apns(token, environment)],
-            locale: None,
-            platform: Platform::Ios,
-            proof: None,
-            tags: vec![],
-            time_zone: None,
-        }
+        device(self.app, Platform::Ios, vec![apns(token, environment)])
     }
 
     async fn push(&self, audience: Audience) -> Message {
@@ -85,19 +75,10 @@ impl Stage {
 
     async fn push_with(&self, audience: Audience, options: PushOptions) -> Message {
         let push = Push {
-            audience,
-            message: None,
-            notification: Some(Notification {
-                alert: Some("hi".into()),
-                ..Notification::default()
-            }),
             options,
-            platforms: PlatformSet::ALL,
+            ..push(audience)
         };
-        match self.store.accept(self.app, push, None).await {
-            Ok(Accepted::New(message)) => message,
-            other => panic!("{other:?}"),
-        }
+        accept(&self.store, self.app, push).await
     }
 
     /// The next chunk of the oldest task of a turn.
@@ -254,22 +235,6 @@ impl Out {
     }
 }
 
-fn apns(token: usize, environment: Option<Environment>) -> ChannelChange {
-    ChannelChange {
-        environment,
-        provider: Provider::Apns,
-        token: Some(format!("{token:064x}")),
-    }
-}
-
-fn link() -> ChannelChange {
-    ChannelChange {
-        environment: None,
-        provider: Provider::Link,
-        token: None,
-    }
-}
-
 fn accepted() -> End {
     end(Ending::Accepted, None)
 }
@@ -281,20 +246,6 @@ fn end(ending: Ending, reason: Option<&'static str>) -> End {
         ending,
         reason: reason.map(Reason::known),
     }
-}
-
-fn to_tag(tag: &str) -> Audience {
-    Audience::Selection(Selection {
-        tags: vec![tag.parse().expect("a tag")],
-        ..Selection::default()
-    })
-}
-
-fn to(devices: &[DeviceId]) -> Audience {
-    Audience::Selection(Selection {
-        devices: devices.to_vec(),
-        ..Selection::default()
-    })
 }
 
 fn collapsing(id: &str) -> PushOptions {
@@ -412,7 +363,7 @@ async fn a_page_is_its_own_devices_whatever_becomes_of_its_range() {
         }
     };
     tagged(devices.iter().copied().step_by(2).collect()).await;
-    let message = stage.push(to_tag("vip")).await;
+    let message = stage.push(to_tags(&["vip"])).await;
     stage.cut_all().await;
     let before = stage.only_out().await.devices();
     assert_eq!(before.len(), 30);

@@ -1,26 +1,23 @@
 //! What goes over the link as its callers see it: inboxes, the log, cursors and what they prove, on real SQLite files.
 
-mod support;
-
 use std::path::Path;
 
 use serde_json::json;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Message, MsgId, Notification, Parts, Platform,
-    PlatformSet, Provider, Push, PushOptions, Selection, UnixMillis,
+    AppId, Audience, CustomMessage, DeviceId, Message, MsgId, Parts, Platform, Provider, Push,
+    PushOptions, UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
 
-use support::end_tasks;
 use tidings_store::{
-    ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
-    DeviceEvent, Ending, EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd,
-    NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch,
-    TagChange, Turn,
+    ACKNOWLEDGED_LATE, Accepted, Ack, Acked, Counts, Cursor, DeviceChange, DeviceEvent, Ending,
+    EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd, NOT_ACKNOWLEDGED,
+    NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch, TagChange, Turn,
 };
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+use crate::support::{accept, apns, end_tasks, link, on_link, open, push, to, to_tags};
+
 const SHOWN: Parts = Parts {
     message: false,
     notification: true,
@@ -54,22 +51,8 @@ impl Stage {
         }
     }
 
-    fn on_link(&self) -> NewDevice {
-        NewDevice {
-            alias: None,
-            app: self.app,
-            app_version: None,
-            channels: vec![link()],
-            locale: None,
-            platform: Platform::Android,
-            proof: None,
-            tags: vec![],
-            time_zone: None,
-        }
-    }
-
     async fn register(&self) -> DeviceId {
-        let registered = self.store.register(self.on_link()).await;
+        let registered = self.store.register(on_link(self.app)).await;
         registered.expect("registered").id
     }
 
@@ -79,11 +62,7 @@ impl Stage {
     }
 
     async fn accept(&self, push: Push) -> Message {
-        let accepted = self.store.accept(self.app, push, None).await;
-        match accepted.expect("accepted") {
-            Accepted::New(message) => message,
-            Accepted::Repeated(_) => panic!("no cid was given"),
-        }
+        accept(&self.store, self.app, push).await
     }
 
     /// Makes it an entry of the log, as if it were for many.
@@ -204,54 +183,6 @@ impl Stage {
     }
 }
 
-fn open(dir: &Path) -> Store {
-    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
-}
-
-fn link() -> ChannelChange {
-    ChannelChange {
-        environment: None,
-        provider: Provider::Link,
-        token: None,
-    }
-}
-
-fn apns(token: &str) -> ChannelChange {
-    ChannelChange {
-        environment: None,
-        provider: Provider::Apns,
-        token: Some(token.into()),
-    }
-}
-
-fn push(audience: Audience) -> Push {
-    Push {
-        audience,
-        message: None,
-        notification: Some(Notification {
-            alert: Some("hi".into()),
-            ..Notification::default()
-        }),
-        options: PushOptions::default(),
-        platforms: PlatformSet::ALL,
-    }
-}
-
-fn to_tag(tag: &str) -> Audience {
-    let tags = vec![tag.parse().expect("a tag")];
-    Audience::Selection(Selection {
-        tags,
-        ..Selection::default()
-    })
-}
-
-fn to(devices: Vec<DeviceId>) -> Audience {
-    Audience::Selection(Selection {
-        devices,
-        ..Selection::default()
-    })
-}
-
 fn sent(stretch: &Stretch) -> Vec<(MsgId, Parts)> {
     let steps = stretch.steps.iter();
     let sent = steps.filter_map(|step| match step {
@@ -317,21 +248,23 @@ async fn a_device_is_judged_as_it_was_at_each_message() {
     let stage = Stage::new().await;
     let device = stage.register().await;
     let now = UnixMillis::now();
-    let before_tag = stage.logged(push(to_tag("vip"))).await;
+    let before_tag = stage.logged(push(to_tags(&["vip"]))).await;
     let tags = vec!["vip".parse().expect("a tag")];
     let change = DeviceChange {
         tags: Some(TagChange::Replace(tags)),
         ..DeviceChange::default()
     };
     stage.change(device, change).await;
-    let with_tag = stage.logged(push(to_tag("vip"))).await;
+    let with_tag = stage.logged(push(to_tags(&["vip"]))).await;
     // It registers for Apple's way while a message waits, and drops it after one that went by that.
     let change = |channels| DeviceChange {
         channels: Some(channels),
         ..DeviceChange::default()
     };
-    stage.change(device, change(vec![link(), apns("aa")])).await;
-    let by_apple = stage.logged(push(to_tag("vip"))).await;
+    stage
+        .change(device, change(vec![link(), apns("aa", None)]))
+        .await;
+    let by_apple = stage.logged(push(to_tags(&["vip"]))).await;
     stage.change(device, change(vec![link()])).await;
     let by_link = stage.logged(push(Audience::All)).await;
     let stretch = stage.judge(device, now).await;
@@ -510,7 +443,7 @@ async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
     let stage = Stage::new().await;
     let (prompt, slow) = (stage.register().await, stage.register().await);
     let (logged, position) = stage.logged(push(Audience::All)).await;
-    let waiting = stage.accept(push(to(vec![prompt, slow]))).await;
+    let waiting = stage.accept(push(to(&[prompt, slow]))).await;
     for device in [prompt, slow] {
         assert_eq!(stage.waiting(device).await, [(waiting.id, SHOWN)]);
     }
@@ -584,13 +517,13 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
     let stage = Stage::new().await;
     let vip = NewDevice {
         tags: vec!["vip".parse().expect("a tag")],
-        ..stage.on_link()
+        ..on_link(stage.app)
     };
     let vip = stage.store.register(vip).await.expect("registered").id;
     let both = NewDevice {
-        channels: vec![link(), apns("aa")],
+        channels: vec![link(), apns("aa", None)],
         platform: Platform::Ios,
-        ..stage.on_link()
+        ..on_link(stage.app)
     };
     let both = stage.store.register(both).await.expect("registered").id;
     let custom = CustomMessage {
@@ -605,8 +538,8 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
             ..push(Audience::All)
         })
         .await;
-    let to_vip = stage.accept(push(to_tag("vip"))).await;
-    let to_none = stage.accept(push(to_tag("nobody"))).await;
+    let to_vip = stage.accept(push(to_tags(&["vip"]))).await;
+    let to_none = stage.accept(push(to_tags(&["nobody"]))).await;
     let plans = async || {
         // One look takes in as many as it has time for.
         let (mut tasks, mut after) = (Vec::new(), MsgId(0));
@@ -646,7 +579,7 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
             (to_none.id, Some(vec![])),
         ]
     );
-    let many = (0..1000).map(|_| stage.on_link()).collect();
+    let many = (0..1000).map(|_| on_link(stage.app)).collect();
     stage.store.register_all(many).await.expect("registered");
     let to_many = stage.accept(push(Audience::All)).await;
     let (last, plan) = plans().await.pop().expect("a task");
@@ -768,14 +701,14 @@ async fn a_push_to_few_that_are_named_is_in_their_inboxes_when_it_is_accepted() 
         title: None,
     };
     let both = NewDevice {
-        channels: vec![link(), apns("aa")],
+        channels: vec![link(), apns("aa", None)],
         platform: Platform::Ios,
-        ..stage.on_link()
+        ..on_link(stage.app)
     };
     let both = stage.store.register(both).await.expect("registered").id;
     let message = Push {
         message: Some(custom),
-        ..push(to(vec![both, device]))
+        ..push(to(&[both, device]))
     };
     let message = stage.accept(message).await;
     let all_parts = Parts {
@@ -798,10 +731,10 @@ async fn the_log_is_read_in_stretches_and_what_is_not_for_the_device_is_passed()
     let stage = Stage::new().await;
     let device = stage.register().await;
     for _ in 0..10 {
-        stage.logged(push(to_tag("others"))).await;
+        stage.logged(push(to_tags(&["others"]))).await;
     }
     let own = stage.logged(push(Audience::All)).await;
-    let last = stage.logged(push(to_tag("others"))).await;
+    let last = stage.logged(push(to_tags(&["others"]))).await;
     let stretch = stage.judge(device, UnixMillis::now()).await;
     assert_eq!(sent(&stretch), [(own.0.id, SHOWN)]);
     assert_eq!((stretch.to, stretch.more), (last.1, false));
@@ -818,9 +751,9 @@ async fn the_log_is_read_in_stretches_and_what_is_not_for_the_device_is_passed()
 async fn an_event_is_recorded_where_the_message_went_and_only_for_whom_it_was() {
     let stage = Stage::new().await;
     let both = NewDevice {
-        channels: vec![link(), apns("aa")],
+        channels: vec![link(), apns("aa", None)],
         platform: Platform::Ios,
-        ..stage.on_link()
+        ..on_link(stage.app)
     };
     let both = stage.store.register(both).await.expect("registered").id;
     let other = stage.register().await;
@@ -833,11 +766,11 @@ async fn an_event_is_recorded_where_the_message_went_and_only_for_whom_it_was() 
     let custom = Push {
         message: Some(custom),
         notification: None,
-        ..push(to(vec![both]))
+        ..push(to(&[both]))
     };
     let (custom, shown) = (
         stage.accept(custom).await,
-        stage.accept(push(to(vec![both]))).await,
+        stage.accept(push(to(&[both]))).await,
     );
     let later = stage.register().await;
     let opened = async |device, platform, message: &Message| {

@@ -1,92 +1,26 @@
 //! The store as its callers see it, on real SQLite files.
 
-mod support;
-
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Notification, Platform,
-    PlatformSet, Provider, Push, PushOptions, Reason, Secret, Selection, UnixMillis,
+    AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Platform, Provider,
+    Push, Reason, Secret, Selection, UnixMillis,
 };
 use tidings_store::limits::{FINISH_GRACE, PAGE_MAX};
 
-use support::end_tasks;
 use tidings_store::{
     Accepted, ChannelChange, CredentialSlot, Device, DeviceChange, DeviceEvent, EventKind,
     NewDevice, OpenWork, Scope, SealKey, Store, StoreError, TagChange, Target, Turn,
 };
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
-fn open(dir: &Path) -> Store {
-    Store::open(dir, SealKey::parse(KEY).expect("a key")).expect("opens")
-}
-
-async fn app(store: &Store) -> AppId {
-    store.create_app("test".into()).await.expect("an app").0.id
-}
+use crate::support::{
+    accept, apns, app, device as new_device, end_tasks, key, on_link, open, push, to_tags,
+};
 
 fn iphone(app: AppId, token: &str) -> NewDevice {
-    let channel = ChannelChange {
-        environment: None,
-        provider: Provider::Apns,
-        token: Some(token.into()),
-    };
-    NewDevice {
-        alias: None,
-        app,
-        app_version: None,
-        channels: vec![channel],
-        locale: None,
-        platform: Platform::Ios,
-        proof: None,
-        tags: vec![],
-        time_zone: None,
-    }
-}
-
-fn on_link(app: AppId) -> NewDevice {
-    let channel = ChannelChange {
-        environment: None,
-        provider: Provider::Link,
-        token: None,
-    };
-    NewDevice {
-        channels: vec![channel],
-        platform: Platform::Android,
-        ..iphone(app, "")
-    }
-}
-
-fn push(audience: Audience) -> Push {
-    Push {
-        audience,
-        message: None,
-        notification: Some(Notification {
-            alert: Some("hi".into()),
-            ..Notification::default()
-        }),
-        options: PushOptions::default(),
-        platforms: PlatformSet::ALL,
-    }
-}
-
-fn to_tags(tags: &[&str]) -> Audience {
-    let tags = tags.iter().map(|tag| tag.parse().expect("a tag")).collect();
-    Audience::Selection(Selection {
-        tags,
-        ..Selection::default()
-    })
-}
-
-async fn accept(store: &Store, app: AppId, push: Push) -> Message {
-    match store.accept(app, push, None).await.expect("accepted") {
-        Accepted::New(message) => message,
-        Accepted::Repeated(_) => panic!("no cid was given"),
-    }
+    new_device(app, Platform::Ios, vec![apns(token, None)])
 }
 
 async fn reached(store: &Store, message: &Message, provider: Provider) -> Vec<DeviceId> {
@@ -581,7 +515,7 @@ async fn a_store_has_one_owner_and_ids_go_on_after_a_restart() {
     let store = open(dir.path());
     let app = app(&store).await;
     assert!(matches!(
-        Store::open(dir.path(), SealKey::parse(KEY).expect("a key")),
+        Store::open(dir.path(), key()),
         Err(StoreError::InUse)
     ));
     let device = store

@@ -1,0 +1,9 @@
+//! The store as its callers see it, on real SQLite files: what any database behind it has to hold.
+
+mod deletion;
+mod lanes;
+mod link;
+mod lives;
+mod store;
+mod support;
+mod upgrade;

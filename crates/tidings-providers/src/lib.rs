@@ -71,7 +71,9 @@ mod attempt;
 mod client;
 mod delivery;
 pub mod jitter;
+mod net;
 
 pub use attempt::{Attempt, Cause};
 pub use client::{Answers, Client, ClientConfig, Started};
 pub use delivery::{Delivery, Route};
+pub use net::Obstacle;

@@ -59,7 +59,7 @@ impl Caller {
 
     /// Where the calls go: `HOST` or `HOST:PORT`.
     pub(super) fn authority(&self) -> &str {
-        self.connector.endpoint.authority.as_str()
+        self.connector.endpoint().authority.as_str()
     }
 
     /// Opens a connection for the next call, whatever is kept, and says where it leads.
@@ -188,7 +188,7 @@ impl Caller {
     fn request(&self, call: &Call) -> Request<()> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTPS);
-        uri.authority = Some(self.connector.endpoint.authority.clone());
+        uri.authority = Some(self.connector.endpoint().authority.clone());
         uri.path_and_query = Some(call.path.clone());
         let mut request = Request::new(());
         *request.method_mut() = call.method.clone();

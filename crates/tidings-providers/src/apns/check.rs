@@ -19,7 +19,7 @@ use super::credential::CredentialKind;
 use super::{Expiration, Notification, NotificationError, Priority, PushType};
 use crate::attempt::{Attempt, Cause};
 
-pub use super::connect::Obstacle;
+pub use crate::net::Obstacle;
 
 /// For the whole check, whatever the configuration allows for each of its steps.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(15);

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::Authority;
-use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tidings_model::{Environment, Secret};
 
 use crate::apns::connect::Service;
 use crate::apns::credential::{Credential, CredentialError};
-use crate::apns::proxy::Proxy;
+use crate::net::{Endpoint, Proxy};
 
 /// What a [`Client`](super::client::Client), [`Channels`](super::Channels) or [`Broadcaster`](super::Broadcaster) is
 /// made from. [`Config::new`] gives the defaults that are named at each field; what is out of range is a
@@ -143,66 +140,20 @@ pub enum ConfigError {
     Tls(#[from] rustls::Error),
 }
 
-/// Where to connect.
-#[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    /// Name or address, without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) authority: Authority,
-    pub(super) server_name: ServerName<'static>,
-}
-
-impl Endpoint {
-    /// The endpoint that `config` names, or Apple's of its environment.
-    pub(super) fn of(config: &Config, service: Service) -> Result<Self, ConfigError> {
-        let apple = match (service, config.environment) {
-            (Service::Channels, Environment::Production) => {
-                "https://api-manage-broadcast.push.apple.com:2196"
-            }
-            (Service::Channels, Environment::Sandbox) => {
-                "https://api-manage-broadcast.sandbox.push.apple.com:2195"
-            }
-            (Service::Devices, Environment::Production) => "https://api.push.apple.com",
-            (Service::Devices, Environment::Sandbox) => "https://api.sandbox.push.apple.com",
-        };
-        let text = config.endpoint.as_deref().unwrap_or(apple);
-        Self::parse(text).ok_or_else(|| ConfigError::Endpoint(text.to_owned()))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let uri: Uri = text.parse().ok()?;
-        let authority = uri.authority()?.clone();
-        let plain = uri.scheme_str() == Some("https")
-            && matches!(uri.path(), "" | "/")
-            && uri.query().is_none()
-            // A fragment is none of the parts of the URI; it would be lost.
-            && !text.contains('#')
-            && !authority.as_str().contains('@');
-        if !plain {
-            return None;
+/// The endpoint that `config` names, or Apple's of its environment.
+pub(super) fn endpoint(config: &Config, service: Service) -> Result<Endpoint, ConfigError> {
+    let apple = match (service, config.environment) {
+        (Service::Channels, Environment::Production) => {
+            "https://api-manage-broadcast.push.apple.com:2196"
         }
-        // A port that is out of range would be taken for none.
-        let port = match authority.as_str().strip_prefix(authority.host())? {
-            "" => 443,
-            port => port
-                .strip_prefix(':')?
-                .parse()
-                .ok()
-                .filter(|port| *port > 0)?,
-        };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        Some(Self {
-            port,
-            server_name: ServerName::try_from(host.clone()).ok()?,
-            host,
-            authority,
-        })
-    }
+        (Service::Channels, Environment::Sandbox) => {
+            "https://api-manage-broadcast.sandbox.push.apple.com:2195"
+        }
+        (Service::Devices, Environment::Production) => "https://api.push.apple.com",
+        (Service::Devices, Environment::Sandbox) => "https://api.sandbox.push.apple.com",
+    };
+    let text = config.endpoint.as_deref().unwrap_or(apple);
+    Endpoint::parse(text).ok_or_else(|| ConfigError::Endpoint(text.to_owned()))
 }
 
 /// Refuses what is out of range; the text names the field.
@@ -215,39 +166,5 @@ pub(super) fn check_range(
         Ok(())
     } else {
         Err(ConfigError::OutOfRange { field, value, max })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_https_with_a_host() {
-        let named = |text| Endpoint::parse(text).map(|endpoint| (endpoint.host, endpoint.port));
-        assert_eq!(
-            named("https://localhost:2197"),
-            Some(("localhost".to_owned(), 2197))
-        );
-        assert_eq!(
-            named("https://api.push.apple.com/"),
-            Some(("api.push.apple.com".to_owned(), 443))
-        );
-        assert_eq!(named("https://[::1]:8443"), Some(("::1".to_owned(), 8443)));
-        for wrong in [
-            "",
-            "localhost:443",
-            "http://localhost",
-            "https://",
-            "https://a/b",
-            "https://u@a",
-            "https://a?b",
-            "https://a#b",
-            "https://a:99999",
-            "https://a:0",
-            "https://a:",
-        ] {
-            assert_eq!(named(wrong), None, "{wrong}");
-        }
     }
 }

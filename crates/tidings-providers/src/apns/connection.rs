@@ -103,7 +103,7 @@ impl<T> Connection<T> {
             pinged_at: None,
             wire,
             alert: opened.alert,
-            requests: Requests::new(connector.endpoint.authority.clone()),
+            requests: Requests::new(connector.endpoint().authority.clone()),
             tokens: connector.config.credential.token_source().cloned(),
             topics: connector.topics.clone(),
             flights: Flights::new(),

@@ -136,7 +136,6 @@ pub mod notification;
 mod p12;
 pub mod payload;
 mod pool;
-mod proxy;
 mod push_type;
 mod queue;
 mod request;

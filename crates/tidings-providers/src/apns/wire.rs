@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::attempt::{Attempt, Cause};
+use crate::net::alert_in;
 
 /// The alert that ended a connection, if one did.
 pub(super) type Alert = Arc<OnceLock<AlertDescription>>;
@@ -83,22 +84,6 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-/// The alert that `error` is about.
-pub(super) fn alert_in(error: &io::Error) -> Option<AlertDescription> {
-    match tls_error_in(error) {
-        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-        _ => None,
-    }
-}
-
-/// The TLS error that is behind `error`.
-pub(super) fn tls_error_in(error: &io::Error) -> Option<&rustls::Error> {
-    let inner = error.get_ref()?;
-    inner
-        .downcast_ref()
-        .or_else(|| inner.source().and_then(|source| source.downcast_ref()))
 }
 
 /// What `alert` says about the client's certificate; none when it is about something else (RFC 8446, section 6.2).

@@ -14,16 +14,16 @@ const ANSWER_LEN_MAX: usize = 8 * 1024;
 
 /// Where the proxy is, and who says so. Does not print.
 #[derive(Clone)]
-pub(super) struct Proxy {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// The value of `proxy-authorization`.
     authorization: Option<String>,
 }
 
 impl Proxy {
     /// Reads `http://[USER:PASSWORD@]HOST:PORT`; user and password may be percent-encoded.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let authority = uri.authority()?;
         let plain = uri.scheme_str() == Some("http")
@@ -53,7 +53,7 @@ impl Proxy {
     }
 
     /// Has the proxy connect to `target`, whose port is given.
-    pub(super) async fn tunnel(
+    pub(crate) async fn tunnel(
         &self,
         mut tcp: TcpStream,
         target: &Authority,

@@ -68,8 +68,10 @@
 
 pub mod apns;
 mod attempt;
+pub mod batch;
 mod client;
 mod delivery;
+pub mod huawei;
 pub mod jitter;
 mod net;
 

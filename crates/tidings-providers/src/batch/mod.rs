@@ -1,0 +1,117 @@
+//! Providers that take many devices in one request: one client for all of them.
+//!
+//! What differs stands in a [`Protocol`], which does no I/O: how many devices a request takes, what it looks like, and what
+//! an answer says of each device. The client has the rest: deliveries of one notification that wait together go in one
+//! request, at the provider's pace, over a few HTTP/1.1 connections with one request at a time on each; one access token for
+//! all of them, renewed before it ends and once when it is refused.
+
+mod access;
+mod client;
+mod config;
+mod exchange;
+mod pace;
+mod queue;
+mod worker;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_model::{Outcome, Reason, UnixMillis};
+
+pub use client::{Answers, Client};
+pub use config::{Config, ConfigError};
+pub use exchange::Response;
+pub use pace::Pace;
+
+/// A provider's protocol, with the credential of one app. `Debug` prints no secret.
+pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
+    /// As logs name the provider.
+    const NAME: &'static str;
+    /// `https://HOST` of the provider.
+    const ENDPOINT: &'static str;
+    /// `https://HOST` of where access tokens are given; none when there are none, or they are made here.
+    const TOKEN_ENDPOINT: Option<&'static str>;
+    /// What the provider publishes.
+    const PACE: Pace;
+
+    /// What is pushed, ready to be sent to any number of devices.
+    type Notification: Send + Sync + 'static;
+
+    /// Devices that one request with this takes, at least 1.
+    fn batch_max(notification: &Self::Notification) -> usize;
+
+    /// How access is had at `now`.
+    fn sign_in(&self, now: UnixMillis) -> SignIn;
+
+    /// What came of the request in [`SignIn::Ask`].
+    fn signed_in(&self, response: &Response) -> Result<Access, Outcome>;
+
+    /// The request that pushes `notification` to `tokens` at `now`.
+    fn request(
+        &self,
+        notification: &Self::Notification,
+        tokens: &[&str],
+        access: &str,
+        now: UnixMillis,
+    ) -> Request;
+
+    /// What the answer to such a request says.
+    fn answer(&self, response: &Response, tokens: &[&str]) -> Answer;
+}
+
+/// How a client comes to what it shows with each request.
+#[derive(Clone, Debug)]
+pub enum SignIn {
+    /// By asking for it.
+    Ask(Request),
+    /// It is made here, or there is nothing to show.
+    Have(Access),
+}
+
+/// What is shown with each request. `Debug` does not print it.
+#[derive(Clone)]
+pub struct Access {
+    /// The access token.
+    pub token: String,
+    /// How long it is good for.
+    pub lives: Duration,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("token", &"***")
+            .field("lives", &self.lives)
+            .finish()
+    }
+}
+
+/// A POST. `Debug` prints the path only.
+#[derive(Clone)]
+pub struct Request {
+    /// Beginning with `/`.
+    pub path: String,
+    /// Names in lower case; `host` and `content-length` are the client's.
+    pub headers: Vec<(&'static str, String)>,
+    /// The whole of it.
+    pub body: Bytes,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The access token is not good any more: the same again with another.
+    AccessRefused(Reason),
+    /// The same of every device.
+    All(Outcome),
+    /// Of each device, in the order of the request.
+    Each(Vec<Outcome>),
+}

@@ -1,0 +1,296 @@
+//! What lies between the client's user and its connections: deliveries that wait for a request, and answers that wait to be
+//! fetched. All that the client holds is bounded, from a delivery's being taken in until its answer is fetched.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::attempt::{Attempt, Cause};
+use crate::batch::pace::Pacer;
+use crate::batch::{Config, Protocol};
+use crate::delivery::Delivery;
+
+/// Deliveries held for each connection: two full requests.
+const HELD_FOR_EACH: usize = 2 * 1000;
+/// Deliveries of other notifications that are passed over, at most, in the search for those that fit into a request.
+const PASSED_OVER_MAX: usize = 64;
+
+/// How far the client is in going down; it only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Closing {
+    Open,
+    /// It takes no more, and sends what it has.
+    Draining,
+    /// It gives back what has not been sent, and waits for the answers of what has.
+    Retiring,
+    /// It gives back everything.
+    Abandoned,
+}
+
+type Jobs<P, T> = VecDeque<Delivery<<P as Protocol>::Notification, T>>;
+
+pub(super) struct Queue<P: Protocol, T> {
+    state: Mutex<State<P, T>>,
+    /// Wakes the one that fetches answers.
+    pub(super) answered: Notify,
+    /// Wakes connections that wait for jobs, or for their pace.
+    pub(super) work: Notify,
+    /// Wakes connections that wait for an answer, when they are to give up.
+    pub(super) abandoned: Notify,
+}
+
+pub(super) struct State<P: Protocol, T> {
+    urgent: Jobs<P, T>,
+    others: Jobs<P, T>,
+    pub(super) answers: VecDeque<(Delivery<P::Notification, T>, Attempt)>,
+    held: usize,
+    pacer: Pacer,
+    pub(super) connections_max: usize,
+    /// Connections that there are.
+    pub(super) live: usize,
+    /// Those of them that have nothing to do.
+    pub(super) idle: usize,
+    pub(super) closing: Closing,
+    deaf: bool,
+}
+
+/// What a connection has to do.
+pub(super) enum Turn<P: Protocol, T> {
+    /// These go in one request.
+    Batch(Vec<Delivery<P::Notification, T>>),
+    /// There is something, and it may go then.
+    At(Instant),
+    Nothing,
+    /// No more is to come, or there are more connections than there should be: it is not counted any more.
+    End,
+}
+
+impl<P: Protocol, T> State<P, T> {
+    pub(super) fn room(&self) -> usize {
+        if self.closing > Closing::Open {
+            return 0;
+        }
+        (HELD_FOR_EACH * self.connections_max).saturating_sub(self.held)
+    }
+
+    fn waiting(&self) -> usize {
+        self.urgent.len() + self.others.len()
+    }
+
+    /// Connections that should be there beside those that are, for what waits.
+    pub(super) fn wants_connections(&self) -> usize {
+        let room = self.connections_max.saturating_sub(self.live);
+        // Each may have the last request of a message, and the next one with it.
+        self.waiting().min(room).saturating_sub(self.idle)
+    }
+
+    fn give_back(&mut self, attempt: &Attempt) {
+        let waiting = self.urgent.drain(..).chain(self.others.drain(..));
+        self.answers
+            .extend(waiting.map(|job| (job, attempt.clone())));
+        self.drop_unheard();
+    }
+
+    fn drop_unheard(&mut self) {
+        if self.deaf {
+            self.held -= self.answers.len();
+            self.answers.clear();
+        }
+    }
+
+    /// Whether there is something that could be sent now.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.waiting() > 0
+    }
+
+    /// Those that wait and go in one request: the first, and such as have its notification.
+    fn take(&mut self) -> Vec<Delivery<P::Notification, T>> {
+        let jobs = if self.urgent.is_empty() {
+            &mut self.others
+        } else {
+            &mut self.urgent
+        };
+        let Some(first) = jobs.pop_front() else {
+            return Vec::new();
+        };
+        let notification = Arc::clone(&first.notification);
+        let max = P::batch_max(&notification).max(1);
+        let mut batch = vec![first];
+        let mut passed_over = Vec::new();
+        while batch.len() < max
+            && passed_over.len() < PASSED_OVER_MAX
+            && let Some(job) = jobs.pop_front()
+        {
+            if Arc::ptr_eq(&job.notification, &notification) {
+                batch.push(job);
+            } else {
+                passed_over.push(job);
+            }
+        }
+        while let Some(job) = passed_over.pop() {
+            jobs.push_front(job);
+        }
+        batch
+    }
+}
+
+impl<P: Protocol, T> Queue<P, T> {
+    pub(super) fn new(config: &Config<P>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                urgent: VecDeque::new(),
+                others: VecDeque::new(),
+                answers: VecDeque::new(),
+                held: 0,
+                pacer: Pacer::new(config.pace, Instant::now()),
+                connections_max: config.connections_max,
+                live: 0,
+                idle: 0,
+                closing: Closing::Open,
+                deaf: false,
+            }),
+            answered: Notify::new(),
+            work: Notify::new(),
+            abandoned: Notify::new(),
+        }
+    }
+
+    /// No method leaves the state half changed, so a panic elsewhere does not spoil it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<P, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes deliveries in, as many as there is room for; says how many connections are to be begun for them, which count as
+    /// there from now on.
+    pub(super) fn submit(&self, deliveries: &mut Jobs<P, T>) -> usize {
+        let mut state = self.lock();
+        let taken = state.room().min(deliveries.len());
+        state.held += taken;
+        for delivery in deliveries.drain(..taken) {
+            if delivery.route.urgent {
+                state.urgent.push_back(delivery);
+            } else {
+                state.others.push_back(delivery);
+            }
+        }
+        let begun = state.wants_connections();
+        state.live += begun;
+        drop(state);
+        if taken > 0 {
+            self.work.notify_waiters();
+        }
+        begun
+    }
+
+    /// What a connection is to do at `now`.
+    pub(super) fn turn(&self, now: Instant) -> Turn<P, T> {
+        let mut state = self.lock();
+        if state.live > state.connections_max {
+            state.live -= 1;
+            return Turn::End;
+        }
+        if !state.has_jobs() {
+            if state.closing > Closing::Open {
+                state.live -= 1;
+                drop(state);
+                self.answered.notify_one();
+                return Turn::End;
+            }
+            return Turn::Nothing;
+        }
+        let at = state.pacer.ready_at(now);
+        if at > now {
+            return Turn::At(at);
+        }
+        let batch = state.take();
+        state.pacer.spend(now, batch.len());
+        Turn::Batch(batch)
+    }
+
+    /// What came of deliveries.
+    pub(super) fn answer(
+        &self,
+        answers: impl IntoIterator<Item = (Delivery<P::Notification, T>, Attempt)>,
+    ) {
+        let mut state = self.lock();
+        state.answers.extend(answers);
+        state.drop_unheard();
+        drop(state);
+        self.answered.notify_one();
+    }
+
+    /// Gives all that waits back with `attempt`.
+    pub(super) fn bounce(&self, attempt: &Attempt) {
+        self.lock().give_back(attempt);
+        self.answered.notify_one();
+    }
+
+    pub(super) fn withdraw(
+        &self,
+        mut meant: impl FnMut(&Delivery<P::Notification, T>) -> bool,
+    ) -> Vec<Delivery<P::Notification, T>> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        for urgent in [true, false] {
+            let jobs = if urgent {
+                &mut state.urgent
+            } else {
+                &mut state.others
+            };
+            for job in std::mem::take(jobs) {
+                if meant(&job) {
+                    taken.push(job);
+                } else {
+                    jobs.push_back(job);
+                }
+            }
+        }
+        state.held -= taken.len();
+        taken
+    }
+
+    /// Fetches up to `max` answers; says how many, and whether more can come.
+    pub(super) fn fetch(
+        &self,
+        into: &mut Vec<(Delivery<P::Notification, T>, Attempt)>,
+        max: usize,
+    ) -> (usize, bool) {
+        let mut state = self.lock();
+        let count = state.answers.len().min(max);
+        into.extend(state.answers.drain(..count));
+        state.held -= count;
+        let ended = state.closing > Closing::Open && state.live == 0 && state.held == 0;
+        (count, !ended)
+    }
+
+    pub(super) fn close(&self, closing: Closing) {
+        let mut state = self.lock();
+        state.closing = state.closing.max(closing);
+        if state.closing >= Closing::Retiring {
+            state.give_back(&Attempt::NotSent(Cause::Shutdown));
+        }
+        let is_abandoned = state.closing == Closing::Abandoned;
+        drop(state);
+        self.work.notify_waiters();
+        self.answered.notify_one();
+        if is_abandoned {
+            self.abandoned.notify_waiters();
+        }
+    }
+
+    /// Nobody will fetch answers.
+    pub(super) fn deafen(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.drop_unheard();
+        drop(state);
+        self.close(Closing::Abandoned);
+    }
+
+    pub(super) fn set_connections_max(&self, connections_max: usize) {
+        self.lock().connections_max = connections_max;
+        self.work.notify_waiters();
+    }
+}

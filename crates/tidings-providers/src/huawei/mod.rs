@@ -1,0 +1,82 @@
+//! Huawei Push Kit for Android and HarmonyOS up to 4: API v1, with an OAuth 2.0 access token.
+//!
+//! HarmonyOS 5 and later is another channel, with another credential, address and request.
+//! Huawei: [Downlink message sending](https://developer.huawei.com/consumer/en/doc/HMSCore-References/https-send-api-0000001050986197).
+
+mod answer;
+mod credential;
+mod notification;
+
+use bytes::Bytes;
+use tidings_model::{Outcome, UnixMillis};
+
+use crate::batch::{Access, Answer, Pace, Protocol, Request, Response, SignIn};
+
+pub use credential::{Credential, CredentialError};
+pub use notification::{
+    BODY_LEN_MAX, Badge, Click, Content, Importance, Message, Notification, NotificationError,
+    Shown, Style, TTL_MAX, Urgency,
+};
+
+/// Tokens of one request, at most.
+pub const TOKENS_MAX: usize = 1000;
+
+/// What a [`batch::Config`](crate::batch::Config) for Huawei is made with.
+#[derive(Clone, Debug)]
+pub struct Huawei {
+    /// The app's.
+    pub credential: Credential,
+}
+
+impl Protocol for Huawei {
+    const NAME: &'static str = "Huawei";
+    const ENDPOINT: &'static str = "https://push-api.cloud.huawei.com";
+    const TOKEN_ENDPOINT: Option<&'static str> = Some("https://oauth-login.cloud.huawei.com");
+    /// Huawei's floor, 6,000 a second; apps with many users may have more. It counts devices.
+    const PACE: Pace = Pace {
+        devices: Some(6000),
+        requests: None,
+    };
+
+    type Notification = Notification;
+
+    fn batch_max(_: &Notification) -> usize {
+        TOKENS_MAX
+    }
+
+    fn sign_in(&self, _: UnixMillis) -> SignIn {
+        SignIn::Ask(Request {
+            path: "/oauth2/v3/token".to_owned(),
+            headers: vec![(
+                "content-type",
+                "application/x-www-form-urlencoded".to_owned(),
+            )],
+            body: self.credential.token_request().into(),
+        })
+    }
+
+    fn signed_in(&self, response: &Response) -> Result<Access, Outcome> {
+        answer::access(response)
+    }
+
+    fn request(
+        &self,
+        notification: &Notification,
+        tokens: &[&str],
+        access: &str,
+        now: UnixMillis,
+    ) -> Request {
+        Request {
+            path: format!("/v1/{}/messages:send", self.credential.app_id()),
+            headers: vec![
+                ("authorization", format!("Bearer {access}")),
+                ("content-type", "application/json".to_owned()),
+            ],
+            body: Bytes::from(notification.body(tokens, now)),
+        }
+    }
+
+    fn answer(&self, response: &Response, tokens: &[&str]) -> Answer {
+        answer::answer(response, tokens)
+    }
+}

@@ -37,6 +37,11 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Its fields.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.map.iter()
+    }
+
     /// How many fields it has.
     pub(crate) fn len(&self) -> usize {
         self.map.len()

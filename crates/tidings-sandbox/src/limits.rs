@@ -90,3 +90,9 @@ pub(crate) const INVALID_IDS_MAX: usize = 10_000;
 
 /// Bytes of a JWT; real ones have about 700.
 pub(crate) const JWT_MAX: usize = 4_096;
+
+/// Messages kept to be sent by their ids: at most 40 MB.
+pub(crate) const SAVED_MAX: usize = 10_000;
+
+/// Delivery ids by which a repeated one is known.
+pub(crate) const SEEN_MAX: usize = 200_000;

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::device_token::{BadDeviceToken, DeviceToken};
 use crate::simulator::{Calls, Simulator};
-use crate::{apns, hmos, honor, huawei, xiaomi};
+use crate::{apns, hmos, honor, huawei, meizu, oppo, vivo, xiaomi};
 
 macro_rules! providers {
     ($($provider:ident = $module:ident),+ $(,)?) => {
@@ -40,6 +40,9 @@ providers! {
     Hmos = hmos,
     Honor = honor,
     Huawei = huawei,
+    Meizu = meizu,
+    Oppo = oppo,
+    Vivo = vivo,
     Xiaomi = xiaomi,
 }
 

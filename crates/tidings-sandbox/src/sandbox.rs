@@ -29,6 +29,7 @@ use crate::limits::{
     HANDSHAKE_TIMEOUT, MAKER_BODIES_MAX,
 };
 use crate::phones::Phones;
+use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 use crate::state::State;
 use crate::tls;
@@ -96,6 +97,8 @@ impl Sandbox {
             faults: Faults::default(),
             invalid_ids: InvalidIds::default(),
             phones: Phones::default(),
+            saved: Saved::default(),
+            seen: Seen::default(),
             service_account: ServiceAccount::new()?,
             token_keys,
         });

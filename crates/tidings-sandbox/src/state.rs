@@ -10,6 +10,7 @@ use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::invalid_ids::InvalidIds;
 use crate::phones::Phones;
+use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) invalid_ids: InvalidIds,
     pub(crate) phones: Phones,
+    pub(crate) saved: Saved,
+    pub(crate) seen: Seen,
     pub(crate) service_account: ServiceAccount,
     pub(crate) token_keys: TokenKeys,
 }

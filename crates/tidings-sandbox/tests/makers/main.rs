@@ -5,4 +5,7 @@ mod frame;
 mod hmos;
 mod honor;
 mod huawei;
+mod meizu;
+mod oppo;
+mod vivo;
 mod xiaomi;

@@ -19,7 +19,7 @@ enum Form {
 /// A text that is no token of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("must be {0}")]
-pub struct BadDeviceToken(pub(crate) &'static str);
+pub struct BadDeviceToken(&'static str);
 
 impl DeviceToken {
     const DIGITS_MIN: usize = 64;
@@ -35,6 +35,16 @@ impl DeviceToken {
         } else {
             Err(BadDeviceToken("1 to 512 visible ASCII characters"))
         }
+    }
+
+    /// The same of a maker whose ids are joined by commas or semicolons, so that none has one.
+    pub(crate) fn of_list(text: &str) -> Result<Self, BadDeviceToken> {
+        if text.contains([',', ';']) {
+            return Err(BadDeviceToken(
+                "1 to 512 visible ASCII characters without commas and semicolons",
+            ));
+        }
+        Self::of_text(text)
     }
 
     /// Whether it is written so; APNs' tokens in either case.
@@ -144,5 +154,6 @@ mod tests {
         check("", false);
         check("two words", false);
         check("é", false);
+        assert!(DeviceToken::of_list("a+/=").is_ok() && DeviceToken::of_list("a,b").is_err());
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
 use crate::batch::{Batch, Sorted, Unreached, new_id, record};
+use crate::codes::codes;
 use crate::credentials::Credentials;
 use crate::device_token::DeviceToken;
 use crate::fields::{Wrong, raw};
@@ -80,92 +81,48 @@ fn app_in(path: &str) -> Option<&str> {
 const EXPIRE_TOKENS: &str = "expireTokens";
 const FAIL_TOKENS: &str = "failTokens";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Code(u32);
-
-/// What Honor's answers say; all but what [`judge`] uses come by a fault only.
-const CODES: [(u32, &str); 25] = [
-    (200, "Success"),
-    (400, "Parameter error"),
-    (403, "Authentication refused"),
-    (404, "Service not found"),
-    (500, "Internal error"),
-    (502, "Connection abnormal"),
-    (503, "QPS exceeded"),
-    (10_001, "The timestamp is empty"),
-    (10_205, "The app id does not exist"),
-    (10_207, "The timestamp is illegal"),
-    (10_300, "The push token is empty"),
-    (80_100_000, "Part of the tokens are sent to"),
-    (80_100_003, "Wrong message structure"),
-    (80_200_001, "Wrong access token"),
-    (80_200_003, "The access token has expired"),
-    (80_200_020, "The receipt id does not match"),
-    (80_200_022, "No right for this message type"),
-    (80_200_047, "Test messages of the day are used up"),
-    (80_200_050, "Marketing messages may not carry an image"),
-    (80_200_056, "Sensitive content"),
-    (80_300_006, "Duplicate tokens"),
-    (80_300_007, "All tokens are invalid"),
-    (80_300_008, "The body is too large"),
-    (80_300_010, "Too many tokens"),
-    (81_000_001, "System error"),
-];
-
-const BAD_PARAMETER: Code = Code(400);
-const REFUSED: Code = Code(403);
-const NO_TIMESTAMP: Code = Code(10_001);
-const NO_SUCH_APP: Code = Code(10_205);
-const BAD_TIMESTAMP: Code = Code(10_207);
-const NO_TOKEN: Code = Code(10_300);
-const PARTIAL: Code = Code(80_100_000);
-const BAD_STRUCTURE: Code = Code(80_100_003);
-const MARKETING_IMAGE: Code = Code(80_200_050);
-const DUPLICATES: Code = Code(80_300_006);
-const ALL_INVALID: Code = Code(80_300_007);
-const TOO_LARGE: Code = Code(80_300_008);
-const TOO_MANY: Code = Code(80_300_010);
-const SUCCESS: Code = Code(200);
-
-impl Code {
-    fn of(digits: &str) -> Option<Self> {
-        let number = digits.parse().ok()?;
-        CODES
-            .iter()
-            .any(|(known, _)| *known == number)
-            .then_some(Self(number))
-    }
-
-    fn meaning(self) -> &'static str {
-        let known = CODES.iter().find(|(known, _)| *known == self.0);
-        known.map_or("fault", |(_, meaning)| meaning)
-    }
-
-    fn refusal(self, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code: self,
-            message: message.into(),
-        }
-    }
+codes! {
+    Success = 200 "Success",
+    BadParameter = 400 "Parameter error",
+    Refused = 403 "Authentication refused",
+    NotFound = 404 "Service not found",
+    Internal = 500 "Internal error",
+    Connection = 502 "Connection abnormal",
+    TooFast = 503 "QPS exceeded",
+    NoTimestamp = 10_001 "The timestamp is empty",
+    NoSuchApp = 10_205 "The app id does not exist",
+    BadTimestamp = 10_207 "The timestamp is illegal",
+    NoToken = 10_300 "The push token is empty",
+    Partial = 80_100_000 "Part of the tokens are sent to",
+    BadStructure = 80_100_003 "Wrong message structure",
+    BadAccessToken = 80_200_001 "Wrong access token",
+    ExpiredAccessToken = 80_200_003 "The access token has expired",
+    ReceiptMismatch = 80_200_020 "The receipt id does not match",
+    NoRight = 80_200_022 "No right for this message type",
+    TestQuota = 80_200_047 "Test messages of the day are used up",
+    MarketingImage = 80_200_050 "Marketing messages may not carry an image",
+    Sensitive = 80_200_056 "Sensitive content",
+    Duplicates = 80_300_006 "Duplicate tokens",
+    AllInvalid = 80_300_007 "All tokens are invalid",
+    TooLarge = 80_300_008 "The body is too large",
+    TooMany = 80_300_010 "Too many tokens",
+    System = 81_000_001 "System error",
 }
 
-fn status_of(Code(number): Code) -> StatusCode {
-    let mirrored = u16::try_from(number).ok().filter(|status| *status < 600);
+type Refusal = crate::codes::Refusal<Code>;
+
+/// Codes that are HTTP statuses come with them.
+fn status_of(code: Code) -> StatusCode {
+    let mirrored = u16::try_from(code.number()).ok();
     mirrored
+        .filter(|status| *status < 600)
         .and_then(|status| StatusCode::from_u16(status).ok())
         .unwrap_or(StatusCode::OK)
 }
 
-/// Why a request is refused as a whole.
-#[derive(Clone)]
-struct Refusal {
-    code: Code,
-    message: String,
-}
-
 impl From<Wrong> for Refusal {
     fn from(Wrong(message): Wrong) -> Self {
-        BAD_PARAMETER.refusal(message)
+        Code::BadParameter.refusal(message)
     }
 }
 
@@ -195,16 +152,16 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
 fn authorized(state: &State, incoming: &Incoming<'_>, app: &str) -> Result<(), Refusal> {
     let client = OAUTH
         .client(state, incoming)
-        .ok_or_else(|| REFUSED.refusal("Authorization must be Bearer and an access token"))?
-        .map_err(|_| REFUSED.refusal("the access token is malformed or has expired"))?;
+        .ok_or_else(|| Code::Refused.refusal("Authorization must be Bearer and an access token"))?
+        .map_err(|_| Code::Refused.refusal("the access token is malformed or has expired"))?;
     match incoming.header("timestamp").unwrap_or_default() {
-        "" => return Err(NO_TIMESTAMP.refusal("the timestamp header is missing")),
+        "" => return Err(Code::NoTimestamp.refusal("the timestamp header is missing")),
         text if text.len() == TIMESTAMP_DIGITS && text.parse::<u64>().is_ok() => {}
-        _ => return Err(BAD_TIMESTAMP.refusal("the timestamp is no time in milliseconds")),
+        _ => return Err(Code::BadTimestamp.refusal("the timestamp is no time in milliseconds")),
     }
     // The apps of other clients are not known.
     if (*client == *CLIENT_ID) != (app == APP_ID) {
-        return Err(NO_SUCH_APP.refusal("the client has no app of this id"));
+        return Err(Code::NoSuchApp.refusal("the client has no app of this id"));
     }
     Ok(())
 }
@@ -220,11 +177,11 @@ struct Request {
 impl Request {
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let mut fields: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|_| BAD_STRUCTURE.refusal("the body is no JSON object"))?;
+            .map_err(|_| Code::BadStructure.refusal("the body is no JSON object"))?;
         let tokens = match fields.remove("token") {
             None | Some(Value::Null) => Vec::new(),
             Some(tokens) => serde_json::from_value(tokens)
-                .map_err(|_| BAD_PARAMETER.refusal("token must be an array of strings"))?,
+                .map_err(|_| Code::BadParameter.refusal("token must be an array of strings"))?,
         };
         Ok(Self {
             message: Value::Object(fields),
@@ -236,19 +193,19 @@ impl Request {
     fn check(&self) -> Result<(), Refusal> {
         if self.size > MESSAGE_MAX {
             let message = format!("{} bytes without tokens; {MESSAGE_MAX} at most", self.size);
-            return Err(TOO_LARGE.refusal(message));
+            return Err(Code::TooLarge.refusal(message));
         }
         if self.tokens.is_empty() {
-            return Err(NO_TOKEN.refusal("token is empty"));
+            return Err(Code::NoToken.refusal("token is empty"));
         }
         if self.tokens.len() > TOKENS_MAX {
             let message = format!("{} tokens; {TOKENS_MAX} at most", self.tokens.len());
-            return Err(TOO_MANY.refusal(message));
+            return Err(Code::TooMany.refusal(message));
         }
         let mut seen: Vec<&String> = self.tokens.iter().collect();
         seen.sort_unstable();
         if seen.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(DUPLICATES.refusal("a token is named twice"));
+            return Err(Code::Duplicates.refusal("a token is named twice"));
         }
         message::check(&self.message)
     }
@@ -278,9 +235,9 @@ fn deliver(
     }
     let sends = !sorted.reached.is_empty();
     let code = match (is_quiet, sends) {
-        (true, _) => SUCCESS,
-        (false, true) => PARTIAL,
-        (false, false) => ALL_INVALID,
+        (true, _) => Code::Success,
+        (false, true) => Code::Partial,
+        (false, false) => Code::AllInvalid,
     };
     let id = new_id();
     record(state, ME, incoming, sorted.reached, &id, &request.message);
@@ -295,20 +252,22 @@ fn deliver(
 
 /// What a fault answers.
 fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
-    match reason.map(str::parse) {
-        Some(Ok(number)) => {
-            let code = Code(number);
-            body(status, code, code.meaning(), json!({}))
-        }
+    match reason.map(|reason| (reason.parse(), Code::of(reason))) {
+        Some((Ok(number), known)) => body(
+            status,
+            number,
+            known.map_or("fault", Code::meaning),
+            json!({}),
+        ),
         _ => bare(status),
     }
 }
 
 fn answer(code: Code, message: &str, data: Value) -> Answer {
-    body(status_of(code), code, message, data)
+    body(status_of(code), code.number(), message, data)
 }
 
-fn body(status: StatusCode, Code(number): Code, message: &str, data: Value) -> Answer {
+fn body(status: StatusCode, number: i64, message: &str, data: Value) -> Answer {
     let body = json!({ "code": number, "message": message, "data": data });
     Answer::json(status, &body)
 }

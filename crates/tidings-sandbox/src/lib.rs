@@ -14,6 +14,7 @@ mod batch;
 mod channels;
 mod clients;
 mod clock;
+mod codes;
 mod control;
 mod credentials;
 mod deliveries;

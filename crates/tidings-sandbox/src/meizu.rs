@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::batch::{Batch, Sorted, Unreached, new_id};
 use crate::credentials::Credentials;
 use crate::deliveries::DeliveryId;
-use crate::device_token::{BadDeviceToken, DeviceToken};
+use crate::device_token::DeviceToken;
 use crate::fields::Wrong;
 use crate::form::Form;
 use crate::makers::bare;
@@ -71,7 +71,7 @@ const CODES_OF_IDS: [&str; 11] = [
 ];
 
 pub(crate) const SIMULATOR: Simulator = Simulator {
-    token,
+    token: DeviceToken::of_list,
     calls: Some(Calls {
         owns: |path| Path::of(path).is_some(),
         judge,
@@ -96,16 +96,6 @@ fn credentials(_: &Credentials, url: &str) -> Value {
     })
 }
 
-/// Ids are joined by commas, so none has one.
-fn token(text: &str) -> Result<DeviceToken, BadDeviceToken> {
-    if text.contains(',') {
-        return Err(BadDeviceToken(
-            "1 to 512 visible ASCII characters but commas",
-        ));
-    }
-    DeviceToken::of_text(text)
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Path {
     /// A message to ids.
@@ -127,11 +117,7 @@ impl Path {
     }
 }
 
-/// Why a call is refused as a whole.
-struct Refusal {
-    code: Code,
-    message: String,
-}
+type Refusal = crate::codes::Refusal<Code>;
 
 impl Code {
     fn refusal(self, message: impl Into<String>) -> Refusal {

@@ -3,6 +3,7 @@
 
 mod code;
 mod message;
+mod send;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use crate::answer::Answer;
 use crate::batch::{Batch, Sorted, Unreached, new_id};
 use crate::credentials::Credentials;
 use crate::deliveries::DeliveryId;
-use crate::device_token::{BadDeviceToken, DeviceToken};
+use crate::device_token::DeviceToken;
 use crate::faults::Call;
 use crate::form::Form;
 use crate::makers::bare;
 use crate::oauth::new_token;
 use crate::oppo::code::{Code, Refusal};
 use crate::oppo::message::Kind;
+use crate::oppo::send::Send;
 use crate::provider::Provider;
 use crate::signing::{is_now, sha256};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
@@ -44,7 +46,7 @@ const FEEDBACK_MAX: usize = 1_000;
 const AUTH_PATH: &str = "/server/v1/auth";
 
 pub(crate) const SIMULATOR: Simulator = Simulator {
-    token,
+    token: DeviceToken::of_list,
     calls: Some(Calls {
         owns: |path| path == AUTH_PATH || Path::of(path).is_some(),
         judge,
@@ -64,16 +66,6 @@ fn credentials(_: &Credentials, url: &str) -> Value {
         "endpoint": url,
         "token_endpoint": format!("{url}{AUTH_PATH}"),
     })
-}
-
-/// Ids are joined by semicolons, so none has one.
-fn token(text: &str) -> Result<DeviceToken, BadDeviceToken> {
-    if text.contains(';') {
-        return Err(BadDeviceToken(
-            "1 to 512 visible ASCII characters but semicolons",
-        ));
-    }
-    DeviceToken::of_text(text)
 }
 
 /// The calls that need a token.
@@ -104,7 +96,7 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
     let Some(path) = Path::of(incoming.path()) else {
         let met = state.faults.meet_call(ME, Call::Token);
         return Verdict::under(met, refusal, || {
-            auth(state, incoming, &form).unwrap_or_else(Refusal::answer)
+            auth(state, incoming, &form).unwrap_or_else(refused_by)
         });
     };
     let method = match path {
@@ -131,7 +123,7 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
             let sorted = batch.sort(state, &trouble, APP_KEY);
             Ok(deliver(state, incoming, path, send, &payloads, sorted))
         };
-        sent().unwrap_or_else(Refusal::answer)
+        sent().unwrap_or_else(refused_by)
     })
 }
 
@@ -182,94 +174,6 @@ fn authorized(state: &State, incoming: &Incoming<'_>, form: &Form) -> Result<(),
             BadAccessToken::Unknown => "the auth token was not given here",
         })
     })
-}
-
-/// What is to be sent, and to whom.
-struct Send {
-    /// The messages of a batch, one for each id; the one of a single push; none of a broadcast.
-    messages: Vec<Value>,
-    ids: Vec<String>,
-}
-
-impl Send {
-    fn read(path: Path, form: &Form) -> Result<Self, Refusal> {
-        let needed = |name: &str| {
-            let text = form.get(name).filter(|text| !text.is_empty());
-            text.ok_or_else(|| Code::MissingArgument.refusal(format!("{name} is required")))
-        };
-        let bad = |what: &str| Code::BadArgument.refusal(what);
-        let messages: Vec<Value> = match path {
-            Path::Feedback | Path::Save => Vec::new(),
-            Path::Unicast => {
-                let message = serde_json::from_str(needed("message")?);
-                vec![message.map_err(|_| bad("message is no JSON"))?]
-            }
-            Path::Batch => {
-                let messages = serde_json::from_str(needed("messages")?);
-                messages.map_err(|_| bad("messages is no JSON array"))?
-            }
-            Path::Broadcast => {
-                if form.get("target_type") != Some("2") {
-                    return Err(bad(
-                        "target_type: the sandbox knows registration ids, 2, only",
-                    ));
-                }
-                let ids = needed("target_value")?.split(';').map(str::to_owned);
-                return Ok(Self {
-                    messages: Vec::new(),
-                    ids: ids.filter(|id| !id.is_empty()).collect(),
-                });
-            }
-        };
-        let id = |message: &Value| {
-            let id = message["target_value"].as_str();
-            id.unwrap_or_default().to_owned()
-        };
-        Ok(Self {
-            ids: messages.iter().map(id).collect(),
-            messages,
-        })
-    }
-
-    /// Checks all messages; answers what each id gets, of a broadcast the one message.
-    fn checked(&self, state: &State, path: Path, form: &Form) -> Result<Vec<Arc<str>>, Refusal> {
-        if path == Path::Broadcast {
-            let id = form.get("message_id").unwrap_or_default();
-            let message = state.saved.look_up(ME, id);
-            let message = message.ok_or_else(|| Code::NoSuchData.refusal("no such message_id"))?;
-            self.check_count()?;
-            return Ok(vec![message]);
-        }
-        self.check_count()?;
-        let check = |message: &Value| {
-            if message["target_type"] != json!(2) {
-                let what = "target_type: the sandbox knows registration ids, 2, only";
-                return Err(Code::BadArgument.refusal(what));
-            }
-            message::check(&message["notification"], Kind::Single)?;
-            let mut seen = message.clone();
-            if let Some(fields) = seen.as_object_mut() {
-                fields.remove("target_value");
-            }
-            Ok(Arc::from(seen.to_string()))
-        };
-        self.messages.iter().map(check).collect()
-    }
-
-    fn check_count(&self) -> Result<(), Refusal> {
-        let count = self.ids.len();
-        if (1..=TARGETS_MAX).contains(&count) {
-            return Ok(());
-        }
-        Err(Code::BadArgument.refusal(format!("{count} targets; 1 to {TARGETS_MAX}")))
-    }
-
-    /// The id by which OPPO knows a repeated message to one target.
-    fn app_message_id(&self, index: usize) -> Option<&str> {
-        let notification = &self.messages.get(index)?["notification"];
-        let id = notification.get("app_message_id");
-        id.or_else(|| notification.get("appMessageId"))?.as_str()
-    }
 }
 
 /// Saves a message for broadcasts; its fields are those of the form.
@@ -365,7 +269,7 @@ fn deliver(
         }
         Path::Feedback | Path::Save | Path::Unicast => match outcomes.pop() {
             Some(Ok(delivery)) => accepted(json!({ "messageId": delivery })),
-            Some(Err(code)) => code.refusal(code.meaning()).answer(),
+            Some(Err(code)) => refused_by(code.refusal(code.meaning())),
             None => bare(StatusCode::INTERNAL_SERVER_ERROR),
         },
     }
@@ -401,6 +305,11 @@ fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
         }
         _ => bare(status),
     }
+}
+
+fn refused_by(refusal: Refusal) -> Answer {
+    let number = refusal.code.number();
+    answer(StatusCode::OK, number, &refusal.message, Value::Null)
 }
 
 fn answer(status: StatusCode, code: i64, message: &str, data: Value) -> Answer {

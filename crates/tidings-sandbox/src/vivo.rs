@@ -87,12 +87,12 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
     }
     let body: Result<Value, _> = serde_json::from_slice(incoming.body);
     let body = body.ok().filter(Value::is_object);
-    let body = body.ok_or_else(|| Refusal::Malformed("the body is no JSON object".to_owned()));
+    let body = body.ok_or_else(|| Code::Malformed.refusal("the body is no JSON object"));
     let Some(path) = Path::of(incoming.path()) else {
         let met = state.faults.meet_call(ME, Call::Token);
         return Verdict::under(met, refusal, || {
             let given = body.and_then(|body| auth(state, incoming, &body));
-            given.unwrap_or_else(Refusal::answer)
+            given.unwrap_or_else(refused_by)
         });
     };
     let ids = body
@@ -124,7 +124,7 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
                 }
             }
         };
-        sent().unwrap_or_else(Refusal::answer)
+        sent().unwrap_or_else(refused_by)
     })
 }
 
@@ -291,6 +291,14 @@ fn accepted(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Answer {
         "\u{8bf7}\u{6c42}\u{6210}\u{529f}",
         fields,
     )
+}
+
+fn refused_by(refusal: Refusal) -> Answer {
+    let status = match refusal.code {
+        Code::Malformed => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    };
+    answer(status, refusal.code.number(), &refusal.message, [])
 }
 
 /// What a fault answers.

@@ -4,9 +4,9 @@
 
 mod code;
 mod message;
+mod multi;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -15,8 +15,7 @@ use uuid::Uuid;
 use crate::answer::Answer;
 use crate::batch::{Batch, Sorted, Unreached, record};
 use crate::credentials::Credentials;
-use crate::deliveries::DeliveryId;
-use crate::device_token::{BadDeviceToken, DeviceToken};
+use crate::device_token::DeviceToken;
 use crate::faults::Call;
 use crate::form::Form;
 use crate::makers::bare;
@@ -37,7 +36,7 @@ const REGIDS_MAX: usize = 1_000;
 const FEEDBACK_MAX: usize = 1_000;
 
 pub(crate) const SIMULATOR: Simulator = Simulator {
-    token,
+    token: DeviceToken::of_list,
     calls: Some(Calls {
         owns: |path| Path::of(path).is_some(),
         judge,
@@ -56,16 +55,6 @@ fn credentials(_: &Credentials, url: &str) -> Value {
         "package_name": PACKAGE,
         "endpoint": url,
     })
-}
-
-/// Ids are joined by commas, so none has one.
-fn token(text: &str) -> Result<DeviceToken, BadDeviceToken> {
-    if text.contains(',') {
-        return Err(BadDeviceToken(
-            "1 to 512 visible ASCII characters but commas",
-        ));
-    }
-    DeviceToken::of_text(text)
 }
 
 /// The calls.
@@ -102,7 +91,7 @@ fn judge(state: &State, incoming: &Incoming<'_>) -> Verdict {
         }
         (Some(_), method) if method != Method::POST => bare(StatusCode::METHOD_NOT_ALLOWED).into(),
         (Some(Path::Regid { packages_max }), _) => regid(state, incoming, packages_max),
-        (Some(Path::Multi), _) => multi(state, incoming),
+        (Some(Path::Multi), _) => multi::judge(state, incoming),
         (None, _) => bare(StatusCode::NOT_FOUND).into(),
     }
 }
@@ -128,7 +117,7 @@ fn regid(state: &State, incoming: &Incoming<'_>, packages_max: usize) -> Verdict
             let sorted = batch.sort(state, &trouble, &package);
             deliver(state, incoming, &message, sorted)
         };
-        sent().unwrap_or_else(Refusal::answer)
+        sent().unwrap_or_else(refused_by)
     })
 }
 
@@ -214,84 +203,14 @@ fn all_bad(unreached: &[(&str, Unreached)]) -> Refusal {
     code.refusal(code.meaning())
 }
 
-/// Each target its own message: `messages` is a list of `{"target", "message"}`.
-fn multi(state: &State, incoming: &Incoming<'_>) -> Verdict {
-    let form = Form::parse(incoming.body);
-    let entries: Vec<Value> =
-        serde_json::from_str(form.get("messages").unwrap_or_default()).unwrap_or_default();
-    let target = |entry: &Value| entry["target"].as_str().unwrap_or_default().to_owned();
-    let targets: Vec<String> = entries.iter().map(target).collect();
-    let batch = Batch::new(ME, targets.iter().map(String::as_str));
-    let mut trouble = batch.trouble(state);
-    Verdict::under(trouble.whole.take(), refusal, || {
-        let sent = || {
-            if !(1..=REGIDS_MAX).contains(&entries.len()) {
-                let message = format!("messages must be a JSON array of 1 to {REGIDS_MAX}");
-                return Err(Code::BadParameter.refusal(message));
-            }
-            let mut package = String::new();
-            let mut messages = Vec::with_capacity(entries.len());
-            for entry in &entries {
-                let params = flattened(&entry["message"]);
-                package = authorized(state, incoming, &params, 1)?;
-                messages.push(message::check(&params, incoming.now_ms)?);
-            }
-            let sorted = batch.sort(state, &trouble, &package);
-            note_gone(state, &sorted);
-            if sorted.reached.is_empty() {
-                return Err(all_bad(&sorted.unreached));
-            }
-            let id = new_id();
-            let shared_id = Arc::<str>::from(id.as_str());
-            let mut recording = state.deliveries.request(ME, incoming.now_ms);
-            // Those that are reached are in the order of the entries.
-            let mut reached = sorted.reached.into_iter().peekable();
-            for (text, message) in targets.iter().zip(&messages) {
-                let named = reached.next_if(|token| token.is_written(text));
-                if let Some(token) = named {
-                    let payload = Arc::<str>::from(message.to_string());
-                    recording.add(token, DeliveryId::Text(Arc::clone(&shared_id)), payload);
-                }
-            }
-            drop(recording);
-            let bad: Vec<&str> = sorted.unreached.iter().map(|(text, _)| *text).collect();
-            let mut data = Map::from_iter([("id".to_owned(), json!(id))]);
-            if !bad.is_empty() {
-                data.insert("bad_regids".to_owned(), json!(bad.join(",")));
-            }
-            Ok(accepted(Value::Object(data), "Received push messages"))
-        };
-        sent().unwrap_or_else(Refusal::answer)
-    })
-}
-
-/// The parameters of a message that is an object: as in a form, with what is in `extra` under `extra.`.
-fn flattened(message: &Value) -> Params {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let mut params = Params::new();
-    for (name, value) in message.as_object().into_iter().flatten() {
-        match value {
-            Value::Object(extra) if name == "extra" => {
-                let named = |(name, value)| (format!("extra.{name}"), text(value));
-                params.extend(extra.iter().map(named));
-            }
-            value => drop(params.insert(name.clone(), text(value))),
-        }
-    }
-    params
-}
-
 fn feedback(state: &State, incoming: &Incoming<'_>) -> Answer {
     match secret(incoming) {
         Ok(secret) if secret == APP_SECRET => {
             let list = state.invalid_ids.take(ME, FEEDBACK_MAX);
             accepted(json!({ "list": list }), "Ok")
         }
-        Ok(_) => Code::AuthFailed.refusal("the secret is wrong").answer(),
-        Err(refusal) => refusal.answer(),
+        Ok(_) => refused_by(Code::AuthFailed.refusal("the secret is wrong")),
+        Err(refusal) => refused_by(refusal),
     }
 }
 
@@ -316,6 +235,10 @@ fn refusal(status: StatusCode, reason: Option<&str>) -> Answer {
         }
         _ => bare(status),
     }
+}
+
+fn refused_by(refusal: Refusal) -> Answer {
+    refused(StatusCode::OK, refusal.code.number(), &refusal.message)
 }
 
 fn refused(status: StatusCode, number: i64, reason: &str) -> Answer {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fields::{Fields, Wrong};
-use crate::honor::{BAD_STRUCTURE, MARKETING_IMAGE, Refusal};
+use crate::honor::{Code, Refusal};
 
 /// Longest life, in seconds: 15 days.
 const TTL_SECS_MAX: f64 = 1_296_000.0;
@@ -27,7 +27,7 @@ pub(super) fn check(message: &Value) -> Result<(), Refusal> {
         (None, None) => {
             let data = android.and_then(|android| android.value("data"));
             if data.or_else(|| message.value("data")).is_none() {
-                return Err(BAD_STRUCTURE.refusal("neither a notification nor data"));
+                return Err(Code::BadStructure.refusal("neither a notification nor data"));
             }
             Ok(())
         }
@@ -57,7 +57,7 @@ fn check_notification(own: &Fields<'_>, shared: Option<&Fields<'_>>) -> Result<(
     }
     let importance = own.word("importance", &["LOW", "NORMAL"])?;
     if importance == Some("LOW") && either("image")?.is_some() {
-        return Err(MARKETING_IMAGE.refusal(MARKETING_IMAGE.meaning()));
+        return Err(Code::MarketingImage.refusal(Code::MarketingImage.meaning()));
     }
     check_click(own)?;
     if own.int("style", 0..=1)? == Some(1) {

@@ -1,38 +1,9 @@
-//! OPPO's codes.
+//! OPPO's codes; 0 is success.
 
-use http::StatusCode;
-use serde_json::Value;
+use crate::codes::codes;
 
-use crate::answer::Answer;
-use crate::oppo::answer;
+pub(crate) type Refusal = crate::codes::Refusal<Code>;
 
-macro_rules! codes {
-    ($($name:ident = $number:literal $meaning:literal),+ $(,)?) => {
-        /// A code of a refusal; 0 is none.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Code {
-            $($name),+
-        }
-
-        impl Code {
-            const ALL: &[Self] = &[$(Self::$name),+];
-
-            pub(crate) fn number(self) -> i64 {
-                match self {
-                    $(Self::$name => $number),+
-                }
-            }
-
-            pub(crate) fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$name => $meaning),+
-                }
-            }
-        }
-    };
-}
-
-// Most come by a fault only.
 codes! {
     Unavailable = -1 "Service unavailable",
     FlowControl = -2 "Service in flow control",
@@ -67,42 +38,9 @@ codes! {
     NotSubscribed = 10001 "The registration id is not subscribed",
 }
 
-/// Why a request is refused as a whole.
-#[derive(Clone, Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: Code,
-    pub(crate) message: String,
-}
-
 impl Code {
-    pub(crate) fn of(digits: &str) -> Option<Self> {
-        let number: i64 = digits.parse().ok()?;
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| code.number() == number)
-    }
-
     /// Whether it is said of single ids.
     pub(crate) fn is_of_token(self) -> bool {
         self.number() >= 10_000
-    }
-
-    pub(crate) fn refusal(self, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code: self,
-            message: message.into(),
-        }
-    }
-}
-
-impl Refusal {
-    pub(crate) fn answer(self) -> Answer {
-        answer(
-            StatusCode::OK,
-            self.code.number(),
-            &self.message,
-            Value::Null,
-        )
     }
 }

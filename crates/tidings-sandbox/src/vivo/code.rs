@@ -1,38 +1,12 @@
-//! vivo's codes.
+//! vivo's codes; 0 is success.
 
-use http::StatusCode;
+use crate::codes::codes;
 
-use crate::answer::Answer;
-use crate::vivo::answer;
+pub(crate) type Refusal = crate::codes::Refusal<Code>;
 
-macro_rules! codes {
-    ($($name:ident = $number:literal $meaning:literal),+ $(,)?) => {
-        /// A code of a refusal; 0 is none.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Code {
-            $($name),+
-        }
-
-        impl Code {
-            const ALL: &[Self] = &[$(Self::$name),+];
-
-            pub(crate) fn number(self) -> i64 {
-                match self {
-                    $(Self::$name => $number),+
-                }
-            }
-
-            pub(crate) fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$name => $meaning),+
-                }
-            }
-        }
-    };
-}
-
-// Most come by a fault only.
 codes! {
+    // The sandbox's own, for what vivo documents no code.
+    Malformed = -1 "malformed",
     BadToken = 10000 "authToken is missing, wrong or expired",
     TryLater = 10040 "Resource limit, try later",
     PushOff = 10043 "The app's push is switched off",
@@ -87,40 +61,15 @@ codes! {
     RequestIdTooLong = 10353 "requestId has 64 characters at most",
 }
 
-/// Why a request is refused as a whole.
-#[derive(Clone, Debug)]
-pub(crate) enum Refusal {
-    Code(Code),
-    /// For what vivo documents no code.
-    Malformed(String),
-}
-
 impl Code {
-    pub(crate) fn of(digits: &str) -> Option<Self> {
-        let number: i64 = digits.parse().ok()?;
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| code.number() == number)
-    }
-
     /// Whether it is said of single ids.
     pub(crate) fn is_of_token(self) -> bool {
         matches!(self, Self::BadRegid | Self::NotNow)
     }
 }
 
-impl Refusal {
-    pub(crate) fn answer(self) -> Answer {
-        match self {
-            Self::Code(code) => answer(StatusCode::OK, code.number(), code.meaning(), []),
-            Self::Malformed(message) => answer(StatusCode::BAD_REQUEST, -1, &message, []),
-        }
-    }
-}
-
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self::Code(code)
+        code.refusal(code.meaning())
     }
 }

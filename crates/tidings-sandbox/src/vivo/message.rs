@@ -136,6 +136,6 @@ fn coded<T>(read: Result<T, Wrong>, code: Code) -> Result<T, Refusal> {
 
 impl From<Wrong> for Refusal {
     fn from(Wrong(message): Wrong) -> Self {
-        Self::Malformed(message)
+        Code::Malformed.refusal(message)
     }
 }

@@ -302,13 +302,16 @@ impl TryFrom<FaultBody> for Fault {
             .provider
             .parse()
             .map_err(|error| FaultError::new("provider", error))?;
-        if body.call == Call::Token
-            && (provider.simulator().calls.is_none() || body.token.is_some())
-        {
-            return Err(FaultError::new(
-                "call",
-                "\"token\" is fetching an access token, which APNs does not have, and which names no device",
-            ));
+        let calls = provider.simulator().calls.as_ref();
+        if body.call == Call::Token {
+            if !calls.is_some_and(|calls| calls.gives_tokens) {
+                let message = format!("{provider} gives no access tokens");
+                return Err(FaultError::new("call", message));
+            }
+            if body.token.is_some() {
+                let message = "\"token\" is fetching an access token, which names no device";
+                return Err(FaultError::new("call", message));
+            }
         }
         let token = match &body.token {
             Some(text) => Some(

@@ -1,15 +1,19 @@
 //! Form bodies and queries, `application/x-www-form-urlencoded`.
 
+use crate::limits::FORM_FIELDS_MAX;
+
 /// The fields of a form, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Reads leniently: what is no escape stands for itself, and bytes that are no text are replaced.
+    /// Reads leniently: what is no escape stands for itself, bytes that are no text are replaced, and what comes after
+    /// a thousand fields is left out.
     pub(crate) fn parse(text: &[u8]) -> Self {
         let pairs = text
             .split(|&byte| byte == b'&')
             .filter(|pair| !pair.is_empty())
+            .take(FORM_FIELDS_MAX)
             .map(|pair| {
                 let mut halves = pair.splitn(2, |&byte| byte == b'=');
                 let mut half = || decoded(halves.next().unwrap_or_default());

@@ -50,6 +50,7 @@ const NO_RIGHT: &str = "noRight";
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_text,
     calls: Some(Calls {
+        gives_tokens: false,
         owns: |path| project_in(path).is_some(),
         judge,
     }),

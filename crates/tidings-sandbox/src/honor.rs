@@ -46,6 +46,7 @@ const OLD_TOKEN_PATH: &str = "/auth/realms/developer/protocol/openid-connect/tok
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_text,
     calls: Some(Calls {
+        gives_tokens: true,
         owns: |path| [TOKEN_PATH, OLD_TOKEN_PATH].contains(&path) || app_in(path).is_some(),
         judge,
     }),

@@ -49,6 +49,7 @@ const OLD_TOKEN_PATH: &str = "/oauth2/v2/token";
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_text,
     calls: Some(Calls {
+        gives_tokens: true,
         owns: |path| [TOKEN_PATH, OLD_TOKEN_PATH].contains(&path) || Send::of(path).is_some(),
         judge,
     }),

@@ -96,3 +96,6 @@ pub(crate) const SAVED_MAX: usize = 10_000;
 
 /// Delivery ids by which a repeated one is known.
 pub(crate) const SEEN_MAX: usize = 200_000;
+
+/// Fields of a form; real ones have tens.
+pub(crate) const FORM_FIELDS_MAX: usize = 1_000;

@@ -73,6 +73,7 @@ const CODES_OF_IDS: [&str; 11] = [
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_list,
     calls: Some(Calls {
+        gives_tokens: false,
         owns: |path| Path::of(path).is_some(),
         judge,
     }),

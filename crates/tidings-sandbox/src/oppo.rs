@@ -48,6 +48,7 @@ const AUTH_PATH: &str = "/server/v1/auth";
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_list,
     calls: Some(Calls {
+        gives_tokens: true,
         owns: |path| path == AUTH_PATH || Path::of(path).is_some(),
         judge,
     }),

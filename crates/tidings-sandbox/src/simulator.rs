@@ -34,6 +34,8 @@ pub(crate) struct Simulator {
 
 /// The HTTP calls of a provider.
 pub(crate) struct Calls {
+    /// Whether one of them gives an access token.
+    pub(crate) gives_tokens: bool,
     /// Whether a path is this provider's.
     pub(crate) owns: fn(&str) -> bool,
     /// Judges a request, and records the deliveries that it accepts.

@@ -41,6 +41,7 @@ const AUTH_PATH: &str = "/message/auth";
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_text,
     calls: Some(Calls {
+        gives_tokens: true,
         owns: |path| path == AUTH_PATH || Path::of(path).is_some(),
         judge,
     }),

@@ -38,6 +38,7 @@ const FEEDBACK_MAX: usize = 1_000;
 pub(crate) const SIMULATOR: Simulator = Simulator {
     token: DeviceToken::of_list,
     calls: Some(Calls {
+        gives_tokens: false,
         owns: |path| Path::of(path).is_some(),
         judge,
     }),

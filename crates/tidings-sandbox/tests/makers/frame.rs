@@ -157,6 +157,10 @@ async fn the_control_api_tells_how_to_be_let_in_and_what_arrived() {
             "call",
         ),
         (
+            json!({"provider": "xiaomi", "call": "token", "status": 503}),
+            "xiaomi",
+        ),
+        (
             json!({"provider": "huawei", "call": "token", "token": "a", "status": 503}),
             "call",
         ),
@@ -174,4 +178,62 @@ async fn the_control_api_tells_how_to_be_let_in_and_what_arrived() {
         let message = error["error"]["message"].as_str().unwrap();
         assert!(status == 400 && message.contains(field), "{message}");
     }
+}
+
+#[tokio::test]
+async fn whatever_is_sent_is_answered() {
+    let scene = Scene::of(Provider::Huawei).await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let bodies = [
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        r#""text""#,
+        r#"{"message":[],"target":7,"token":{},"regIds":7,"regId":{}}"#,
+        r#"{"message":{"token":[7]},"target":{"token":"a"},"token":[null],"regIds":[7,{}]}"#,
+        r#"{"message":{},"message":{"token":[]},"target":[],"target":{"token":[]}}"#,
+        "message=[]&messages={}&registration_id=%&pushIds=,,&target_value=;;&message_id=%ff",
+        "message=7&messages=[7,null,[]]&messageJson=7&target_type=2&target_value=a",
+        "&&==&=&%&",
+        deep.as_str(),
+    ];
+    for path in [
+        "/oauth2/v3/token",
+        "/v1/7/messages:send",
+        "/v2/7/messages:send",
+        "/v3/7/messages:send",
+        "/auth/token",
+        "/api/v1/7/sendMessage",
+        "/v2/message/regid",
+        "/v2/multi_messages/regids",
+        "/v1/feedback/fetch_invalid_regids",
+        "/server/v1/auth",
+        "/server/v1/message/notification/unicast",
+        "/server/v1/message/notification/unicast_batch",
+        "/server/v1/message/notification/save_message_content",
+        "/server/v1/message/notification/broadcast",
+        "/server/v1/feedback/fetch_invalid_regidList",
+        "/message/auth",
+        "/message/send",
+        "/message/saveListPayload",
+        "/message/pushToList",
+        "/garcia/api/server/push/varnished/pushByPushId",
+        "/garcia/api/server/push/pushTask/getTaskId",
+        "/garcia/api/server/push/task/varnished/pushByPushId",
+    ] {
+        for body in bodies {
+            let reply = scene.send_h2(post(path), body).await;
+            let reply = reply.unwrap_or_else(|_| panic!("{path} does not answer {body:.60}"));
+            assert_ne!(reply.status, 404, "{path}");
+            assert!(
+                serde_json::from_str::<Value>(&reply.body).is_ok(),
+                "{path} {body:.60}"
+            );
+        }
+        let get = Request::get(format!("https://localhost{path}"));
+        assert!(scene.send(get, "").await.is_ok(), "{path}");
+    }
+    assert_eq!(scene.sandbox.deliveries().count(), 0);
 }

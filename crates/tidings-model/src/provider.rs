@@ -56,6 +56,50 @@ named!(Provider {
     Link = "link",
 });
 
+/// What a provider is, said once for everyone who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nature {
+    /// Its worlds, each with its own addresses and credential; none when there is only one.
+    pub environments: &'static [Environment],
+    /// The devices that can have an address there.
+    pub platforms: PlatformSet,
+    /// As sentences name it.
+    pub title: &'static str,
+}
+
+impl Provider {
+    pub fn nature(self) -> Nature {
+        match self {
+            Self::Apns => Nature {
+                environments: &Environment::ALL,
+                platforms: PlatformSet::of(&[Platform::Ios]),
+                title: "Apple",
+            },
+            Self::Link => Nature {
+                environments: &[],
+                platforms: PlatformSet::ALL,
+                title: "the link",
+            },
+        }
+    }
+
+    /// Its worlds as lanes, credentials and pages have them: none is the only one.
+    pub fn worlds(self) -> impl Iterator<Item = Option<Environment>> + Clone {
+        let environments = self.nature().environments;
+        let only = environments.is_empty().then_some(None);
+        only.into_iter().chain(environments.iter().copied().map(Some))
+    }
+
+    /// Whether a delivery goes to it by page and broker, with an address and a credential; the link has inboxes and a log
+    /// instead.
+    pub fn is_remote(self) -> bool {
+        match self {
+            Self::Link => false,
+            Self::Apns => true,
+        }
+    }
+}
+
 /// Which of a provider's worlds an address or a credential belongs to; only APNs has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,6 +139,16 @@ pub struct PlatformSet(u8);
 
 impl PlatformSet {
     pub const ALL: Self = Self(0b1_1111);
+
+    /// Some of them.
+    pub const fn of(platforms: &[Platform]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < platforms.len() {
+            bits |= 1 << platforms[at] as u8;
+            at += 1;
+        }
+        Self(bits)
+    }
 
     pub fn contains(self, platform: Platform) -> bool {
         self.0 & (1 << platform as u8) != 0

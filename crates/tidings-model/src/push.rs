@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Aim, AppId, Audience, MsgId, Platform, PlatformSet, UnixMillis};
+use crate::{Aim, AppId, Audience, MsgId, Platform, PlatformSet, Provider, UnixMillis};
 
 /// One request by a back end, validated in every respect that does not need the registry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +135,16 @@ impl PushOptions {
     pub const TIME_TO_LIVE_DEFAULT: u32 = 86_400;
     /// Seconds; JPush's limit, ten days.
     pub const TIME_TO_LIVE_MAX: u32 = 864_000;
+}
+
+impl PushOptions {
+    /// The id under which a message replaces the one before on the phone, if it was given one for this provider.
+    pub fn collapse_id(&self, provider: Provider) -> Option<&str> {
+        match provider {
+            Provider::Apns => self.apns_collapse_id.as_deref(),
+            Provider::Link => None,
+        }
+    }
 }
 
 impl Default for PushOptions {

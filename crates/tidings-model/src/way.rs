@@ -26,13 +26,14 @@ impl Part {
         }
     }
 
-    /// The providers that carry it, best first. A notification takes APNs where there is a token for it, else the link; a
-    /// custom message takes the link only (JPush hands them over its own connection too, and Apple's is for what is
-    /// shown).
+    /// The providers that carry it, best first. A notification takes the provider for which there is an address, else the
+    /// link; a custom message takes the link only (JPush hands them over its own connection too, and the providers' are for
+    /// what is shown).
     pub fn carriers(self) -> &'static [Provider] {
         match self {
             Self::Message => &[Provider::Link],
-            Self::Notification => &[Provider::Apns, Provider::Link],
+            // The link is the last of them.
+            Self::Notification => &Provider::ALL,
         }
     }
 

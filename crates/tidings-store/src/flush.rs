@@ -439,8 +439,8 @@ fn leave(
     let is_taken = match next {
         None => false,
         Some(Provider::Link) => inbox::hand_on(tx, message, member.device, Part::Notification)?,
-        // Nothing comes before it.
-        Some(Provider::Apns) => false,
+        // A device has one of the others at most.
+        Some(_) => false,
     };
     let (true, Some(next)) = (is_taken, next) else {
         return Ok(end);

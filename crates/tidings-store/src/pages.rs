@@ -90,20 +90,9 @@ pub struct Waits {
     pub last: Option<tidings_model::Reason>,
 }
 
-/// The worlds of a provider, as lanes have them.
-pub(crate) fn environments(provider: Provider) -> &'static [Option<Environment>] {
-    match provider {
-        Provider::Apns => &[Some(Environment::Production), Some(Environment::Sandbox)],
-        Provider::Link => &[None],
-    }
-}
-
 /// The id under which a message replaces the one before on the phone, if it was given one: such messages keep their order.
 pub(crate) fn collapse(message: &Message, provider: Provider) -> Option<&str> {
-    match provider {
-        Provider::Apns => message.push.options.apns_collapse_id.as_deref(),
-        Provider::Link => None,
-    }
+    message.push.options.collapse_id(provider)
 }
 
 /// The environment of tokens that name none: what the push says, else the one that there is a credential for.
@@ -112,11 +101,13 @@ pub(crate) fn default_environment(
     message: &Message,
     provider: Provider,
 ) -> Result<Option<Environment>, StoreError> {
-    match (provider, message.push.options.apns_production) {
-        (Provider::Link, _) => Ok(None),
-        (Provider::Apns, Some(true)) => Ok(Some(Environment::Production)),
-        (Provider::Apns, Some(false)) => Ok(Some(Environment::Sandbox)),
-        (Provider::Apns, None) => {
+    if provider.nature().environments.is_empty() {
+        return Ok(None);
+    }
+    match message.push.options.apns_production {
+        Some(true) => Ok(Some(Environment::Production)),
+        Some(false) => Ok(Some(Environment::Sandbox)),
+        None => {
             let mut select = sql.prepare_cached(
                 "SELECT environment FROM credentials WHERE app = ?1 AND provider = ?2",
             )?;
@@ -148,9 +139,9 @@ pub(crate) fn cut(
         return Ok(lanes);
     }
     let unnamed = default_environment(sql, message, provider)?;
-    for environment in environments(provider) {
+    for environment in provider.worlds() {
         let is_in = |target: &&Target| {
-            environment.is_none() || target.environment.or(unnamed) == *environment
+            environment.is_none() || target.environment.or(unnamed) == environment
         };
         let members: Vec<Member> = targets
             .iter()
@@ -163,7 +154,7 @@ pub(crate) fn cut(
         let key = PageKey {
             message: message.id,
             provider,
-            environment: *environment,
+            environment: environment,
             first: first.device,
             round: 0,
         };
@@ -179,13 +170,13 @@ pub(crate) fn cut(
             due: UnixMillis(0),
             key,
             state,
-            unknown: *environment == unnamed,
+            unknown: environment == unnamed,
         };
         insert(sql, &new, &members)?;
         lanes.push(LaneKey {
             app: message.app,
             provider,
-            environment: *environment,
+            environment: environment,
         });
     }
     for (platform, counts) in counted(targets) {
@@ -389,8 +380,8 @@ pub(crate) fn promote(
     collapse: &str,
 ) -> Result<Vec<LaneKey>, StoreError> {
     let mut lanes = Vec::new();
-    for environment in environments(provider) {
-        let Some(next) = oldest(sql, app, provider, *environment, collapse)? else {
+    for environment in provider.worlds() {
+        let Some(next) = oldest(sql, app, provider, environment, collapse)? else {
             continue;
         };
         let mut select = sql.prepare_cached(
@@ -400,7 +391,7 @@ pub(crate) fn promote(
         let place = params![
             app.0,
             AsCode(provider),
-            AsCode(*environment),
+            AsCode(environment),
             collapse,
             next.0,
             AsCode(State::Behind),
@@ -420,7 +411,7 @@ pub(crate) fn promote(
             lanes.push(LaneKey {
                 app,
                 provider,
-                environment: *environment,
+                environment: environment,
             });
         }
     }
@@ -437,7 +428,7 @@ pub(crate) fn standing(
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut found: Option<(u32, PageStanding)> = None;
     let begins = range_begins(sql, message.id, provider, device)?;
-    let worlds = environments(provider).iter().copied();
+    let worlds = provider.worlds();
     // Pages of before name none.
     for environment in worlds.chain([None]) {
         // Back from the device to where its range begins: stragglers of it may be in another environment by now, before that one's

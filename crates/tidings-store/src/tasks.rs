@@ -256,13 +256,13 @@ fn open_lanes_of(sql: &Connection, app: AppId, lanes: &mut Vec<LaneKey>) -> Resu
          WHERE state = 1 AND app = ?1 AND provider = ?2 AND environment = ?3 LIMIT 1",
     )?;
     for provider in Provider::ALL {
-        for environment in pages::environments(provider) {
-            let lane = params![app.0, AsCode(provider), AsCode(*environment)];
+        for environment in provider.worlds() {
+            let lane = params![app.0, AsCode(provider), AsCode(environment)];
             if select.exists(lane)? {
                 lanes.push(LaneKey {
                     app,
                     provider,
-                    environment: *environment,
+                    environment,
                 });
             }
         }
@@ -285,9 +285,9 @@ pub(crate) fn open(
         && !route::waits_for_others(tx.sql, message.app, provider)?
         && let Some(few) = audience::few(tx.sql, &scope, at_once(provider))?
     {
-        return match provider {
-            Provider::Apns => pages::cut(tx.sql, message, provider, Class::Short, &few).map(drop),
-            Provider::Link => route::fill_at_once(tx, message, &few),
+        return match provider.is_remote() {
+            true => pages::cut(tx.sql, message, provider, Class::Short, &few).map(drop),
+            false => route::fill_at_once(tx, message, &few),
         };
     }
     let mut insert = tx.sql.prepare_cached(
@@ -314,9 +314,9 @@ fn is_named(audience: &Audience) -> bool {
 
 /// Devices that are turned to inside the accept: a page takes one row, inboxes one for each device.
 fn at_once(provider: Provider) -> usize {
-    match provider {
-        Provider::Apns => PAGE_MAX,
-        Provider::Link => INBOXES_AT_ONCE,
+    match provider.is_remote() {
+        true => PAGE_MAX,
+        false => INBOXES_AT_ONCE,
     }
 }
 

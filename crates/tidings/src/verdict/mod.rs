@@ -166,7 +166,7 @@ fn ways(journey: &Journey) -> Vec<Way> {
         for provider in ways_of(history, journey, part) {
             let outcome = match provider {
                 Provider::Link => by_link(journey, part),
-                Provider::Apns => by_page(journey, provider),
+                _ => by_page(journey, provider),
             };
             let goes_on = is_handed_on(&outcome);
             ways.push(Way {

@@ -37,7 +37,7 @@ pub(super) fn told(journey: &Journey, device: Option<&Device>, ways: &[Way]) -> 
 }
 
 fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
-    let provider = named(way.provider);
+    let provider = way.provider.nature().title;
     let expires_at = rfc3339(journey.message.expires_at);
     match &way.outcome {
         Outcome::Ended(end) if way.provider == Provider::Link => link_told(journey, end),
@@ -58,13 +58,6 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Waiting(For::Turn) => {
             "It is under way: the device's turn has not come yet.".into()
         }
-    }
-}
-
-fn named(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Apns => "Apple",
-        Provider::Link => "the link",
     }
 }
 
@@ -102,7 +95,7 @@ fn link_told(journey: &Journey, end: &End) -> String {
 }
 
 fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
-    let provider = named(by);
+    let provider = by.nature().title;
     let at = end.at.map(rfc3339).unwrap_or_default();
     let reason = end.reason.as_ref();
     let reason = reason.map_or("no reason given", Reason::as_str);

@@ -87,7 +87,8 @@ impl Provider {
     pub fn worlds(self) -> impl Iterator<Item = Option<Environment>> + Clone {
         let environments = self.nature().environments;
         let only = environments.is_empty().then_some(None);
-        only.into_iter().chain(environments.iter().copied().map(Some))
+        only.into_iter()
+            .chain(environments.iter().copied().map(Some))
     }
 
     /// Whether a delivery goes to it by page and broker, with an address and a credential; the link has inboxes and a log

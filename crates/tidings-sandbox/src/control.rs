@@ -55,9 +55,18 @@ struct Control {
 }
 
 async fn credentials(Shared(control): Shared<Control>) -> Json<Value> {
-    let mut told = control.credentials.by_provider(&control.url);
-    told.insert("ca".to_owned(), json!(control.credentials.ca));
-    Json(Value::Object(told))
+    Json(told_of(&control.credentials, &control.url))
+}
+
+/// What `GET /v1/sandbox/credentials` answers: what a sender needs to be let in, by provider.
+pub fn told(sandbox: &Sandbox) -> Value {
+    told_of(sandbox.credentials(), &sandbox.url())
+}
+
+fn told_of(credentials: &Credentials, url: &str) -> Value {
+    let mut told = credentials.by_provider(url);
+    told.insert("ca".to_owned(), json!(credentials.ca));
+    Value::Object(told)
 }
 
 /// How many access tokens a provider has given out.

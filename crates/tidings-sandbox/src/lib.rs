@@ -45,7 +45,7 @@ mod vivo;
 mod xiaomi;
 
 pub use access_tokens::AccessTokens;
-pub use control::control_router;
+pub use control::{control_router, told};
 pub use credentials::{ApnsCredentials, Credentials};
 pub use deliveries::{Deliveries, Delivery, DeliveryId, DeliveryPage, DeliveryQuery};
 pub use device_token::{BadDeviceToken, DeviceToken};

@@ -154,7 +154,7 @@ pub(crate) fn cut(
         let key = PageKey {
             message: message.id,
             provider,
-            environment: environment,
+            environment,
             first: first.device,
             round: 0,
         };
@@ -176,7 +176,7 @@ pub(crate) fn cut(
         lanes.push(LaneKey {
             app: message.app,
             provider,
-            environment: environment,
+            environment,
         });
     }
     for (platform, counts) in counted(targets) {
@@ -411,7 +411,7 @@ pub(crate) fn promote(
             lanes.push(LaneKey {
                 app,
                 provider,
-                environment: environment,
+                environment,
             });
         }
     }

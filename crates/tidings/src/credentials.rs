@@ -1,109 +1,23 @@
-//! Credentials as they are sealed into the store, and opened again for a broker.
+//! What is known of credentials: as they are sealed in the store, how they stand, and what a check of one found.
 
-mod check;
+mod checked;
 mod expiry;
 pub(crate) mod words;
 
-use std::fmt;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use tidings_model::{Environment, Secret};
-use tidings_providers::apns::{Config, Credential, CredentialError};
 use tidings_store::{CredentialSlot, Store, StoreError};
 
-pub(crate) use check::{CheckResult, Checked, check};
+pub(crate) use checked::{CheckResult, Checked};
 pub(crate) use expiry::{Health, days_left, expires_at, watch};
 
-/// What is kept of an APNs credential: the file as it was uploaded, and where it is used. Does not print its secrets.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct ApnsCredential {
-    /// PEM of the certificates to trust instead of the public roots.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ca: Option<String>,
-    /// `https://HOST:PORT` of something other than Apple.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) endpoint: Option<String>,
-    pub(crate) file: ApnsFile,
-    /// `http://[USER:PASSWORD@]HOST:PORT` of a proxy that tunnels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) proxy: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) topic: Option<String>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ApnsFile {
-    P12 {
-        base64: String,
-        password: String,
-    },
-    P8 {
-        key_id: String,
-        pem: String,
-        team_id: String,
-    },
-}
-
-impl fmt::Debug for ApnsCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApnsCredential")
-            .field("endpoint", &self.endpoint)
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ApnsFile {
-    pub(crate) fn p12(der: &[u8], password: &Secret) -> Self {
-        Self::P12 {
-            base64: STANDARD.encode(der),
-            password: password.expose().to_owned(),
-        }
-    }
-
-    /// The credential itself.
-    pub(crate) fn open(&self) -> Result<Credential, CredentialError> {
-        match self {
-            Self::P12 { base64, password } => {
-                Credential::from_p12(&STANDARD.decode(base64).unwrap_or_default(), password)
-            }
-            Self::P8 {
-                key_id,
-                pem,
-                team_id,
-            } => Credential::from_p8(pem.as_bytes(), key_id, team_id),
-        }
-    }
-}
-
-impl ApnsCredential {
-    pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
-    }
-
-    /// The stored one of a slot; none when none is set. The inner error: it does not open with this server's seal key, or
-    /// cannot be read, and has to be set again.
-    pub(crate) async fn stored(
-        store: &Store,
-        slot: CredentialSlot,
-    ) -> Result<Option<anyhow::Result<Self>>, StoreError> {
-        match store.open_credential(slot).await {
-            Ok(plain) => Ok(plain.map(|plain| Ok(serde_json::from_slice(&plain)?))),
-            Err(error @ StoreError::Seal(_)) => Ok(Some(Err(error.into()))),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// How to send with it.
-    pub(crate) fn config(&self, environment: Environment) -> Result<Config, CredentialError> {
-        let mut config = Config::new(self.file.open()?, environment);
-        config.topic.clone_from(&self.topic);
-        config.endpoint.clone_from(&self.endpoint);
-        config.proxy = self.proxy.as_deref().map(Secret::new);
-        config.ca = self.ca.as_ref().map(|pem| pem.as_bytes().into());
-        Ok(config)
+/// The stored one of a slot; none when none is set. The inner error: it does not open with this server's seal key, and has to
+/// be set again.
+pub(crate) async fn stored(
+    store: &Store,
+    slot: CredentialSlot,
+) -> Result<Option<anyhow::Result<Vec<u8>>>, StoreError> {
+    match store.open_credential(slot).await {
+        Ok(plain) => Ok(plain.map(Ok)),
+        Err(error @ StoreError::Seal(_)) => Ok(Some(Err(error.into()))),
+        Err(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod credentials;
 mod dispatch;
 mod http_client;
+mod providers;
 mod retention;
 mod sandbox;
 mod serve;

@@ -1,24 +1,23 @@
 //! The simulated providers, inside this process or in another, and how apps without credentials reach them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use tidings_model::Secret;
-use tidings_sandbox::{Sandbox, SandboxConfig, control_router};
+use serde_json::Value;
+use tidings_model::{Provider, Secret};
+use tidings_sandbox::{Sandbox, SandboxConfig, control_router, told};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::credentials::{ApnsCredential, ApnsFile};
 use crate::http_client::Client;
-
-/// The topic of apps that have no credential: the sandbox's token key is good for any.
-const TOPIC: &str = "com.example.app";
+use crate::providers;
 
 /// What a server needs of the sandbox that it uses.
 pub(crate) struct Wiring {
-    pub(crate) credential: ApnsCredential,
-    /// `https://HOST:PORT` of the simulated APNs.
+    /// As they would be sealed, of apps that have none of their own.
+    pub(crate) credentials: HashMap<Provider, Vec<u8>>,
+    /// `https://HOST:PORT` of the simulated providers.
     pub(crate) url: String,
 }
 
@@ -27,58 +26,40 @@ pub(crate) async fn start(config: SandboxConfig) -> Result<(Sandbox, Wiring)> {
     let sandbox = Sandbox::start(config)
         .await
         .context("cannot start the sandbox")?;
-    let credentials = sandbox.credentials();
-    let apns = &credentials.apns;
-    let wiring = wiring(
-        format!("https://{}", sandbox.addr()),
-        credentials.ca.clone(),
-        ApnsFile::P8 {
-            key_id: apns.key_id.clone(),
-            pem: apns.p8.clone(),
-            team_id: apns.team_id.clone(),
-        },
-    );
+    let wiring = wiring(&told(&sandbox))?;
     Ok((sandbox, wiring))
 }
 
 /// The providers behind another process's control port.
 pub(crate) async fn join(control: &str) -> Result<Wiring> {
-    #[derive(Deserialize)]
-    struct Credentials {
-        apns: Apns,
-        ca: String,
-    }
-    #[derive(Deserialize)]
-    struct Apns {
-        key_id: String,
-        p8: String,
-        team_id: String,
-        url: String,
-    }
     let client = Client::new(control, None, Secret::new(""))?;
     let told = client
         .get("/v1/sandbox/credentials")
         .await
         .context("cannot join the sandbox")?;
-    let Credentials { apns, ca } = serde_json::from_value(told)
-        .with_context(|| format!("{control} is not a sandbox's control port"))?;
-    let file = ApnsFile::P8 {
-        key_id: apns.key_id,
-        pem: apns.p8,
-        team_id: apns.team_id,
-    };
-    Ok(wiring(apns.url, ca, file))
+    wiring(&told).with_context(|| format!("{control} is not a sandbox's control port"))
 }
 
-fn wiring(url: String, ca: String, file: ApnsFile) -> Wiring {
-    let credential = ApnsCredential {
-        ca: Some(ca),
-        endpoint: Some(url.clone()),
-        file,
-        proxy: None,
-        topic: Some(TOPIC.into()),
-    };
-    Wiring { credential, url }
+/// What a sandbox tells of itself: for each provider its credential's fields, with where it is and whom to trust.
+fn wiring(told: &Value) -> Result<Wiring> {
+    let mut credentials = HashMap::new();
+    let mut url = None;
+    for (provider, adapter) in providers::adapters() {
+        let mut told_of = told[provider.name()].clone();
+        if told_of.is_null() {
+            continue;
+        }
+        if told_of["ca"].is_null() {
+            told_of["ca"] = told["ca"].clone();
+        }
+        url = url.or_else(|| told_of["endpoint"].as_str().map(str::to_owned));
+        let credential = adapter.sandbox(&told_of);
+        credentials.insert(provider, credential.with_context(|| provider.name())?);
+    }
+    Ok(Wiring {
+        credentials,
+        url: url.context("it tells of no provider")?,
+    })
 }
 
 /// Runs the providers alone until told to stop.

@@ -101,7 +101,10 @@ impl Server {
             clock: SteadyClock::new(),
             inbox_max: config.inbox_max,
             link: link.clone(),
-            sandbox: wiring.as_ref().map(|wiring| wiring.credential.clone()),
+            sandbox: wiring
+                .as_ref()
+                .map(|wiring| wiring.credentials.clone())
+                .unwrap_or_default(),
             store: Arc::clone(&store),
         });
         let api = Api::new(

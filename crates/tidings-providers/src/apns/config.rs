@@ -8,7 +8,7 @@ use tidings_model::{Environment, Secret};
 
 use crate::apns::connect::Service;
 use crate::apns::credential::{Credential, CredentialError};
-use crate::net::{Endpoint, Proxy};
+use crate::net::Endpoint;
 
 /// What a [`Client`](super::client::Client), [`Channels`](super::Channels) or [`Broadcaster`](super::Broadcaster) is
 /// made from. [`Config::new`] gives the defaults that are named at each field; what is out of range is a
@@ -72,16 +72,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-
-    /// Whether `text` is of the form that [`proxy`](Self::proxy) takes.
-    pub fn is_proxy(text: &str) -> bool {
-        Proxy::parse(text).is_some()
-    }
-
-    /// Whether `text` is of the form that [`endpoint`](Self::endpoint) takes.
-    pub fn is_endpoint(text: &str) -> bool {
-        Endpoint::parse(text).is_some()
     }
 
     /// The defaults, for Apple's own host. Checks nothing.

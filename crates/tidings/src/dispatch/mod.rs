@@ -4,11 +4,11 @@
 //! nothing that waits holds up anything else; the link has a lane for each app. What has been done is in the store: a
 //! process that is killed goes on where it was.
 
+pub(crate) mod carrier;
 mod cut;
 mod guard;
 mod lanes;
 mod limits;
-mod render;
 mod senders;
 mod suspects;
 #[cfg(test)]
@@ -28,13 +28,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{error, warn};
 
 use crate::clock::SteadyClock;
-use crate::credentials::ApnsCredential;
 use cut::{CutSignal, Cutter};
 use lanes::pages::Lane;
 use limits::{COMMANDS_MAX, LOOK_EVERY, STORE_GRACE};
 use suspects::Suspects;
 
-pub(crate) use render::check;
+pub(crate) use carrier::{Carrier, Sends, Unfit};
 
 /// What dispatch works with.
 pub(crate) struct Context {
@@ -43,8 +42,8 @@ pub(crate) struct Context {
     /// Devices up to which a message goes into their inboxes, and above which into the app's log.
     pub(crate) inbox_max: usize,
     pub(crate) link: Link,
-    /// For apps that have no credential of their own.
-    pub(crate) sandbox: Option<ApnsCredential>,
+    /// For apps that have no credential of their own, as it would be sealed.
+    pub(crate) sandbox: HashMap<Provider, Vec<u8>>,
     pub(crate) store: Arc<Store>,
 }
 
@@ -315,7 +314,7 @@ impl Lanes {
                 Some(signal) => signal.wake(),
                 None => self.start_link(app),
             },
-            Provider::Apns => {
+            _ => {
                 if self.cutting.insert((app, provider)) {
                     self.start_cutter(app, provider);
                 } else {

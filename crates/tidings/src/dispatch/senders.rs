@@ -1,32 +1,25 @@
 //! What sends for a lane: the broker of its provider, with the credential that the app has for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled};
-use tidings_model::{Message, MsgId, Provider, Reason, UnixMillis, delivery_id};
-use tidings_providers::apns::{self, Notification};
-use tidings_store::{CredentialSlot, LaneKey, Tried};
-use tokio::task::spawn_blocking;
+use tidings_broker::Settled;
+use tidings_model::{Reason, UnixMillis};
+use tidings_store::{CredentialSlot, LaneKey};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::Context;
+use super::carrier::{Carrier, Unsent};
 use super::guard::Guard;
-use super::lanes::book::{Outgoing, Tag, Taken};
-use super::limits::{BROKER_QUEUE, DEFER, SETTLED_AT_ONCE};
-use super::{Context, render};
-use crate::credentials::ApnsCredential;
-
-/// A message without a notification has nothing for a provider that carries notifications only.
-const NOTHING_TO_SHOW: Reason = Reason::known("NoNotification");
+use super::lanes::book::{Tag, Taken};
+use crate::{credentials, providers};
 
 /// What sends with one credential.
 pub(super) struct Sender {
-    broker: Arc<Broker<apns::Config, Tag>>,
+    carrier: Box<dyn Carrier>,
     /// The broker has stopped, and has told everything.
     ended: bool,
-    events: Events<apns::Config, Tag>,
     /// Whether what it says of tokens can be believed.
     pub(super) guard: Guard,
     lane: LaneKey,
@@ -34,9 +27,6 @@ pub(super) struct Sender {
     parked: Option<Reason>,
     /// What the store has of the credential; none for the sandbox's.
     record: Option<Noted>,
-    /// The last message's notification: pages of one message follow each other.
-    rendered: Option<(MsgId, Result<Arc<Notification>, Reason>)>,
-    topic: String,
 }
 
 /// What the store says of a credential.
@@ -53,19 +43,12 @@ pub(super) struct Note {
     pub(super) slot: CredentialSlot,
 }
 
-/// Why a delivery has not been queued.
-pub(super) enum Unsent {
-    /// It cannot be sent.
-    Never(Reason),
-    /// The broker has ended: by another it can. With what it has behind it.
-    NotNow(Option<Box<Tried>>),
-}
-
 /// What the lane's credential should be.
 enum Wanted {
     /// The one that the sender has.
     Same,
-    Other(ApnsCredential, Option<Noted>),
+    /// As it was sealed.
+    Other(Vec<u8>, Option<Noted>),
     None,
 }
 
@@ -96,7 +79,7 @@ async fn wanted(sender: Option<&mut Sender>, context: &Context, lane: LaneKey) -
     records.retain(|record| record.slot.provider == lane.provider);
     if records.is_empty() {
         // An app without credentials has the sandbox's, where there is a sandbox.
-        return Ok(match &context.sandbox {
+        return Ok(match context.sandbox.get(&lane.provider) {
             Some(_) if sender.is_some_and(|sender| sender.record.is_none()) => Wanted::Same,
             Some(sandbox) => Wanted::Other(sandbox.clone(), None),
             None => Wanted::None,
@@ -136,11 +119,8 @@ pub(super) fn name(lane: LaneKey) -> String {
 }
 
 /// The stored credential; none when it cannot be used as it is, which is logged.
-async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<ApnsCredential>> {
-    let stored = match slot.provider {
-        Provider::Apns => ApnsCredential::stored(&context.store, slot).await?,
-        Provider::Link => None,
-    };
+async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<Vec<u8>>> {
+    let stored = credentials::stored(&context.store, slot).await?;
     let opened = stored.transpose().inspect_err(|error| {
         let environment = slot.environment.map(tidings_model::Environment::name);
         let error = format!("{error:#}");
@@ -155,45 +135,27 @@ async fn open(context: &Context, slot: CredentialSlot) -> Result<Option<ApnsCred
 /// Gives `sender` a broker that uses `credential`, or gives it to the broker that is there.
 async fn equip(
     sender: &mut Option<Sender>,
-    credential: ApnsCredential,
+    credential: Vec<u8>,
     lane: LaneKey,
     record: Option<Noted>,
 ) -> Result<()> {
-    let Some(environment) = lane.environment else {
-        anyhow::bail!("{} has no credential", lane.provider);
-    };
-    // A .p12 takes a while to open: its password is hardened.
-    let config = spawn_blocking(move || credential.config(environment)).await??;
-    let now = UnixMillis::now();
-    // An expired certificate is still tried: it is Apple that decides, and a parked lane says so better than an error here.
-    let topic = match &config.topic {
-        Some(topic) => topic.clone(),
-        None => config.credential.check(environment, None, now)?.topic,
-    };
     match sender {
         Some(sender) => {
-            sender.broker.replace(config)?;
+            sender.carrier.replace(credential).await?;
             // Whether this one is accepted, or parks the lane for the same reason, is news.
-            (sender.guard, sender.parked) = (Guard::default(), None);
-            (sender.record, sender.rendered, sender.topic) = (record, None, topic);
+            (sender.guard, sender.parked, sender.record) = (Guard::default(), None, record);
         }
         None => {
-            let broker_config = BrokerConfig {
-                queue: BROKER_QUEUE,
-                defer: Some(DEFER),
-                ..BrokerConfig::default()
+            let Some(adapter) = providers::adapter(lane.provider) else {
+                anyhow::bail!("{} has no credential", lane.provider);
             };
-            let (broker, events) = Broker::start(config, broker_config)?;
             *sender = Some(Sender {
-                broker: Arc::new(broker),
+                carrier: adapter.carrier(credential, lane.environment).await?,
                 ended: false,
-                events,
                 guard: Guard::default(),
                 lane,
                 parked: None,
                 record,
-                rendered: None,
-                topic,
             });
         }
     }
@@ -220,71 +182,12 @@ impl Sender {
 
     /// Queues a page at `now`. Returns those that cannot be sent, and why: none of them has left.
     pub(super) async fn queue(&mut self, taken: Taken, now: UnixMillis) -> Vec<(Tag, Unsent)> {
-        let Taken {
-            message,
-            outgoing,
-            urgent,
-            ..
-        } = taken;
-        let notification = match self.render(&message) {
-            Ok(notification) => notification,
-            Err(reason) => {
-                let unsent = outgoing.into_iter();
-                return unsent
-                    .map(|outgoing| (outgoing.tag, Unsent::Never(reason.clone())))
-                    .collect();
-            }
-        };
-        // The broker goes by the wall clock, which may be ahead of what is believed.
-        let ahead = UnixMillis::now().since(now);
-        let mut unsent = Vec::new();
-        let mut deliveries = Vec::with_capacity(outgoing.len());
-        for Outgoing { tag, target, tried } in outgoing {
-            let Some(token) = target.token else {
-                unsent.push((tag, Unsent::Never(Reason::known("NoToken"))));
-                continue;
-            };
-            deliveries.push(Delivery {
-                notification: Arc::clone(&notification),
-                token,
-                id: delivery_id(message.id, target.device),
-                expires: Some(message.expires_at.plus(ahead)),
-                progress: tried.map(|tried| progress(*tried)).unwrap_or_default(),
-                urgent,
-                tag,
-            });
-        }
-        // There is always room: the book lets out less than the broker takes.
-        if self.broker.queue_many(&mut deliveries).await.is_err() {
-            let unsent_now = deliveries.into_iter();
-            unsent.extend(unsent_now.map(|left| (left.tag, Unsent::NotNow(tried(left.progress)))));
-        }
-        unsent
-    }
-
-    /// The message as this lane's devices get it, or why the provider would refuse it: acceptance has ruled that out but for
-    /// what depends on the credential.
-    fn render(&mut self, message: &Message) -> Result<Arc<Notification>, Reason> {
-        match &self.rendered {
-            Some((id, notification)) if *id == message.id => notification.clone(),
-            Some(_) | None => {
-                let notification = match render::apns(message, &self.topic) {
-                    Some(Ok(notification)) => Ok(notification),
-                    Some(Err(error)) => {
-                        error!(msg_id = %message.id, %error, "cannot be sent to iPhones");
-                        Err(error.reason())
-                    }
-                    None => Err(NOTHING_TO_SHOW),
-                };
-                self.rendered = Some((message.id, notification.clone()));
-                notification
-            }
-        }
+        self.carrier.queue(taken, now).await
     }
 
     /// Waits for settlements and moves them to `into`, or finds that the broker has ended. Cancel safe.
     pub(super) async fn settled(&mut self, into: &mut Vec<Settled<Tag>>) {
-        if self.events.recv_many(into, SETTLED_AT_ONCE).await == 0 {
+        if self.carrier.settled(into).await == 0 {
             self.ended = true;
         }
     }
@@ -296,24 +199,23 @@ impl Sender {
 
     /// Nothing goes out, since the credential is rejected: what is queued now would come back.
     pub(super) fn is_held_up(&self) -> bool {
-        self.broker.status().is_held_up()
+        self.carrier.status().is_held_up()
     }
 
     /// Takes back what has not left of those that are `meant`.
-    pub(super) fn withdraw(&self, meant: impl FnMut(&Tag) -> bool) -> Vec<Settled<Tag>> {
-        self.broker.withdraw(meant)
+    pub(super) fn withdraw(&self, mut meant: impl FnMut(&Tag) -> bool) -> Vec<Settled<Tag>> {
+        self.carrier.withdraw(&mut meant)
     }
 
     /// Stops the broker, giving it `within` to settle what it has; what it has settled by then is fetched all the same.
     pub(super) fn stop(&self, within: Duration) {
-        let broker = Arc::clone(&self.broker);
-        tokio::spawn(async move { broker.stop(within).await });
+        tokio::spawn(self.carrier.stop(within));
     }
 
     /// Takes back what has not left, and waits for what has, but not for long: all that there is to tell of it.
     pub(super) async fn end(mut self, within: Duration) -> Vec<Settled<Tag>> {
         let mut told = self.withdraw(|_| true);
-        self.broker.stop(within).await;
+        self.carrier.stop(within).await;
         while !self.ended {
             self.settled(&mut told).await;
         }
@@ -322,7 +224,7 @@ impl Sender {
 
     /// What the store should say of the credential and does not, as far as it is known. Logs what has changed.
     pub(super) fn news(&mut self) -> Option<Note> {
-        let parked = self.broker.status().parked;
+        let parked = self.carrier.status().parked;
         if parked != self.parked {
             let (app, lane) = (self.lane.app.0, name(self.lane));
             match &parked {
@@ -370,24 +272,5 @@ impl Drop for Sender {
         if !self.ended && tokio::runtime::Handle::try_current().is_ok() {
             self.stop(Duration::ZERO);
         }
-    }
-}
-
-/// What a delivery has behind it, if there is something.
-pub(super) fn tried(progress: Progress) -> Option<Box<Tried>> {
-    (progress.attempts() > 0).then(|| {
-        Box::new(Tried {
-            last: progress.last,
-            retries: progress.retries,
-            unanswered: progress.unanswered,
-        })
-    })
-}
-
-fn progress(tried: Tried) -> Progress {
-    Progress {
-        last: tried.last,
-        retries: tried.retries,
-        unanswered: tried.unanswered,
     }
 }

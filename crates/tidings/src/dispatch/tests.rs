@@ -26,7 +26,7 @@ async fn lanes() -> (TempDir, Lanes) {
         clock: SteadyClock::new(),
         inbox_max: 1000,
         link: link.expect("listens"),
-        sandbox: None,
+        sandbox: HashMap::new(),
         store,
     };
     (dir, Lanes::new(context, draining))

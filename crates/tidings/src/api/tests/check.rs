@@ -8,7 +8,7 @@ use tidings_sandbox::{Sandbox, SandboxConfig};
 use tidings_store::CredentialSlot;
 
 use super::*;
-use crate::credentials::{ApnsCredential, ApnsFile};
+use crate::providers::apns::{ApnsCredential, ApnsFile};
 
 /// An app whose credential leads to the simulated APNs.
 struct Shop {

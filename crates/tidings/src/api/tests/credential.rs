@@ -5,7 +5,8 @@ use tidings_model::{Environment, Provider};
 use tidings_store::CredentialSlot;
 
 use super::*;
-use crate::credentials::ApnsCredential;
+use crate::credentials;
+use crate::providers::apns::ApnsCredential;
 
 /// A file of those that the provider's own tests are made with.
 fn fixture(name: &str) -> Vec<u8> {
@@ -65,8 +66,9 @@ impl Shop {
             environment: Some(environment),
             provider: Provider::Apns,
         };
-        let stored = ApnsCredential::stored(&self.api.store, slot).await;
-        Some(stored.expect("a store")?.expect("a credential"))
+        let stored = credentials::stored(&self.api.store, slot).await;
+        let plain = stored.expect("a store")?.expect("a credential");
+        Some(serde_json::from_slice(&plain).expect("a credential"))
     }
 }
 
@@ -355,7 +357,7 @@ async fn a_bad_credential_is_told_why() {
             "link",
             "provider link takes no credential: devices connect to Tidings itself",
         ),
-        ("fax", "provider must be apns, not \"fax\""),
+        ("fax", "provider must be one of: apns; not \"fax\""),
     ] {
         let path = format!("{}/{provider}", shop.path);
         let answer = shop.api.send(&As::Admin, "PUT", &path, json!({})).await;

@@ -1,24 +1,23 @@
 //! Credentials of an app: `/v1/apps/{app_key}/credentials`. They go in and are never shown again.
 
-pub(crate) mod body;
 pub(crate) mod check;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidings_model::{AppId, Environment, Provider, UnixMillis};
-use tidings_providers::apns::{CredentialError, CredentialKind, PushType, Summary};
 use tidings_store::{CredentialRecord, CredentialSlot};
 use tokio::task::spawn_blocking;
 
 use super::{Done, rfc3339};
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault, shown};
+use crate::api::fields::Fields;
 use crate::api::http::RawBody;
-use crate::credentials::{ApnsCredential, Health, days_left, expires_at};
+use crate::credentials::{Health, days_left, expires_at};
 use crate::dispatch::Command;
-use body::ApnsCredentialBody;
+use crate::providers::{self, Adapter};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ListReply {
@@ -32,12 +31,16 @@ pub(crate) struct EnvironmentQuery {
 }
 
 impl EnvironmentQuery {
-    /// The one that is named, or all.
-    fn environments(&self) -> Result<Vec<Environment>, ApiError> {
+    /// The one of the provider's worlds that is named, or all.
+    fn worlds(&self, provider: Provider) -> Result<Vec<Option<Environment>>, ApiError> {
         match self.environment.as_str() {
-            "" => Ok(Environment::ALL.to_vec()),
+            "" => Ok(provider.worlds().collect()),
+            name if provider.nature().environments.is_empty() => {
+                let why = format!("{} is none of {provider}: it has only one", shown(name));
+                Err(ApiError::invalid("environment", why))
+            }
             name => match name.parse() {
-                Ok(environment) => Ok(vec![environment]),
+                Ok(environment) => Ok(vec![Some(environment)]),
                 Err(error) => {
                     let why = format!("{}: {error}", shown(name));
                     Err(ApiError::invalid("environment", why))
@@ -54,86 +57,24 @@ pub(crate) async fn set(
     RawBody(body): RawBody,
 ) -> Result<Json<Value>, ApiError> {
     let app = api.app(&key).await?.id;
-    let provider = provider_of(&provider)?;
-    let ApnsCredentialBody {
-        credential,
-        environment,
-    } = ApnsCredentialBody::parse(&body)?;
-    let environments = match environment {
-        Some(environment) => vec![environment],
-        None => Environment::ALL.to_vec(),
-    };
-    let (credential, summaries) = checked(credential, environments).await?;
-    summaries.iter().try_for_each(topic_for_alerts)?;
-    let plain = credential
-        .to_bytes()
-        .map_err(|error| ApiError::internal(error.into()))?;
+    let (provider, adapter) = provider_of(&provider)?;
+    let fields = Fields::parse(&body)?;
+    let upload = spawn_blocking(move || adapter.credential(fields)).await;
+    let upload = upload.map_err(|panic| ApiError::internal(panic.into()))??;
     let mut reply = Value::Null;
-    for summary in summaries {
+    for (environment, shown) in upload.slots {
         let slot = CredentialSlot {
             app,
-            environment: Some(summary.environment),
+            environment,
             provider,
         };
-        let shown = summarised(&summary, &credential);
-        api.store.put_credential(slot, &shown, &plain).await?;
-        reply = record(provider, environment, &shown);
+        api.store
+            .put_credential(slot, &shown, &upload.plain)
+            .await?;
+        reply = record(provider, upload.world, &shown);
     }
     api.tell(Command::CredentialChanged(app, provider)).await;
     Ok(Json(reply))
-}
-
-/// Opens a credential and checks it for each environment. A `.p12` takes a while to open: its password is hardened.
-async fn checked(
-    credential: ApnsCredential,
-    environments: Vec<Environment>,
-) -> Result<(ApnsCredential, Vec<Summary>), ApiError> {
-    let check = move || {
-        let opened = credential.file.open()?;
-        let now = UnixMillis::now();
-        let topic = credential.topic.as_deref();
-        let summaries = environments
-            .into_iter()
-            .map(|environment| opened.check(environment, topic, now));
-        let summaries = summaries.collect::<Result<_, CredentialError>>()?;
-        Ok::<_, CredentialError>((credential, summaries))
-    };
-    let checked = spawn_blocking(check).await;
-    Ok(checked.map_err(|panic| ApiError::internal(panic.into()))??)
-}
-
-/// Refuses a topic that is one of another push type: what is pushed here goes to the app's bundle id alone.
-fn topic_for_alerts(summary: &Summary) -> Result<(), ApiError> {
-    let Summary { kind, topic, .. } = summary;
-    let Some(other) = PushType::by_suffix(topic) else {
-        return Ok(());
-    };
-    let suffix = other.topic_suffix();
-    let bundle = topic.strip_suffix(suffix).unwrap_or_default();
-    // An app can be called com.example.voip; a certificate tells what it is for, a key does not.
-    let can_be_a_name = matches!(other, PushType::Complication | PushType::Voip);
-    if can_be_a_name && (*kind == CredentialKind::Certificate || bundle.split('.').count() < 3) {
-        return Ok(());
-    }
-    let why = format!(
-        "topic: {} is the topic of push type {other}; name the app's bundle id alone: {}",
-        shown(topic),
-        shown(bundle)
-    );
-    Err(ApiError::new(Fault::Credential("topic_of_push_type"), why).with_field("topic"))
-}
-
-/// What may be shown of a credential.
-fn summarised(summary: &Summary, credential: &ApnsCredential) -> Value {
-    json!({
-        "endpoint": credential.endpoint,
-        "expires_at": summary.expires_at.map(rfc3339),
-        "has_ca": credential.ca.is_some(),
-        "has_proxy": credential.proxy.is_some(),
-        "kind": summary.kind.name(),
-        "topic": summary.topic,
-        "topics": summary.topics,
-    })
 }
 
 /// The summary of a credential with its place; an environment of null means both.
@@ -179,9 +120,9 @@ pub(crate) async fn forget(
     Query(query): Query<EnvironmentQuery>,
 ) -> Result<Done, ApiError> {
     let app = api.app(&key).await?.id;
-    let provider = provider_of(&provider)?;
-    let environments = query.environments()?;
-    if !forget_all(&api, app, provider, environments).await? {
+    let (provider, _) = provider_of(&provider)?;
+    let worlds = query.worlds(provider)?;
+    if !forget_all(&api, app, provider, worlds).await? {
         return Err(unknown(provider));
     }
     api.tell(Command::CredentialChanged(app, provider)).await;
@@ -193,13 +134,13 @@ async fn forget_all(
     api: &Api,
     app: AppId,
     provider: Provider,
-    environments: Vec<Environment>,
+    worlds: Vec<Option<Environment>>,
 ) -> Result<bool, ApiError> {
     let mut had_any = false;
-    for environment in environments {
+    for environment in worlds {
         let slot = CredentialSlot {
             app,
-            environment: Some(environment),
+            environment,
             provider,
         };
         had_any |= api.store.delete_credential(slot).await?;
@@ -213,16 +154,18 @@ fn unknown(provider: Provider) -> ApiError {
 }
 
 /// A provider that takes credentials.
-fn provider_of(name: &str) -> Result<Provider, ApiError> {
-    match name.parse() {
-        Ok(Provider::Apns) => Ok(Provider::Apns),
-        Ok(Provider::Link) => Err(ApiError::invalid(
+fn provider_of(name: &str) -> Result<(Provider, &'static dyn Adapter), ApiError> {
+    let Ok(provider) = name.parse() else {
+        let names = providers::adapters().map(|(provider, _)| provider.name());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let why = format!("must be one of: {names}; not {}", shown(name));
+        return Err(ApiError::invalid("provider", why));
+    };
+    match providers::adapter(provider) {
+        Some(adapter) => Ok((provider, adapter)),
+        None => Err(ApiError::invalid(
             "provider",
             "link takes no credential: devices connect to Tidings itself",
-        )),
-        Err(_) => Err(ApiError::invalid(
-            "provider",
-            format!("must be apns, not {}", shown(name)),
         )),
     }
 }

@@ -185,17 +185,10 @@ pub(crate) async fn forget(
 }
 
 fn channel_changes(channels: &Channels) -> Vec<ChannelChange> {
-    let change = |channel: &Channel| match channel {
-        Channel::Apns { environment, token } => ChannelChange {
-            environment: *environment,
-            provider: channel.provider(),
-            token: Some(token.clone()),
-        },
-        Channel::Link => ChannelChange {
-            environment: None,
-            provider: channel.provider(),
-            token: None,
-        },
+    let change = |channel: &Channel| ChannelChange {
+        environment: channel.environment,
+        provider: channel.provider,
+        token: channel.token.clone(),
     };
     channels.as_slice().iter().map(change).collect()
 }

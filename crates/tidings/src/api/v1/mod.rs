@@ -38,6 +38,11 @@ fn short_text(
 }
 
 /// A field that has to be there.
-fn required<T>(fields: &Fields, key: &str, value: Option<T>, wanted: &str) -> Result<T, ApiError> {
+pub(crate) fn required<T>(
+    fields: &Fields,
+    key: &str,
+    value: Option<T>,
+    wanted: &str,
+) -> Result<T, ApiError> {
     value.ok_or_else(|| ApiError::missing(fields.at(key), wanted))
 }

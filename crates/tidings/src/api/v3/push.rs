@@ -3,8 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use http::HeaderMap;
-use tidings_model::{Audience, MsgId, Platform, Push, Selection};
-use tidings_providers::apns::NotificationError;
+use tidings_model::{Audience, MsgId, Push, Selection};
 use tidings_store::{Accepted, App};
 use tracing::debug;
 
@@ -13,8 +12,8 @@ use super::reply::PushReply;
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
 use crate::api::http::RawBody;
-use crate::dispatch;
 use crate::dispatch::Command;
+use crate::providers;
 
 /// Accepts a push: durable when it answers. What can be wrong with it is refused here.
 pub(crate) async fn push(
@@ -71,8 +70,8 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Push, Option<String>), Api
         let unknown = unknown_registration_ids.len();
         debug!(ignored = ?ignored.paths(), unknown, "parts of a push have no effect");
     }
-    if push.platforms.contains(Platform::Ios) {
-        dispatch::check(&push).map_err(refused_by_apple)?;
+    for (_, adapter) in providers::adapters() {
+        adapter.accepts(&push)?;
     }
     Ok((push, cid))
 }
@@ -83,18 +82,6 @@ fn reply(msg_id: MsgId, push: &Push) -> PushReply {
         msg_id,
         sendno: push.options.sendno.unwrap_or(0),
     }
-}
-
-fn refused_by_apple(error: NotificationError) -> ApiError {
-    let fault = match error {
-        NotificationError::PayloadTooLarge { .. } => Fault::TooLarge,
-        _ => Fault::Invalid,
-    };
-    ApiError::at(
-        fault,
-        "notification.ios",
-        format!("would be refused by Apple: {error}"),
-    )
 }
 
 /// Gives the push back when there is a device that it can reach.
@@ -134,30 +121,4 @@ async fn only_unknown_devices(
         }
     }
     Ok(devices.first().map(ToString::to_string))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_apple_would_refuse_is_refused() {
-        let push = |alert: String| Push {
-            audience: Audience::All,
-            message: None,
-            notification: Some(tidings_model::Notification {
-                alert: Some(alert),
-                ..Default::default()
-            }),
-            options: Default::default(),
-            platforms: tidings_model::PlatformSet::ALL,
-        };
-        assert_eq!(dispatch::check(&push("x".repeat(4000))), Ok(()));
-        let error = dispatch::check(&push("x".repeat(5000))).map_err(refused_by_apple);
-        let error = error.expect_err("a refusal");
-        assert_eq!(
-            (error.fault(), error.field()),
-            (Fault::TooLarge, Some("notification.ios"))
-        );
-    }
 }

@@ -19,14 +19,14 @@ use super::super::limits::{
 
 /// Which delivery of which page: travels through the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::dispatch) struct Tag {
+pub(crate) struct Tag {
     pub(in crate::dispatch) index: usize,
     pub(in crate::dispatch) page: u64,
 }
 
 /// A delivery that is to be sent.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Outgoing {
+pub(crate) struct Outgoing {
     pub(in crate::dispatch) tag: Tag,
     pub(in crate::dispatch) target: Target,
     pub(in crate::dispatch) tried: Option<Box<Tried>>,
@@ -34,7 +34,7 @@ pub(in crate::dispatch) struct Outgoing {
 
 /// A page that was taken out: whose message is to be sent to whom.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Taken {
+pub(crate) struct Taken {
     pub(in crate::dispatch) message: Arc<Message>,
     pub(in crate::dispatch) outgoing: Vec<Outgoing>,
     /// The same page under a lease of before: what of it has not left is not to be sent.

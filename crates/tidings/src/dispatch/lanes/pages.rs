@@ -16,12 +16,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::book::{Book, Came, Tag};
+use crate::dispatch::carrier::{Unsent, tried};
 use crate::dispatch::cut::CutSignal;
 use crate::dispatch::limits::{
     FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
     SETTLED_AT_ONCE, STORE_PAUSE,
 };
-use crate::dispatch::senders::{self, Note, Sender, Unsent};
+use crate::dispatch::senders::{self, Note, Sender};
 use crate::dispatch::suspects::Suspects;
 use crate::dispatch::{Context, Signal, Wakes};
 
@@ -456,7 +457,7 @@ impl Lane {
             reason,
         };
         let unanswered = progress.unanswered > 0;
-        let tried = senders::tried(progress);
+        let tried = tried(progress);
         let not_ended = |due: Option<UnixMillis>| match back {
             Back::Waits => Came::Waits { due, tried },
             // It may have been taken.

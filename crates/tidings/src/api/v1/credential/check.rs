@@ -5,14 +5,14 @@ use axum::extract::{Path, Query, State};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use tidings_model::{Environment, Reason};
-use tidings_providers::apns::answer::can_be_the_credentials;
 use tidings_store::CredentialRecord;
 
 use super::{EnvironmentQuery, provider_of, unknown};
 use crate::api::Api;
 use crate::api::error::ApiError;
-use crate::credentials::{ApnsCredential, CheckResult, Checked, check as ask, words};
+use crate::credentials::{self, CheckResult, Checked, words};
 use crate::dispatch::Command;
+use crate::providers::Adapter;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReply {
@@ -36,17 +36,18 @@ pub(crate) async fn check(
     Query(query): Query<EnvironmentQuery>,
 ) -> Result<Json<CheckReply>, ApiError> {
     let app = api.app(&key).await?.id;
-    let provider = provider_of(&provider)?;
-    let environments = query.environments()?;
+    let (provider, adapter) = provider_of(&provider)?;
+    let worlds = query.worlds(provider)?;
     let mut records = api.store.credentials(app).await?;
     records.retain(|record| {
-        let is_wanted = |environment| environments.contains(&environment);
-        record.slot.provider == provider && record.slot.environment.is_some_and(is_wanted)
+        record.slot.provider == provider && worlds.contains(&record.slot.environment)
     });
     if records.is_empty() {
         return Err(unknown(provider));
     }
-    let checks = records.iter().map(|record| check_one(&api, record));
+    let checks = records
+        .iter()
+        .map(|record| check_one(&api, adapter, record));
     let (checks, noted): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
     // A lane that is parked resumes, and each knows what its credential is said to be.
     if noted.contains(&true) {
@@ -56,18 +57,19 @@ pub(crate) async fn check(
 }
 
 /// The check of one credential, and whether it changed what is noted of it.
-async fn check_one(api: &Api, record: &CredentialRecord) -> Result<(Check, bool), ApiError> {
+async fn check_one(
+    api: &Api,
+    adapter: &dyn Adapter,
+    record: &CredentialRecord,
+) -> Result<(Check, bool), ApiError> {
     let slot = record.slot;
-    let environment = slot.environment.unwrap_or(Environment::Production);
-    let stored = ApnsCredential::stored(&api.store, slot).await?;
+    let stored = credentials::stored(&api.store, slot).await?;
     let checked = match stored.ok_or_else(|| unknown(slot.provider))? {
-        Ok(credential) => ask(credential, environment)
-            .await
-            .map_err(|panic| ApiError::internal(panic.into()))?,
+        Ok(plain) => adapter.check(plain, slot.environment).await,
         Err(_) => Checked::unusable(words::SEALED.to_owned()),
     };
     let checked = match &record.rejected {
-        Some(reason) if can_be_the_credentials(reason) => checked.beside(reason),
+        Some(reason) if adapter.can_be_the_credentials(reason) => checked.beside(reason),
         Some(_) | None => checked,
     };
     let health = match (checked.result, &checked.reason) {

@@ -11,10 +11,8 @@ use tidings_model::{Alias, AppKey, Environment, Platform, Provider, Tag};
 use crate::api::error::{ApiError, shown};
 use crate::api::fields::{Fields, wrong};
 use crate::api::v1::{required, short_text};
+use crate::providers;
 
-/// Hexadecimal characters of an APNs token: 64 today, "of variable length" says Apple (Registering your app with APNs).
-const APNS_TOKEN_LEN_MIN: usize = 64;
-const APNS_TOKEN_LEN_MAX: usize = 200;
 /// Characters of a BCP 47 language tag: RFC 5646 section 4.4.1 asks for room for 35.
 const LOCALE_CHARS_MAX: usize = 35;
 /// Characters of a name of the time zone database; the longest today has 32.
@@ -52,23 +50,12 @@ pub(crate) struct DevicePatch {
 pub(crate) struct Channels(Vec<Channel>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Channel {
-    Apns {
-        /// Absent: that which the push or the app's credential says.
-        environment: Option<Environment>,
-        /// Lower-case hexadecimal.
-        token: String,
-    },
-    Link,
-}
-
-impl Channel {
-    pub(crate) fn provider(&self) -> Provider {
-        match self {
-            Self::Apns { .. } => Provider::Apns,
-            Self::Link => Provider::Link,
-        }
-    }
+pub(crate) struct Channel {
+    /// Absent: that which the push or the app's credential says; or the provider has only one.
+    pub(crate) environment: Option<Environment>,
+    pub(crate) provider: Provider,
+    /// The address, as the provider compares them; the link has none.
+    pub(crate) token: Option<String>,
 }
 
 impl Channels {
@@ -79,10 +66,16 @@ impl Channels {
     /// Refuses a provider that has no devices of this platform.
     pub(crate) fn check(&self, platform: Platform) -> Result<(), ApiError> {
         for (index, channel) in self.0.iter().enumerate() {
-            if channel.provider() == Provider::Apns && platform != Platform::Ios {
+            let provider = channel.provider;
+            let platforms = provider.nature().platforms;
+            if !platforms.contains(platform) {
+                let names: Vec<_> = platforms.iter().map(Platform::name).collect();
+                let names = names.join(" and ");
                 return Err(ApiError::invalid(
                     format!("channels[{index}].provider"),
-                    format!("apns reaches devices of the platform ios only, not of {platform}"),
+                    format!(
+                        "{provider} reaches devices of the platform {names} only, not of {platform}"
+                    ),
                 ));
             }
         }
@@ -93,8 +86,8 @@ impl Channels {
         let mut channels: Vec<Channel> = Vec::new();
         for (path, value) in fields.list("channels")?.unwrap_or_default() {
             let channel = channel(path.clone(), value)?;
-            let provider = channel.provider();
-            if channels.iter().any(|other| other.provider() == provider) {
+            let provider = channel.provider;
+            if channels.iter().any(|other| other.provider == provider) {
                 let why = format!("{provider} is there twice: one channel for each provider");
                 return Err(ApiError::invalid(format!("{path}.provider"), why));
             }
@@ -220,42 +213,22 @@ fn channel(path: String, value: Value) -> Result<Channel, ApiError> {
     };
     let mut fields = Fields::new(path, map);
     let provider = parsed(&mut fields, "provider")?;
-    let channel = match required(&fields, "provider", provider, "apns or link")? {
-        Provider::Apns => {
-            let token = fields.text("token")?;
-            let token = required(
-                &fields,
-                "token",
-                token,
-                "the device token from Apple, in hexadecimal",
-            )?;
-            Channel::Apns {
-                environment: parsed(&mut fields, "environment")?,
-                token: apns_token(&fields, &token)?,
-            }
-        }
-        Provider::Link => Channel::Link,
+    let wanted = Provider::ALL.map(Provider::name).join(" or ");
+    let provider: Provider = required(&fields, "provider", provider, &wanted)?;
+    let environment = match provider.nature().environments {
+        [] => None,
+        _ => parsed(&mut fields, "environment")?,
+    };
+    let token = match providers::adapter(provider) {
+        Some(adapter) => Some(adapter.address(&mut fields)?),
+        None => None,
     };
     fields.finish_strictly()?;
-    Ok(channel)
-}
-
-fn apns_token(fields: &Fields, token: &str) -> Result<String, ApiError> {
-    let is_hex = token.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_sized = (APNS_TOKEN_LEN_MIN..=APNS_TOKEN_LEN_MAX).contains(&token.len());
-    if is_hex && is_sized && token.len().is_multiple_of(2) {
-        return Ok(token.to_ascii_lowercase());
-    }
-    let found = match is_hex {
-        true => format!("{} of them", token.len()),
-        false => "other characters".to_owned(), // the token itself stays out of messages, which end in logs
-    };
-    Err(ApiError::invalid(
-        fields.at("token"),
-        format!(
-            "must be an even number of {APNS_TOKEN_LEN_MIN} to {APNS_TOKEN_LEN_MAX} hexadecimal characters, not {found}"
-        ),
-    ))
+    Ok(Channel {
+        environment,
+        provider,
+        token,
+    })
 }
 
 fn locale(fields: &mut Fields) -> Result<Option<String>, ApiError> {

@@ -1,8 +1,6 @@
-//! A message as each provider is given it.
+//! A message as Apple is given it.
 
-mod ios;
-
-use std::sync::Arc;
+use super::ios;
 
 use tidings_model::{Message, MsgId, Push};
 use tidings_providers::apns::{Expiration, Notification, NotificationError, PushType};
@@ -11,13 +9,13 @@ use tidings_providers::apns::{Expiration, Notification, NotificationError, PushT
 pub(super) fn apns(
     message: &Message,
     topic: &str,
-) -> Option<Result<Arc<Notification>, NotificationError>> {
+) -> Option<Result<Notification, NotificationError>> {
     let expiration = if message.is_online_only() {
         Expiration::Once
     } else {
         Expiration::At(message.expires_at)
     };
-    Some(notification(&message.push, message.id, topic, expiration)?.map(Arc::new))
+    notification(&message.push, message.id, topic, expiration)
 }
 
 /// Whether Apple would take what a push becomes: asked when it is accepted, so that nothing has to be refused later.

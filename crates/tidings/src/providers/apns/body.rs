@@ -3,22 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tidings_model::{Environment, Secret};
-use tidings_providers::apns::Config;
 
-use crate::api::error::{ApiError, Fault, shown};
+use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Fields;
 use crate::api::v1::required;
-use crate::credentials::{ApnsCredential, ApnsFile};
-
-/// Certificates in `ca`; a bundle of one's own has one or two.
-const CA_CERTIFICATES_MAX: usize = 16;
-/// Characters of a base URL.
-const ENDPOINT_CHARS_MAX: usize = 512;
+use crate::providers::access::{ca, endpoint, proxy, text};
+use crate::providers::apns::{ApnsCredential, ApnsFile};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -34,11 +26,10 @@ pub(crate) struct ApnsCredentialBody {
 }
 
 impl ApnsCredentialBody {
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut fields = Fields::parse(body)?;
+    pub(crate) fn read(mut fields: Fields) -> Result<Self, ApiError> {
         let environment = environment(&mut fields)?;
-        let p12 = file(&mut fields, "p12")?;
-        let p8 = file(&mut fields, "p8")?;
+        let p12 = text(&mut fields, "p12")?;
+        let p8 = text(&mut fields, "p8")?;
         let topic = fields.text("topic")?.filter(|topic| !topic.is_empty());
         let password = fields.secret("password")?;
         let key_id = fields.text("key_id")?;
@@ -83,7 +74,7 @@ impl ApnsCredentialBody {
         };
         let credential = ApnsCredential {
             ca: ca(&mut fields)?,
-            endpoint: endpoint(&mut fields)?,
+            endpoint: endpoint(&mut fields, "endpoint")?,
             file,
             proxy: proxy(&mut fields)?,
             topic,
@@ -106,11 +97,6 @@ fn environment(fields: &mut Fields) -> Result<Option<Environment>, ApiError> {
         },
         None => Ok(None),
     }
-}
-
-/// The text of a file; `""` is absent.
-fn file(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
-    Ok(fields.text(key)?.filter(|text| !text.trim().is_empty()))
 }
 
 /// Base64 as files are pasted: with or without line breaks and padding.
@@ -141,61 +127,6 @@ fn signing_key(fields: &Fields, p8: &str) -> Result<String, ApiError> {
     })
 }
 
-/// A base URL: `https`, host, perhaps a port.
-fn endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
-    let Some(text) = fields.text("endpoint")?.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    if text.len() > ENDPOINT_CHARS_MAX || !Config::is_endpoint(&text) {
-        let why = format!(
-            "must be of the form https://HOST:PORT, not {}",
-            shown(&text)
-        );
-        return Err(ApiError::invalid(fields.at("endpoint"), why));
-    }
-    Ok(Some(text.trim_end_matches('/').to_owned()))
-}
-
-/// An HTTP proxy. Its text is not shown, since a password may be in it.
-fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
-    let Some(proxy) = fields.secret("proxy")? else {
-        return Ok(None);
-    };
-    let text = proxy.expose();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if text.len() > ENDPOINT_CHARS_MAX || !Config::is_proxy(text) {
-        let why = "must be of the form http://[USER:PASSWORD@]HOST:PORT";
-        return Err(ApiError::invalid(fields.at("proxy"), why));
-    }
-    Ok(Some(text.to_owned()))
-}
-
-/// PEM of certificates that can be trusted.
-fn ca(fields: &mut Fields) -> Result<Option<String>, ApiError> {
-    let Some(text) = file(fields, "ca")? else {
-        return Ok(None);
-    };
-    let unreadable =
-        |why: String| ApiError::at(Fault::Credential("unreadable"), fields.at("ca"), why);
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let certificates = certificates.map_err(|error| unreadable(format!("is not PEM: {error}")))?;
-    if !(1..=CA_CERTIFICATES_MAX).contains(&certificates.len()) {
-        return Err(unreadable(format!(
-            "must hold 1 to {CA_CERTIFICATES_MAX} certificates as PEM, not {}",
-            certificates.len()
-        )));
-    }
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| {
-            unreadable(format!("holds a certificate that cannot be read: {error}"))
-        })?;
-    }
-    Ok(Some(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +138,7 @@ mod tests {
     }
 
     fn parse(body: Value) -> Result<ApnsCredentialBody, ApiError> {
-        ApnsCredentialBody::parse(body.to_string().as_bytes())
+        ApnsCredentialBody::read(Fields::parse(body.to_string().as_bytes())?)
     }
 
     #[test]

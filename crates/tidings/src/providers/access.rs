@@ -1,0 +1,74 @@
+//! How a provider is reached, where it is not by its own name: the fields that all credentials take.
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tidings_providers::{is_endpoint, is_proxy};
+
+use crate::api::error::{ApiError, Fault, shown};
+use crate::api::fields::Fields;
+
+/// Certificates in `ca`; a bundle of one's own has one or two.
+const CA_CERTIFICATES_MAX: usize = 16;
+/// Characters of a base URL.
+const ENDPOINT_CHARS_MAX: usize = 512;
+
+/// The text of a file, or another that is not empty.
+pub(super) fn text(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
+    Ok(fields.text(key)?.filter(|text| !text.trim().is_empty()))
+}
+
+/// A base URL: `https`, host, perhaps a port.
+pub(super) fn endpoint(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
+    let Some(text) = fields.text(key)?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    if text.len() > ENDPOINT_CHARS_MAX || !is_endpoint(&text) {
+        let why = format!(
+            "must be of the form https://HOST:PORT, not {}",
+            shown(&text)
+        );
+        return Err(ApiError::invalid(fields.at(key), why));
+    }
+    Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+/// An HTTP proxy. Its text is not shown, since a password may be in it.
+pub(super) fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(proxy) = fields.secret("proxy")? else {
+        return Ok(None);
+    };
+    let text = proxy.expose();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() > ENDPOINT_CHARS_MAX || !is_proxy(text) {
+        let why = "must be of the form http://[USER:PASSWORD@]HOST:PORT";
+        return Err(ApiError::invalid(fields.at("proxy"), why));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// PEM of certificates that can be trusted.
+pub(super) fn ca(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(text) = text(fields, "ca")? else {
+        return Ok(None);
+    };
+    let unreadable =
+        |why: String| ApiError::at(Fault::Credential("unreadable"), fields.at("ca"), why);
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let certificates = certificates.map_err(|error| unreadable(format!("is not PEM: {error}")))?;
+    if !(1..=CA_CERTIFICATES_MAX).contains(&certificates.len()) {
+        return Err(unreadable(format!(
+            "must hold 1 to {CA_CERTIFICATES_MAX} certificates as PEM, not {}",
+            certificates.len()
+        )));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| {
+            unreadable(format!("holds a certificate that cannot be read: {error}"))
+        })?;
+    }
+    Ok(Some(text))
+}

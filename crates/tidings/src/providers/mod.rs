@@ -1,0 +1,69 @@
+//! What each provider is for the product: its credential as a back end's operator gives it, its addresses as devices register
+//! them, and a message as its devices get it. How it is spoken to stands in tidings-providers.
+
+mod access;
+pub(crate) mod apns;
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tidings_model::{Environment, Provider, Push, Reason};
+
+use crate::api::error::ApiError;
+use crate::api::fields::Fields;
+use crate::credentials::Checked;
+use crate::dispatch::Carrier;
+
+/// A provider to which deliveries go with an address and a credential.
+pub(crate) trait Adapter: Sync {
+    /// Reads the body of `PUT …/credentials/{provider}` and checks what can be known without asking the provider. May take a
+    /// while.
+    fn credential(&self, fields: Fields) -> Result<Upload, ApiError>;
+
+    /// Asks the provider whether it takes a stored credential. Takes 15 s at most, and delivers nothing.
+    fn check(&self, plain: Vec<u8>, world: Option<Environment>) -> BoxFuture<'static, Checked>;
+
+    /// Whether a reason that a token was refused for can be the credential's fault as well.
+    fn can_be_the_credentials(&self, reason: &Reason) -> bool;
+
+    /// Reads an address from a channel of a device, and gives it in the form in which equal ones are the same.
+    fn address(&self, fields: &mut Fields) -> Result<String, ApiError>;
+
+    /// Refuses a push that the provider would refuse for its own sake, so that nothing has to be refused later.
+    fn accepts(&self, push: &Push) -> Result<(), ApiError>;
+
+    /// Starts what sends with a stored credential.
+    fn carrier(
+        &self,
+        plain: Vec<u8>,
+        world: Option<Environment>,
+    ) -> BoxFuture<'static, Result<Box<dyn Carrier>>>;
+
+    /// What is stored of the credential that the sandbox tells, for apps that have none: its fields, address and roots.
+    fn sandbox(&self, told: &Value) -> Result<Vec<u8>>;
+}
+
+/// A credential that was uploaded and is good as far as is known here.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// What is sealed.
+    pub(crate) plain: Vec<u8>,
+    /// The worlds that it is for, and what may be shown of it in each.
+    pub(crate) slots: Vec<(Option<Environment>, Value)>,
+    /// The world that it was uploaded for; none is all of them.
+    pub(crate) world: Option<Environment>,
+}
+
+/// What the product knows of a provider; none of the link, which is here.
+pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
+    match provider {
+        Provider::Apns => Some(&apns::Apns),
+        Provider::Link => None,
+    }
+}
+
+/// Those that there are.
+pub(crate) fn adapters() -> impl Iterator<Item = (Provider, &'static dyn Adapter)> {
+    let all = Provider::ALL.into_iter();
+    all.filter_map(|provider| Some((provider, adapter(provider)?)))
+}

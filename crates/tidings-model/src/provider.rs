@@ -48,11 +48,14 @@ macro_rules! named {
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     Apns,
+    Huawei,
+    /// The last resort.
     Link,
 }
 
 named!(Provider {
     Apns = "apns",
+    Huawei = "huawei",
     Link = "link",
 });
 
@@ -75,6 +78,11 @@ impl Provider {
                 platforms: PlatformSet::of(&[Platform::Ios]),
                 title: "Apple",
             },
+            Self::Huawei => Nature {
+                environments: &[],
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "Huawei",
+            },
             Self::Link => Nature {
                 environments: &[],
                 platforms: PlatformSet::ALL,
@@ -94,10 +102,7 @@ impl Provider {
     /// Whether a delivery goes to it by page and broker, with an address and a credential; the link has inboxes and a log
     /// instead.
     pub fn is_remote(self) -> bool {
-        match self {
-            Self::Link => false,
-            Self::Apns => true,
-        }
+        !matches!(self, Self::Link)
     }
 }
 

@@ -126,6 +126,9 @@ pub struct PushOptions {
     /// The caller's own number, given back in the reply and nowhere used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sendno: Option<i64>,
+    /// What the push says to one of the makers' channels, by its name, in JPush's field names.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub third_party_channel: Map<String, Value>,
     /// Seconds for which the message waits for a device that is away; 0 means those that are there now.
     pub time_to_live: u32,
 }
@@ -142,7 +145,7 @@ impl PushOptions {
     pub fn collapse_id(&self, provider: Provider) -> Option<&str> {
         match provider {
             Provider::Apns => self.apns_collapse_id.as_deref(),
-            Provider::Link => None,
+            Provider::Huawei | Provider::Link => None,
         }
     }
 }
@@ -153,6 +156,7 @@ impl Default for PushOptions {
             apns_collapse_id: None,
             apns_production: None,
             sendno: None,
+            third_party_channel: Map::new(),
             time_to_live: Self::TIME_TO_LIVE_DEFAULT,
         }
     }

@@ -25,7 +25,12 @@ macro_rules! codes {
 
 pub(crate) use codes;
 
-codes!(Provider, Provider::Apns = 1, Provider::Link = 2);
+codes!(
+    Provider,
+    Provider::Apns = 1,
+    Provider::Link = 2,
+    Provider::Huawei = 3
+);
 codes!(
     Platform,
     Platform::Android = 1,

@@ -6,6 +6,7 @@
 //! all of them, renewed before it ends and once when it is refused.
 
 mod access;
+pub mod check;
 mod client;
 mod config;
 mod exchange;

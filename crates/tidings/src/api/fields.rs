@@ -145,6 +145,11 @@ impl Fields {
         }
     }
 
+    /// What has not been taken, as it is.
+    pub(crate) fn rest(self) -> Map<String, Value> {
+        self.map
+    }
+
     /// An object of the caller's own, handed on as it is.
     pub(crate) fn map(&mut self, key: &'static str) -> Result<Map<String, Value>, ApiError> {
         Ok(self

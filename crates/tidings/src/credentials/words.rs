@@ -172,7 +172,7 @@ pub(crate) fn undecided(doubt: &Doubt) -> String {
 }
 
 /// With a capital and a full stop.
-fn sentence_of(text: &str) -> String {
+pub(crate) fn sentence_of(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().into_iter().flat_map(char::to_uppercase);
     first.chain(rest).chain(['.']).collect()

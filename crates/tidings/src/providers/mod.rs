@@ -2,7 +2,10 @@
 //! them, and a message as its devices get it. How it is spoken to stands in tidings-providers.
 
 mod access;
+mod android;
 pub(crate) mod apns;
+mod huawei;
+mod maker;
 
 use anyhow::Result;
 use futures_util::future::BoxFuture;
@@ -13,6 +16,7 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::credentials::Checked;
 use crate::dispatch::Carrier;
+use maker::Adapted;
 
 /// A provider to which deliveries go with an address and a credential.
 pub(crate) trait Adapter: Sync {
@@ -58,6 +62,7 @@ pub(crate) struct Upload {
 pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
     match provider {
         Provider::Apns => Some(&apns::Apns),
+        Provider::Huawei => Some(&Adapted::<huawei::OfHuawei>::NEW),
         Provider::Link => None,
     }
 }

@@ -1,9 +1,11 @@
 //! The options of a push (JPush's reference, "options").
 
-use tidings_model::PushOptions;
+use serde_json::{Map, Value};
+use tidings_model::{Platform, PushOptions};
 
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::{Fields, Ignored};
+use crate::providers;
 
 /// Bytes of `apns-collapse-id` (Apple, "Sending notification requests to APNs").
 const COLLAPSE_ID_BYTES_MAX: usize = 64;
@@ -18,7 +20,7 @@ const REFUSED: [&str; 5] = [
 ];
 
 /// Options for services that Tidings has no part in.
-const IGNORED: [&str; 14] = [
+const IGNORED: [&str; 13] = [
     "alternate_set",
     "auto_truncation",
     "business_operation_code",
@@ -31,7 +33,6 @@ const IGNORED: [&str; 14] = [
     "receipt_id",
     "target_event",
     "test_message",
-    "third_party_channel",
     "tidings",
 ];
 
@@ -76,9 +77,42 @@ pub(crate) fn options(push: &mut Fields, ignored: &mut Ignored) -> Result<PushOp
     let options = PushOptions {
         apns_collapse_id,
         apns_production: fields.flag("apns_production")?,
+        third_party_channel: third_party_channel(&mut fields, ignored)?,
         sendno: fields.integer("sendno", i64::MIN..=i64::MAX)?,
         time_to_live,
     };
     fields.finish(ignored)?;
     Ok(options)
+}
+
+/// Bytes of JSON of what a push says to all makers.
+const THIRD_PARTY_BYTES_MAX: usize = 8 * 1024;
+
+/// What the push says to the makers' channels. What it says to one that is not built has no effect, and so has the choice of
+/// the way.
+fn third_party_channel(
+    options: &mut Fields,
+    ignored: &mut Ignored,
+) -> Result<Map<String, Value>, ApiError> {
+    let Some(mut fields) = options.object("third_party_channel")? else {
+        return Ok(Map::new());
+    };
+    let len = fields.json_len();
+    if len > THIRD_PARTY_BYTES_MAX {
+        let why = format!("may have at most {THIRD_PARTY_BYTES_MAX} bytes of JSON, not {len}");
+        return Err(ApiError::at(Fault::TooLarge, fields.path(), why));
+    }
+    let mut kept = Map::new();
+    let makers = providers::adapters().map(|(provider, _)| provider);
+    let makers = makers.filter(|maker| maker.nature().platforms.contains(Platform::Android));
+    for provider in makers {
+        if let Some(mut vendor) = fields.object(provider.name())? {
+            for key in ["distribution", "distribution_customize", "distribution_fcm"] {
+                vendor.ignore(key, ignored);
+            }
+            kept.insert(provider.name().to_owned(), vendor.rest().into());
+        }
+    }
+    fields.finish(ignored)?;
+    Ok(kept)
 }

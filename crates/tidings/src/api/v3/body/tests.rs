@@ -112,7 +112,7 @@ fn what_each_sdk_sends_is_accepted() {
                 "sms_message",
                 "notification.hmos",
                 "notification.quickapp",
-                "options.third_party_channel",
+                "options.third_party_channel.xiaomi",
             ],
         ),
         // The sample of the documentation for schedules.
@@ -386,6 +386,7 @@ fn options_are_read_in_every_form() {
         apns_collapse_id: Some("c".to_owned()),
         apns_production: Some(true),
         sendno: Some(i64::MAX),
+        third_party_channel: Map::new(),
         time_to_live: 0,
     };
     assert_eq!(parsed.push.options, expected);

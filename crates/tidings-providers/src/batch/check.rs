@@ -1,0 +1,93 @@
+//! Whether a provider takes a credential, without a push.
+
+use std::time::Duration;
+
+use tidings_model::{Outcome, Reason, UnixMillis};
+use tokio::time::Instant;
+
+use crate::attempt::{Attempt, Cause};
+use crate::batch::exchange::{Connection, Failed};
+use crate::batch::{Config, ConfigError, Protocol, SignIn};
+use crate::net::Obstacle;
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How long it took to connect; none when there was no connection.
+    pub connecting: Option<Duration>,
+    /// `HOST` or `HOST:PORT` of who was asked.
+    pub endpoint: String,
+    /// What it came to.
+    pub finding: Finding,
+}
+
+/// What a check came to.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It gave an access token.
+    Good,
+    /// The provider has no question that tells, other than a push.
+    NoQuestion,
+    /// It refused the credential.
+    Rejected(Reason),
+    /// It said something else.
+    Undecided(Attempt),
+    /// There was no connection.
+    Unreachable {
+        /// In words.
+        cause: Cause,
+        /// What was in the way.
+        obstacle: Obstacle,
+    },
+}
+
+/// Asks for an access token, once.
+pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError> {
+    config.check()?;
+    let (dialer, request) = match (
+        config.token_dialer()?,
+        config.protocol.sign_in(UnixMillis::now()),
+    ) {
+        (Some(dialer), SignIn::Ask(request)) => (dialer, Some(request)),
+        _ => (config.dialer()?, None),
+    };
+    let endpoint = dialer.endpoint.authority.to_string();
+    let began = Instant::now();
+    let dialed = dialer.dial().await;
+    let report = |connecting, finding| Report {
+        connecting,
+        endpoint,
+        finding,
+    };
+    if let Err(error) = dialed {
+        let finding = Finding::Unreachable {
+            cause: error.cause,
+            obstacle: error.obstacle,
+        };
+        return Ok(report(None, finding));
+    }
+    let connecting = Some(began.elapsed());
+    let Some(request) = request else {
+        return Ok(report(connecting, Finding::NoQuestion));
+    };
+    let by = Instant::now() + config.answer_timeout;
+    let asked = async {
+        let mut connection = Connection::open(&dialer).await.map_err(Attempt::NotSent)?;
+        let answered = connection.send(&dialer, &request, by).await;
+        answered.map_err(|failed| match failed {
+            Failed::With(attempt) => attempt,
+            Failed::Stale => {
+                Attempt::NotSent(Cause::ConnectionLost("closed before the request".into()))
+            }
+        })
+    };
+    let finding = match asked.await {
+        Ok(response) => match config.protocol.signed_in(&response) {
+            Ok(_) => Finding::Good,
+            Err(Outcome::CredentialRejected { reason }) => Finding::Rejected(reason),
+            Err(outcome) => Finding::Undecided(Attempt::Answered(outcome)),
+        },
+        Err(attempt) => Finding::Undecided(attempt),
+    };
+    Ok(report(connecting, finding))
+}

@@ -1,0 +1,150 @@
+//! The `android` section of a push as a maker's channel is given it: JPush's fields, with what the push says to the one maker
+//! in their place.
+
+use serde_json::{Map, Value};
+use tidings_model::{Message, Platform};
+
+/// A key of an Android intent that only opens the app's first page.
+const START_PAGE: &str = "android.intent.action.MAIN";
+
+/// What is shown on an Android phone.
+pub(super) struct Section<'a> {
+    general: &'a str,
+    section: Option<&'a Map<String, Value>>,
+    vendor: Option<&'a Map<String, Value>>,
+}
+
+/// Where a tap leads.
+pub(super) enum Tap<'a> {
+    /// An intent's action.
+    Action(&'a str),
+    /// The app's first page.
+    App,
+    /// `intent:…;end`, or a deep link.
+    Intent(&'a str),
+    /// A page on the web.
+    Web(&'a str),
+}
+
+/// How it is laid out.
+pub(super) enum Layout<'a> {
+    BigPicture(&'a str),
+    BigText(&'a str),
+    Inbox(Vec<String>),
+    Plain,
+}
+
+impl<'a> Section<'a> {
+    /// None when the message shows nothing on Android.
+    pub(super) fn of(message: &'a Message, vendor: &str) -> Option<Self> {
+        let notification = message.push.notification.as_ref()?;
+        if !message.push.platforms.contains(Platform::Android)
+            || !notification.is_for(Platform::Android)
+        {
+            return None;
+        }
+        let vendor = message.push.options.third_party_channel.get(vendor);
+        Some(Self {
+            general: notification.alert.as_deref().unwrap_or_default(),
+            section: notification.android.as_ref(),
+            vendor: vendor.and_then(Value::as_object),
+        })
+    }
+
+    /// What the push says to this maker, else to Android.
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        let of = |map: Option<&'a Map<String, Value>>| map.and_then(|map| map.get(key));
+        of(self.vendor).or_else(|| of(self.section))
+    }
+
+    /// Only what it says to this maker.
+    pub(super) fn vendor(&self, key: &str) -> Option<&'a Value> {
+        self.vendor.and_then(|map| map.get(key))
+    }
+
+    pub(super) fn vendor_text(&self, key: &str) -> Option<&'a str> {
+        self.vendor(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.value(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn number(&self, key: &str) -> Option<i64> {
+        self.value(key).and_then(Value::as_i64)
+    }
+
+    pub(super) fn alert(&self) -> &'a str {
+        self.text("alert").unwrap_or(self.general)
+    }
+
+    /// As the push gives it; JPush's default is the app's name, which a maker's channel does not fill in.
+    pub(super) fn title(&self) -> &'a str {
+        self.text("title").unwrap_or_else(|| self.alert())
+    }
+
+    pub(super) fn tap(&self) -> Tap<'a> {
+        let url = self
+            .value("intent")
+            .and_then(|intent| intent["url"].as_str());
+        match url.filter(|url| !url.is_empty()) {
+            Some(url) if url.starts_with("intent:") && url.contains(START_PAGE) => Tap::App,
+            Some(url) if url.starts_with("http://") || url.starts_with("https://") => Tap::Web(url),
+            Some(url) => Tap::Intent(url),
+            None => match self.text("uri_action") {
+                Some(action) => Tap::Action(action),
+                None => Tap::App,
+            },
+        }
+    }
+
+    pub(super) fn layout(&self) -> Layout<'a> {
+        match self.number("style") {
+            Some(1) => self.text("big_text").map_or(Layout::Plain, Layout::BigText),
+            Some(2) => {
+                let lines = self.value("inbox").and_then(Value::as_object);
+                let lines = lines
+                    .into_iter()
+                    .flat_map(Map::values)
+                    .map(|line| match line {
+                        Value::String(line) => line.clone(),
+                        other => other.to_string(),
+                    });
+                let lines: Vec<_> = lines.collect();
+                if lines.is_empty() {
+                    Layout::Plain
+                } else {
+                    Layout::Inbox(lines)
+                }
+            }
+            Some(3) => self
+                .text("big_pic_path")
+                .map_or(Layout::Plain, Layout::BigPicture),
+            _ => Layout::Plain,
+        }
+    }
+
+    /// Whether it is shown while the app is in front; none is left to the maker.
+    pub(super) fn display_foreground(&self) -> Option<bool> {
+        self.text("display_foreground").map(|flag| flag != "0")
+    }
+
+    /// The app's own pairs, with JPush's `_j_msgid`, by which the app reports that it was opened.
+    pub(super) fn extras(&self, message: &Message) -> Map<String, Value> {
+        let mut extras = match self.value("extras") {
+            Some(Value::Object(extras)) => extras.clone(),
+            _ => Map::new(),
+        };
+        extras.insert("_j_msgid".to_owned(), message.id.0.into());
+        extras
+    }
+}
+
+/// A flag as SDKs write it: true, 1, "1" or "true".
+pub(super) fn flag(value: &Value) -> Option<bool> {
+    crate::api::fields::flag(value)
+}

@@ -1,0 +1,181 @@
+//! Huawei's channel for Android and HarmonyOS up to 4.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tidings_model::{Message, Reason};
+use tidings_providers::huawei::{
+    Badge, Click, Content, Credential, Huawei, Importance, Message as Sent, Notification,
+    NotificationError, Shown, Style,
+};
+
+use super::android::{Layout, Section, Tap, flag};
+use super::maker::{Field, Maker};
+use crate::dispatch::Unfit;
+
+pub(super) struct OfHuawei;
+
+impl Maker for OfHuawei {
+    type Protocol = Huawei;
+
+    const FIELDS: &'static [Field] = &[
+        Field {
+            name: "app_id",
+            is_secret: false,
+            title: "App ID",
+        },
+        Field {
+            name: "app_secret",
+            is_secret: true,
+            title: "App secret",
+        },
+    ];
+    const ADDRESS: &'static str = "the push token from HmsInstanceId.getToken()";
+    const CONSOLE: &'static str =
+        "AppGallery Connect, Project settings, General information, App information";
+
+    fn protocol(fields: &BTreeMap<String, String>) -> Result<Huawei, String> {
+        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        let credential = Credential::new(field("app_id"), field("app_secret"));
+        Ok(Huawei {
+            credential: credential.map_err(|error| error.to_string())?,
+        })
+    }
+
+    fn words(reason: &str) -> Option<&'static str> {
+        Some(match reason {
+            "1101" | "invalid_client" => {
+                "Huawei does not know the App ID, or the App secret is not its own; compare both with AppGallery Connect, Project settings, General information, App information"
+            }
+            "80200001" | "80200003" | "HTTP401" => {
+                "Huawei refuses the access token that it gave for this App ID and App secret; set both again from one app in AppGallery Connect, Project settings, General information"
+            }
+            "80300002" => {
+                "the app may not push: enable Push Kit in AppGallery Connect, Project settings, Manage APIs, for the site of these phones, and compare the App ID"
+            }
+            "80300007" => {
+                "Huawei calls all tokens bad and has taken none since this credential was set, so none was removed; compare the App ID with that of the app that the phones have"
+            }
+            "80300037" => {
+                "Huawei has stopped the app's pushes as a penalty; see AppGallery Connect, Push Kit"
+            }
+            "HTTP404" => {
+                "there is no such app at the endpoint; compare the App ID with AppGallery Connect, and check `endpoint`"
+            }
+            _ => return None,
+        })
+    }
+
+    fn render(message: &Message) -> Option<Result<Notification, Unfit>> {
+        let section = Section::of(message, "huawei")?;
+        let built = Notification::new(&sent(message, &section));
+        Some(built.map_err(|error| Unfit {
+            reason: match error {
+                NotificationError::TooLarge(_) => Reason::known("PayloadTooLarge"),
+                NotificationError::Empty(_) | NotificationError::OutOfRange { .. } => {
+                    Reason::known("BadPayload")
+                }
+            },
+            text: error.to_string(),
+        }))
+    }
+}
+
+fn sent(message: &Message, section: &Section<'_>) -> Sent {
+    let owned = |text: &str| text.to_owned();
+    let shown = Shown {
+        title: owned(section.title()),
+        body: owned(section.alert()),
+        click_action: click(section),
+        style: style(section),
+        badge: badge(section),
+        channel_id: section.text("channel_id").map(owned),
+        color: section.text("icon_bg_color").map(owned),
+        default_sound: section.vendor("default_sound").and_then(flag),
+        foreground_show: section.display_foreground(),
+        image: image(section),
+        importance: section.vendor_text("importance").and_then(importance),
+        sound: section.text("sound").map(sound),
+        // What is sent again, since its answer was lost, replaces the first on the phone.
+        tag: Some(message.id.to_string()),
+        ..Shown::default()
+    };
+    Sent {
+        content: Content::Shown(Box::new(shown)),
+        category: section.text("category").map(owned),
+        data: Some(Value::Object(section.extras(message)).to_string()),
+        expires_at: Some(message.expires_at),
+        receipt_id: section.vendor_text("receipt_id").map(owned),
+        is_test: section.vendor("target_user_type").and_then(Value::as_i64) == Some(1),
+        extra: Map::new(),
+        ..Sent::default()
+    }
+}
+
+fn click(section: &Section<'_>) -> Click {
+    match section.tap() {
+        Tap::Action(action) => Click::Action(action.to_owned()),
+        Tap::App => Click::App,
+        Tap::Intent(intent) => Click::Intent(intent.to_owned()),
+        // Huawei opens https only; any other is a deep link, which the browser takes.
+        Tap::Web(url) if url.starts_with("https://") => Click::Url(url.to_owned()),
+        Tap::Web(url) => Click::Intent(url.to_owned()),
+    }
+}
+
+fn style(section: &Section<'_>) -> Style {
+    match section.layout() {
+        Layout::BigText(text) => Style::BigText {
+            title: section.title().to_owned(),
+            body: text.to_owned(),
+        },
+        Layout::Inbox(lines) => Style::Inbox(lines.into_iter().take(5).collect()),
+        // A picture is shown beside the text, whatever the style.
+        Layout::BigPicture(_) | Layout::Plain => Style::Plain,
+    }
+}
+
+fn image(section: &Section<'_>) -> Option<String> {
+    let picture = match section.layout() {
+        Layout::BigPicture(picture) => Some(picture),
+        Layout::BigText(_) | Layout::Inbox(_) | Layout::Plain => section.text("large_icon"),
+    };
+    picture
+        .filter(|picture| picture.starts_with("https://"))
+        .map(str::to_owned)
+}
+
+/// Huawei wants to know the class of the app's first page for it.
+fn badge(section: &Section<'_>) -> Option<Badge> {
+    let number = |key| {
+        section
+            .number(key)
+            .and_then(|number| u8::try_from(number).ok())
+    };
+    let (add_num, set_num) = (number("badge_add_num"), number("badge_set_num"));
+    if add_num.is_none() && set_num.is_none() {
+        return None;
+    }
+    Some(Badge {
+        add_num,
+        set_num,
+        class: section.text("badge_class")?.to_owned(),
+    })
+}
+
+fn importance(word: &str) -> Option<Importance> {
+    match word {
+        "LOW" => Some(Importance::Low),
+        "NORMAL" => Some(Importance::Normal),
+        "HIGH" => Some(Importance::High),
+        _ => None,
+    }
+}
+
+/// A name in `res/raw`, as JPush has it.
+fn sound(name: &str) -> String {
+    match name.starts_with('/') {
+        true => name.to_owned(),
+        false => format!("/raw/{name}"),
+    }
+}

@@ -1,0 +1,276 @@
+//! What the phone makers' channels have in common: a credential of a few texts, an address that is a text, and a client that
+//! sends in batches.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use anyhow::Result;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidings_model::{Environment, Message, Push, Reason, Secret};
+use tidings_providers::batch::check::{Finding, Report, check};
+use tidings_providers::batch::{Config, Protocol};
+
+use super::access::{ca, endpoint, proxy};
+use super::{Adapter, Upload};
+use crate::api::error::{ApiError, Fault};
+use crate::api::fields::Fields;
+use crate::api::v1::required;
+use crate::credentials::{CheckResult, Checked, words};
+use crate::dispatch::{Carrier, Sends, Unfit, carrier};
+
+/// Characters of a field of a credential.
+const FIELD_CHARS_MAX: usize = 1024;
+/// Characters of an address.
+const ADDRESS_CHARS_MAX: usize = 512;
+
+/// One maker.
+pub(super) trait Maker: Send + Sync + 'static {
+    type Protocol: Protocol;
+
+    /// The fields of its credential.
+    const FIELDS: &'static [Field];
+    /// What an address of it is, and where it comes from.
+    const ADDRESS: &'static str;
+    /// Where its credential is found and mended.
+    const CONSOLE: &'static str;
+
+    /// Checks the form of a credential. The error begins with the field.
+    fn protocol(fields: &BTreeMap<String, String>) -> Result<Self::Protocol, String>;
+
+    /// What a reason for which it refuses a credential means and what is to be done; none when it is not known.
+    fn words(reason: &str) -> Option<&'static str>;
+
+    /// The message as its phones get it; none when it has nothing for them.
+    fn render(
+        message: &Message,
+    ) -> Option<Result<<Self::Protocol as Protocol>::Notification, Unfit>>;
+}
+
+/// A field of a credential.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    /// It is never shown.
+    pub(super) is_secret: bool,
+    /// What it is called where it is found.
+    pub(super) title: &'static str,
+}
+
+/// The adapter of a maker.
+pub(super) struct Adapted<M>(PhantomData<fn() -> M>);
+
+impl<M> Adapted<M> {
+    pub(super) const NEW: Self = Self(PhantomData);
+}
+
+/// What is kept of a credential.
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    fields: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint: Option<String>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    fn config<M: Maker>(&self) -> Result<Config<M::Protocol>, String> {
+        let mut config = Config::new(M::protocol(&self.fields)?);
+        config.endpoint.clone_from(&self.endpoint);
+        config.token_endpoint.clone_from(&self.token_endpoint);
+        config.proxy = self.proxy.as_deref().map(Secret::new);
+        config.ca = self.ca.as_ref().map(|pem| pem.as_bytes().into());
+        Ok(config)
+    }
+}
+
+impl<M: Maker> Adapter for Adapted<M> {
+    fn credential(&self, mut fields: Fields) -> Result<Upload, ApiError> {
+        let mut kept = BTreeMap::new();
+        for Field { name, title, .. } in M::FIELDS {
+            let wanted = format!("the {title}, from {}", M::CONSOLE);
+            let value = fields.secret(name)?;
+            let value = required(&fields, name, value, &wanted)?;
+            // As it is pasted.
+            let value = value.expose().trim();
+            if value.is_empty() || value.chars().count() > FIELD_CHARS_MAX {
+                let why = format!("must have 1 to {FIELD_CHARS_MAX} characters: {wanted}");
+                return Err(ApiError::invalid(fields.at(name), why));
+            }
+            kept.insert((*name).to_owned(), value.to_owned());
+        }
+        let kept = Kept {
+            ca: ca(&mut fields)?,
+            endpoint: endpoint(&mut fields, "endpoint")?,
+            fields: kept,
+            proxy: proxy(&mut fields)?,
+            token_endpoint: match M::Protocol::TOKEN_ENDPOINT {
+                Some(_) => endpoint(&mut fields, "token_endpoint")?,
+                None => None,
+            },
+        };
+        fields.finish_strictly()?;
+        M::protocol(&kept.fields)
+            .map_err(|why| ApiError::new(Fault::Credential("unreadable"), why))?;
+        let mut shown = json!({
+            "endpoint": kept.endpoint,
+            "expires_at": null,
+            "has_ca": kept.ca.is_some(),
+            "has_proxy": kept.proxy.is_some(),
+        });
+        for Field { name, .. } in M::FIELDS.iter().filter(|field| !field.is_secret) {
+            shown[*name] = kept.fields.get(*name).cloned().into();
+        }
+        Ok(Upload {
+            plain: serde_json::to_vec(&kept).map_err(|error| ApiError::internal(error.into()))?,
+            slots: vec![(None, shown)],
+            world: None,
+        })
+    }
+
+    fn check(&self, plain: Vec<u8>, _: Option<Environment>) -> BoxFuture<'static, Checked> {
+        async move {
+            let kept = serde_json::from_slice::<Kept>(&plain).map_err(|error| error.to_string());
+            let config = match kept.and_then(|kept| kept.config::<M>()) {
+                Ok(config) => config,
+                Err(why) => return Checked::unusable(why),
+            };
+            match check(config).await {
+                Ok(report) => checked::<M>(report),
+                Err(error) => Checked::unusable(error.to_string()),
+            }
+        }
+        .boxed()
+    }
+
+    /// A token of another app looks like one that is dead.
+    fn can_be_the_credentials(&self, _: &Reason) -> bool {
+        true
+    }
+
+    fn address(&self, fields: &mut Fields) -> Result<String, ApiError> {
+        let token = fields.text("token")?;
+        let token = required(fields, "token", token, M::ADDRESS)?;
+        let is_address = (1..=ADDRESS_CHARS_MAX).contains(&token.len())
+            && token
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';'));
+        match is_address {
+            true => Ok(token),
+            false => Err(ApiError::invalid(
+                fields.at("token"),
+                format!(
+                    "must be 1 to {ADDRESS_CHARS_MAX} printable ASCII characters without blanks and commas: {}",
+                    M::ADDRESS
+                ),
+            )),
+        }
+    }
+
+    /// What a maker would refuse goes the device's next way, so it is no reason to refuse the push.
+    fn accepts(&self, _: &Push) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn carrier(
+        &self,
+        plain: Vec<u8>,
+        world: Option<Environment>,
+    ) -> BoxFuture<'static, Result<Box<dyn Carrier>>> {
+        carrier::start::<Self>(plain, world).boxed()
+    }
+
+    fn sandbox(&self, told: &Value) -> Result<Vec<u8>> {
+        let text = |name: &str| told[name].as_str().map(str::to_owned);
+        let fields = M::FIELDS.iter().filter_map(|field| {
+            let value = text(field.name)?;
+            Some((field.name.to_owned(), value))
+        });
+        let kept = Kept {
+            ca: text("ca"),
+            endpoint: text("endpoint"),
+            fields: fields.collect(),
+            proxy: None,
+            token_endpoint: text("token_endpoint"),
+        };
+        Ok(serde_json::to_vec(&kept)?)
+    }
+}
+
+impl<M: Maker> Sends for Adapted<M> {
+    type Config = Config<M::Protocol>;
+    type Place = ();
+
+    fn open(plain: &[u8], _: Option<Environment>) -> Result<(Self::Config, ())> {
+        let kept: Kept = serde_json::from_slice(plain)?;
+        let config = kept.config::<M>().map_err(anyhow::Error::msg)?;
+        Ok((config, ()))
+    }
+
+    fn render(
+        message: &Message,
+        (): &(),
+    ) -> Option<Result<<M::Protocol as Protocol>::Notification, Unfit>> {
+        M::render(message)
+    }
+}
+
+fn checked<M: Maker>(report: Report) -> Checked {
+    let name = M::Protocol::NAME;
+    let (result, reason, text) = match report.finding {
+        Finding::Good => (
+            CheckResult::Good,
+            None,
+            format!("{name} takes the credential."),
+        ),
+        Finding::NoQuestion => (
+            CheckResult::Undecided,
+            None,
+            format!("{name} is there; whether it takes the credential shows with the first push."),
+        ),
+        Finding::Rejected(reason) => {
+            let text = match M::words(reason.as_str()) {
+                Some(words) => words::sentence_of(words),
+                None => format!(
+                    "{name} refuses the credential with {reason}; compare it with {}.",
+                    M::CONSOLE
+                ),
+            };
+            (CheckResult::Rejected, Some(reason), text)
+        }
+        Finding::Undecided(attempt) => (
+            CheckResult::Undecided,
+            None,
+            format!(
+                "{name} did not say whether it takes the credential ({attempt}); try again later."
+            ),
+        ),
+        Finding::Unreachable { cause, obstacle } => (
+            CheckResult::Unreachable,
+            None,
+            words::unreachable(obstacle, &cause.to_string()),
+        ),
+    };
+    Checked {
+        connecting: report.connecting,
+        endpoint: Some(format!("https://{}", report.endpoint)),
+        reason,
+        result,
+        text,
+    }
+}

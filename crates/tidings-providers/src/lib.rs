@@ -78,4 +78,4 @@ mod net;
 pub use attempt::{Attempt, Cause};
 pub use client::{Answers, Client, ClientConfig, Started};
 pub use delivery::{Delivery, Route};
-pub use net::{Obstacle, is_endpoint, is_proxy};
+pub use net::{Obstacle, is_endpoint, is_proxy, is_url};

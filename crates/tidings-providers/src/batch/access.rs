@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::attempt::Attempt;
+use crate::batch::config::TokenDialer;
 use crate::batch::exchange::{Connection, Failed};
 use crate::batch::{Access, Config, ConfigError, Protocol, SignIn};
-use crate::net::Dialer;
 
 /// Of its life, the part after which a token is renewed: so that none ends on its way.
 const RENEWED_AFTER: f64 = 0.8;
@@ -23,7 +23,7 @@ pub(super) struct Keeper<P> {
     protocol: P,
     answer_timeout: Duration,
     /// Where tokens are given, if they are.
-    dialer: Option<Dialer>,
+    dialer: Option<TokenDialer>,
     kept: Mutex<Kept>,
 }
 
@@ -92,15 +92,17 @@ impl<P: Protocol> Keeper<P> {
             SignIn::Have(access) => return Ok(access),
             SignIn::Ask(request) => request,
         };
-        let Some(dialer) = &self.dialer else {
+        let Some(there) = &self.dialer else {
             // A protocol that asks says where.
             let reason = tidings_model::Reason::known("NoTokenEndpoint");
             return Err(Attempt::Answered(Outcome::CredentialRejected { reason }));
         };
-        let connection = Connection::open(dialer).await;
+        let connection = Connection::open(&there.dialer).await;
         let mut connection = connection.map_err(Attempt::NotSent)?;
         let by = Instant::now() + self.answer_timeout;
-        let answered = connection.send(dialer, &request, by).await;
+        let answered = connection
+            .send(&there.dialer, &there.led(request), by)
+            .await;
         let response = answered.map_err(|failed| match failed {
             Failed::With(Attempt::Unanswered(cause) | Attempt::NotSent(cause)) => {
                 Attempt::NotSent(cause)

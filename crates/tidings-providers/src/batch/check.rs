@@ -48,7 +48,10 @@ pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError
         config.token_dialer()?,
         config.protocol.sign_in(UnixMillis::now()),
     ) {
-        (Some(dialer), SignIn::Ask(request)) => (dialer, Some(request)),
+        (Some(there), SignIn::Ask(request)) => {
+            let request = there.led(request);
+            (there.dialer, Some(request))
+        }
         _ => (config.dialer()?, None),
     };
     let endpoint = dialer.endpoint.authority.to_string();

@@ -7,8 +7,8 @@ use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 use tidings_model::Secret;
 
-use crate::batch::{Pace, Protocol};
-use crate::net::{Dialer, Endpoint, Proxy, roots};
+use crate::batch::{Pace, Protocol, Request};
+use crate::net::{Dialer, Endpoint, Proxy, roots, split_url};
 
 /// What a [`Client`](super::Client) is made from. [`Config::new`] gives the defaults that are named at each field; what is
 /// out of range is a [`ConfigError`] at the start.
@@ -18,7 +18,7 @@ pub struct Config<P> {
     pub protocol: P,
     /// `https://HOST:PORT` of something else that speaks the provider's protocol; none is the provider's own.
     pub endpoint: Option<String>,
-    /// The same for where access tokens are given.
+    /// `https://HOST:PORT/PATH` where access tokens are given, if not by the provider; without a path it is the provider's.
     pub token_endpoint: Option<String>,
     /// PEM of the certificates to trust instead of the public roots (Mozilla's, as they were when the program was built).
     pub ca: Option<Arc<[u8]>>,
@@ -62,6 +62,32 @@ pub enum ConfigError {
     Tls(#[from] rustls::Error),
 }
 
+/// The way to where access tokens are given.
+pub(super) struct TokenDialer {
+    pub(super) dialer: Dialer,
+    /// In the place of the protocol's.
+    path: Option<String>,
+}
+
+impl TokenDialer {
+    /// The request as it goes there.
+    pub(super) fn led(&self, mut request: Request) -> Request {
+        if let Some(path) = &self.path {
+            request.path.clone_from(path);
+        }
+        request
+    }
+}
+
+impl ConfigError {
+    fn endpoint(field: &'static str, value: &str) -> Self {
+        Self::Endpoint {
+            field,
+            value: value.to_owned(),
+        }
+    }
+}
+
 impl<P: Protocol> Config<P> {
     /// Connections of one client, at most: 64.
     pub const CONNECTIONS_MAX: usize = 64;
@@ -98,23 +124,24 @@ impl<P: Protocol> Config<P> {
     /// The way to the provider.
     pub(super) fn dialer(&self) -> Result<Dialer, ConfigError> {
         let text = self.endpoint.as_deref().unwrap_or(P::ENDPOINT);
-        self.dialer_to("endpoint", text)
+        let endpoint = Endpoint::parse(text);
+        self.dialer_to(endpoint.ok_or_else(|| ConfigError::endpoint("endpoint", text))?)
     }
 
     /// The way to where access tokens are given, if there is such a place.
-    pub(super) fn token_dialer(&self) -> Result<Option<Dialer>, ConfigError> {
+    pub(super) fn token_dialer(&self) -> Result<Option<TokenDialer>, ConfigError> {
         let Some(own) = P::TOKEN_ENDPOINT else {
             return Ok(None);
         };
         let text = self.token_endpoint.as_deref().unwrap_or(own);
-        self.dialer_to("token_endpoint", text).map(Some)
+        let parts = split_url(text);
+        let (endpoint, path) =
+            parts.ok_or_else(|| ConfigError::endpoint("token_endpoint", text))?;
+        let dialer = self.dialer_to(endpoint)?;
+        Ok(Some(TokenDialer { dialer, path }))
     }
 
-    fn dialer_to(&self, field: &'static str, text: &str) -> Result<Dialer, ConfigError> {
-        let endpoint = Endpoint::parse(text).ok_or_else(|| ConfigError::Endpoint {
-            field,
-            value: text.to_owned(),
-        })?;
+    fn dialer_to(&self, endpoint: Endpoint) -> Result<Dialer, ConfigError> {
         let proxy = match &self.proxy {
             Some(proxy) => Some(Proxy::parse(proxy.expose()).ok_or(ConfigError::Proxy)?),
             None => None,

@@ -3,7 +3,7 @@
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tidings_providers::{is_endpoint, is_proxy};
+use tidings_providers::{is_endpoint, is_proxy, is_url};
 
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
@@ -19,8 +19,8 @@ pub(super) fn text(fields: &mut Fields, key: &'static str) -> Result<Option<Stri
 }
 
 /// A base URL: `https`, host, perhaps a port.
-pub(super) fn endpoint(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
-    let Some(text) = fields.text(key)?.filter(|text| !text.is_empty()) else {
+pub(super) fn endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(text) = fields.text("endpoint")?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     if text.len() > ENDPOINT_CHARS_MAX || !is_endpoint(&text) {
@@ -28,9 +28,24 @@ pub(super) fn endpoint(fields: &mut Fields, key: &'static str) -> Result<Option<
             "must be of the form https://HOST:PORT, not {}",
             shown(&text)
         );
-        return Err(ApiError::invalid(fields.at(key), why));
+        return Err(ApiError::invalid(fields.at("endpoint"), why));
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+/// Where access tokens are given: `https`, host, perhaps a port and a path.
+pub(super) fn token_endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(url) = text(fields, "token_endpoint")? else {
+        return Ok(None);
+    };
+    if url.len() > ENDPOINT_CHARS_MAX || !is_url(&url) {
+        let why = format!(
+            "must be of the form https://HOST:PORT/PATH, not {}",
+            shown(&url)
+        );
+        return Err(ApiError::invalid(fields.at("token_endpoint"), why));
+    }
+    Ok(Some(url))
 }
 
 /// An HTTP proxy. Its text is not shown, since a password may be in it.

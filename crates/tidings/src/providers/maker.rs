@@ -14,7 +14,7 @@ use tidings_model::{Environment, Message, Push, Reason, Secret};
 use tidings_providers::batch::check::{Finding, Report, check};
 use tidings_providers::batch::{Config, Protocol};
 
-use super::access::{ca, endpoint, proxy};
+use super::access::{ca, endpoint, proxy, token_endpoint};
 use super::{Adapter, Upload};
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Fields;
@@ -116,11 +116,11 @@ impl<M: Maker> Adapter for Adapted<M> {
         }
         let kept = Kept {
             ca: ca(&mut fields)?,
-            endpoint: endpoint(&mut fields, "endpoint")?,
+            endpoint: endpoint(&mut fields)?,
             fields: kept,
             proxy: proxy(&mut fields)?,
             token_endpoint: match M::Protocol::TOKEN_ENDPOINT {
-                Some(_) => endpoint(&mut fields, "token_endpoint")?,
+                Some(_) => token_endpoint(&mut fields)?,
                 None => None,
             },
         };

@@ -7,6 +7,7 @@ mod disk;
 mod doctor;
 mod faults;
 mod histories;
+mod huawei;
 mod lanes;
 mod layers;
 mod outage;

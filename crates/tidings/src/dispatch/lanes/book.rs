@@ -217,7 +217,8 @@ impl Book {
                 Some(target) => {
                     page.open += 1;
                     page.known[index] = Some(Known {
-                        is_named: target.environment.is_some(),
+                        // Where there is only one, there is nothing to name.
+                        is_named: target.environment.is_some() || self.key.environment.is_none(),
                         registered_at: target.registered_at,
                     });
                     let tag = Tag {

@@ -74,7 +74,7 @@ impl ApnsCredentialBody {
         };
         let credential = ApnsCredential {
             ca: ca(&mut fields)?,
-            endpoint: endpoint(&mut fields, "endpoint")?,
+            endpoint: endpoint(&mut fields)?,
             file,
             proxy: proxy(&mut fields)?,
             topic,

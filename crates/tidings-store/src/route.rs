@@ -315,15 +315,13 @@ pub(crate) fn waits_for_others(
     app: AppId,
     provider: Provider,
 ) -> Result<bool, StoreError> {
-    match provider {
-        Provider::Apns => Ok(false),
-        Provider::Link => {
-            let mut select = sql.prepare_cached(
-                "SELECT 1 FROM tasks INDEXED BY tasks_fresh WHERE app = ?1 AND provider = ?2 AND after = 0 LIMIT 1",
-            )?;
-            Ok(select.exists(params![app.0, AsCode(provider)])?)
-        }
+    if provider.is_remote() {
+        return Ok(false);
     }
+    let mut select = sql.prepare_cached(
+        "SELECT 1 FROM tasks INDEXED BY tasks_fresh WHERE app = ?1 AND provider = ?2 AND after = 0 LIMIT 1",
+    )?;
+    Ok(select.exists(params![app.0, AsCode(provider)])?)
 }
 
 /// Puts a message that is being accepted into the inboxes of those that it is for.

@@ -289,7 +289,7 @@ fn a_wrong_secret_costs_no_token_and_nothing_is_lost() {
         let health = stage.health();
         (health["health"] == "rejected").then_some(health)
     });
-    assert_eq!(health["app_id"].is_string(), true, "{health}");
+    assert!(health["app_id"].is_string(), "{health}");
     assert_eq!(health.get("app_secret"), None, "a secret is never shown");
     for phone in &phones {
         assert!(stage.has_token(&message, phone));

@@ -357,7 +357,7 @@ async fn a_bad_credential_is_told_why() {
             "link",
             "provider link takes no credential: devices connect to Tidings itself",
         ),
-        ("fax", "provider must be one of: apns; not \"fax\""),
+        ("fax", "provider must be one of: apns, huawei; not \"fax\""),
     ] {
         let path = format!("{}/{provider}", shop.path);
         let answer = shop.api.send(&As::Admin, "PUT", &path, json!({})).await;

@@ -318,8 +318,8 @@ pub(crate) fn behind(
     message: MsgId,
 ) -> Result<Vec<Option<Environment>>, StoreError> {
     let mut behind = Vec::new();
-    for environment in environments(provider) {
-        let oldest = oldest(sql, app, provider, *environment, collapse)?;
+    for environment in provider.worlds() {
+        let oldest = oldest(sql, app, provider, environment, collapse)?;
         if oldest.is_none_or(|oldest| oldest >= message) {
             continue;
         }
@@ -330,14 +330,14 @@ pub(crate) fn behind(
         let place = params![
             app.0,
             AsCode(provider),
-            AsCode(*environment),
+            AsCode(environment),
             collapse,
             message.0,
             AHEAD_MAX
         ];
         let count: usize = select.query_row(place, |row| row.get(0))?;
         if count == AHEAD_MAX {
-            behind.push(*environment);
+            behind.push(environment);
         }
     }
     Ok(behind)
@@ -480,12 +480,12 @@ fn range_begins(
     device: DeviceId,
 ) -> Result<Option<DeviceId>, StoreError> {
     let mut begins: Option<DeviceId> = None;
-    for environment in environments(provider) {
+    for environment in provider.worlds() {
         let mut select = sql.prepare_cached(
             "SELECT first, round, last FROM pages
              WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first <= ?4 ORDER BY first DESC, round DESC",
         )?;
-        let place = params![message.0, AsCode(provider), AsCode(*environment), device.0];
+        let place = params![message.0, AsCode(provider), AsCode(environment), device.0];
         let mut rows = select.query(place)?;
         while let Some(row) = rows.next()? {
             if row.get::<_, u32>(1)? > 0 {

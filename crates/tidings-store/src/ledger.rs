@@ -350,7 +350,12 @@ fn carrier(
     history: &DeviceHistory,
     message: MsgId,
 ) -> Result<Option<Provider>, StoreError> {
-    let Some(message) = messages::find(sql, message)?.filter(|message| message.app == app) else {
+    let message = match messages::find(sql, message) {
+        // What else the device says is heard.
+        Err(StoreError::Stored(_)) => None,
+        found => found?.filter(|message| message.app == app),
+    };
+    let Some(message) = message else {
         return Ok(None);
     };
     let Push { audience, .. } = &message.push;

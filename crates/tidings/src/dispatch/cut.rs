@@ -80,12 +80,6 @@ impl CutSignal {
         ahead.pages += pages;
     }
 
-    /// There is nothing left to be cut.
-    fn nothing_left(&self) {
-        let mut lanes = self.lanes();
-        lanes.values_mut().for_each(|ahead| ahead.hungry = false);
-    }
-
     /// Whether more is to be cut of a message that has as many pages as it should in the lanes `full`. The lane that has most
     /// decides, unless it stands still: then the others go on.
     pub(super) fn appetite(&self, full: &[Option<Environment>], now: Instant) -> Appetite {
@@ -171,7 +165,6 @@ impl Cutter {
         }
         let begun = self.open_tasks(Turn::Begun, BEGUN_AT_ONCE).await?;
         if begun.is_empty() {
-            self.signal.nothing_left();
             return Ok(Appetite::None);
         }
         for task in begun {

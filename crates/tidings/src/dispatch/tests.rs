@@ -5,6 +5,7 @@ use tidings_model::{
 };
 use tidings_store::{Accepted, ChannelChange, Ledger, NewDevice, Room, SealKey};
 
+use super::cut::Appetite;
 use super::*;
 
 const LANE: LaneKey = LaneKey {
@@ -241,4 +242,18 @@ async fn lanes_that_the_store_has_not_heard_keep_their_pages_until_it_has() {
     assert_eq!(waiting.cut().await, [], "its lane may have it still");
     waiting.lanes.free().await;
     assert_eq!(waiting.cut().await, waiting.messages);
+}
+
+#[tokio::test]
+async fn a_lane_that_has_nothing_is_cut_for_whatever_there_was_to_cut_before() {
+    let mut waiting = Waiting::new(0).await;
+    let signal = Arc::clone(&waiting.cutter.signal);
+    signal.heard(waiting.key.environment, 0);
+    let stepped = waiting.cutter.step().await;
+    assert_eq!(stepped.expect("nothing"), Appetite::None);
+    // A search that has found nobody in its first part has woken no lane.
+    let message = accept(&waiting.store, waiting.key.app).await;
+    waiting.damage("UPDATE tasks SET after = 1 WHERE provider = 1");
+    waiting.cutter.step().await.expect("cut");
+    assert_eq!(waiting.cut().await, [message.id]);
 }

@@ -328,11 +328,19 @@ impl Book {
     }
 
     /// What is to be written down, one batch at a time: [`Book::flushed`] or [`Book::not_flushed`] ends it. `condemns` says
-    /// whether the provider is to be believed in what is not certain of tokens.
-    pub(in crate::dispatch) fn flush(&mut self, now: UnixMillis, condemns: bool) -> Batch {
+    /// whether the provider is to be believed in what is not certain of tokens. `alone`: one page of it, or else one removal.
+    pub(in crate::dispatch) fn flush(
+        &mut self,
+        now: UnixMillis,
+        condemns: bool,
+        alone: bool,
+    ) -> Batch {
         let mut pages = Vec::new();
         let mut leaving_max = LEAVING_MAX;
         for page in self.pages.values_mut() {
+            if alone && !pages.is_empty() {
+                break;
+            }
             self.busy_with = Some(page.key);
             if let Some(flush) = page.flush(&mut leaving_max, now) {
                 if flush.rest.is_some() && condemns {
@@ -342,7 +350,12 @@ impl Book {
             }
         }
         self.rest();
-        self.removing = self.removals.len().min(REMOVALS_MAX);
+        let removals_max = match (alone, pages.is_empty()) {
+            (false, _) => REMOVALS_MAX,
+            (true, false) => 0,
+            (true, true) => 1,
+        };
+        self.removing = self.removals.len().min(removals_max);
         Batch {
             pages,
             removals: self.removals[..self.removing].to_vec(),
@@ -402,6 +415,19 @@ impl Book {
                 page.delta.merge(flushing.delta);
             }
         }
+    }
+
+    /// A page can never be written down: it is nobody's business any more. Returns its number, and its lease.
+    pub(in crate::dispatch) fn give_up(&mut self, key: &PageKey) -> Option<(u64, i64)> {
+        let number = *self.numbers.get(key)?;
+        let lease = self.pages.get(&number)?.lease;
+        self.drop_page(number);
+        Some((number, lease))
+    }
+
+    /// The first removal can never be written down: the token stays.
+    pub(in crate::dispatch) fn give_up_removal(&mut self) {
+        self.removals.drain(..1.min(self.removals.len()));
     }
 
     /// The leases that are to be prolonged at `now`.
@@ -702,7 +728,7 @@ mod tests {
 
         fn flush(&mut self) -> Batch {
             assert!(self.book.is_dirty());
-            self.book.flush(NOW, true)
+            self.book.flush(NOW, true, false)
         }
     }
 
@@ -856,11 +882,11 @@ mod tests {
                     Came::Left(end(Ending::Dropped, Some("BadDeviceToken"))),
                 );
             }
-            let early = stage.book.flush(NOW, true);
+            let early = stage.book.flush(NOW, true, false);
             assert_eq!(early.removals, []);
             stage.book.flushed(&Flushed::default());
             stage.came(2, accepted());
-            let last = stage.book.flush(NOW, condemns);
+            let last = stage.book.flush(NOW, condemns, false);
             let removed: Vec<i64> = last.removals.iter().map(|gone| gone.device.0).collect();
             // One whose device did not say of what environment it is stays in any case.
             assert_eq!(removed, [1][..usize::from(condemns)]);
@@ -979,7 +1005,7 @@ mod tests {
         }
         let mut book = Book::new(LANE);
         book.take(leased(Class::Stragglers, 2), open, Instant::now(), NOW);
-        let batch = book.flush(NOW, false);
+        let batch = book.flush(NOW, false, false);
         let page = &batch.pages[0];
         let leaving: Vec<usize> = page.leaving.iter().map(|(index, _)| *index).collect();
         assert_eq!((leaving, page.progress.count()), (vec![0], 1));

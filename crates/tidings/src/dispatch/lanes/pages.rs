@@ -29,6 +29,7 @@ use crate::dispatch::{Context, Signal, Wakes};
 const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
 const PANICKED: Reason = Reason::known("PagePanicked");
 const UNANSWERED: Reason = Reason::known("Unanswered");
+const UNWRITTEN: Reason = Reason::known("UnwrittenPage");
 const UNREADABLE: Reason = Reason::known("UnreadablePage");
 
 pub(in crate::dispatch) struct Lane {
@@ -38,6 +39,8 @@ pub(in crate::dispatch) struct Lane {
     draining: watch::Receiver<Option<Instant>>,
     flush_at: Instant,
     flushing: bool,
+    /// Of these the last flush was, one by one, since something of one before can never be written down.
+    flushing_alone: Option<Vec<PageKey>>,
     jobs: JoinSet<Done>,
     key: LaneKey,
     leasing: bool,
@@ -114,6 +117,7 @@ impl Lane {
             draining,
             flush_at: now,
             flushing: false,
+            flushing_alone: None,
             jobs: JoinSet::new(),
             key,
             leasing: false,
@@ -321,7 +325,7 @@ impl Lane {
                     }
                     Err(error) => {
                         error!(%error, "cannot prolong the leases of pages");
-                        self.wakes.unheard();
+                        self.unheard(&error);
                     }
                 }
             }
@@ -350,7 +354,7 @@ impl Lane {
             match opened {
                 Ok(_) if self.suspects.is_condemned(&page.key) => {
                     error!(msg_id = %page.key.message, first = page.key.first.0, "a page made its lane panic twice: it is ended");
-                    self.end(&page, PANICKED);
+                    self.end(page.key, page.lease, PANICKED);
                 }
                 Ok(open) => self.send(page, open, leased.ends, now).await,
                 Err(error) => self.unreadable(&page, &error),
@@ -395,22 +399,21 @@ impl Lane {
             StoreError::Panicked(_) => {
                 self.suspects.accuse(key);
                 if self.suspects.is_condemned(&key) {
-                    self.end(page, PANICKED);
+                    self.end(key, page.lease, PANICKED);
                 }
             }
-            error if error.is_lasting() => self.end(page, UNREADABLE),
+            error if error.is_lasting() => self.end(key, page.lease, UNREADABLE),
             _ => {} // Another time: when its lease is over.
         }
     }
 
-    /// Ends a page that cannot be sent.
-    fn end(&mut self, page: &LeasedPage, reason: Reason) {
-        let (key, lease) = (page.key, page.lease);
+    /// Ends a page that is out.
+    fn end(&mut self, key: PageKey, lease: i64, reason: Reason) {
         let store = Arc::clone(&self.context.store);
         self.jobs.spawn(async move {
             let failed = store.fail_page(key, lease, reason).await;
             Done::Failed(failed.unwrap_or_else(|error| {
-                error!(%error, msg_id = %key.message, "cannot end a page that cannot be sent");
+                error!(%error, msg_id = %key.message, "cannot end a page that cannot be sent or written down");
                 Vec::new()
             }))
         });
@@ -507,7 +510,11 @@ impl Lane {
             .sender
             .as_ref()
             .is_some_and(|sender| sender.guard.condemns(now));
-        let batch = self.book.flush(self.context.clock.now(), condemns);
+        let alone = self.flushing_alone.is_some();
+        let batch = self.book.flush(self.context.clock.now(), condemns, alone);
+        if let Some(keys) = &mut self.flushing_alone {
+            *keys = batch.pages.iter().map(|page| page.key).collect();
+        }
         self.flushing = true;
         self.flush_at = now + FLUSH_EVERY;
         let store = Arc::clone(&self.context.store);
@@ -524,13 +531,19 @@ impl Lane {
                 error!(%error, app = self.key.app.0, "cannot write down what has been answered");
                 self.book.not_flushed();
                 self.unwritten = true;
-                self.wakes.unheard();
+                self.unheard(&error);
                 self.flush_at = Instant::now() + STORE_PAUSE;
+                if error.is_lasting() {
+                    self.never_written();
+                }
                 return;
             }
         };
         self.unwritten = false;
         let lost = self.book.flushed(&flushed);
+        if !self.book.is_dirty() {
+            self.flushing_alone = None;
+        }
         if !lost.is_empty() {
             error!(
                 app = self.key.app.0,
@@ -544,6 +557,35 @@ impl Lane {
             link.route_inbox(self.key.app, &flushed.inboxes);
         }
         self.wakes.wake(flushed.lanes);
+    }
+
+    /// Something of the last flush can never be written down: each page goes alone then, and one with which that happens again is
+    /// ended, so that the others are written.
+    fn never_written(&mut self) {
+        let Some(alone) = &mut self.flushing_alone else {
+            self.flushing_alone = Some(Vec::new());
+            return;
+        };
+        match std::mem::take(alone).pop() {
+            None => self.book.give_up_removal(),
+            Some(key) => {
+                self.suspects.accuse(key);
+                if self.suspects.is_condemned(&key)
+                    && let Some((number, lease)) = self.book.give_up(&key)
+                {
+                    self.withdraw(&[number]);
+                    self.end(key, lease, UNWRITTEN);
+                }
+            }
+        }
+        self.unwritten = self.book.is_dirty();
+    }
+
+    /// The store has not taken what it was told. What is a fault of its own in that keeps no others' pages from being freed.
+    fn unheard(&self, error: &StoreError) {
+        if !error.is_lasting() {
+            self.wakes.unheard();
+        }
     }
 
     /// Prolongs the leases that end soon.
@@ -670,7 +712,7 @@ mod tests {
             provider_id: None,
         };
         lane.came(settled, Back::Waits);
-        let batch = lane.book.flush(now, false);
+        let batch = lane.book.flush(now, false, false);
         let rest = batch.pages[0].rest.as_ref().expect("nothing is out");
         assert_eq!(rest[0].due, None);
     }
@@ -702,6 +744,36 @@ mod tests {
                 ledger = waiting.ledger(message).await;
             }
             assert_eq!(reason(&ledger).as_deref(), Some(why));
+        }
+        lane.abort();
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_written_down_of_one_page_keeps_no_other_waiting() {
+        let mut waiting = Waiting::new(3).await;
+        let [bad, others @ ..] = waiting.messages.as_slice() else {
+            panic!("three");
+        };
+        waiting.cutter.step().await.expect("cut");
+        waiting.damage(&format!(
+            "CREATE TRIGGER no BEFORE UPDATE ON pages WHEN NEW.message = {bad} AND length(NEW.detail) > 0
+             BEGIN SELECT RAISE(ABORT, 'no'); END"
+        ));
+        let lane = tokio::spawn(waiting.lane().run());
+        for message in waiting.messages.iter().copied() {
+            let mut ledger = waiting.ledger(message).await;
+            while ledger.total().failed == 0 {
+                tokio::task::yield_now().await;
+                ledger = waiting.ledger(message).await;
+            }
+            let expected = match others.contains(&message) {
+                true => "NoCredential",
+                false => "UnwrittenPage",
+            };
+            let [(_, _, reason, 1)] = ledger.reasons.as_slice() else {
+                panic!("{:?}", ledger.reasons);
+            };
+            assert_eq!(reason.as_str(), expected);
         }
         lane.abort();
     }

@@ -84,6 +84,30 @@ impl Acks {
     }
 }
 
+/// Writes them down in their order. The one that cannot be written at all is found, and left out: the device is sent the message
+/// again.
+async fn write(store: &Store, acks: Vec<Ack>) {
+    // The next to be written last.
+    let mut waiting = vec![acks];
+    while let Some(mut acks) = waiting.pop() {
+        let Err(error) = store.acknowledge(acks.clone()).await else {
+            continue;
+        };
+        if !error.is_lasting() {
+            error!(%error, acks = acks.len(), "acknowledgements wait for the store");
+            waiting.push(acks);
+            sleep(STORE_PAUSE).await;
+        } else if acks.len() > 1 {
+            let second = acks.split_off(acks.len() / 2);
+            waiting.push(second);
+            waiting.push(acks);
+        } else if let Some(ack) = acks.pop() {
+            let Ack { device, what, .. } = ack;
+            error!(%error, device = %device, ?what, "an acknowledgement of device {device} cannot be written, and is lost");
+        }
+    }
+}
+
 /// Remembers what comes until nobody can send any more. What waits during a commit shares the next.
 async fn remember(store: Arc<Store>, unwritten: Arc<Unwritten>, mut said: mpsc::Receiver<Said>) {
     let mut batch = Vec::with_capacity(ACKS_AT_ONCE);
@@ -96,11 +120,8 @@ async fn remember(store: Arc<Store>, unwritten: Arc<Unwritten>, mut said: mpsc::
             }
         }
         let devices: Vec<DeviceId> = acks.iter().map(|ack| ack.device).collect();
-        while !acks.is_empty()
-            && let Err(error) = store.acknowledge(acks.clone()).await
-        {
-            error!(%error, acks = acks.len(), "acknowledgements wait for the store");
-            sleep(STORE_PAUSE).await;
+        if !acks.is_empty() {
+            write(&store, acks).await;
         }
         devices
             .into_iter()

@@ -74,12 +74,33 @@ struct Present {
     app: AppId,
     feed: Feed,
     handle: Arc<Handle>,
-    /// How far the log has been judged without anything to remember, and since when that waits to be written.
+    /// How far the log has been judged beyond what was said, and since when that waits to be written.
     judged: Option<(Cursor, Instant)>,
     room: Arc<Room>,
     /// That by which it proved itself: a connection ends when the device gets another.
     secret: SecretHash,
     window: Window,
+}
+
+impl Present {
+    fn has_next(&self) -> bool {
+        self.feed.has_next() || self.is_due()
+    }
+
+    /// Whether how far the log has been judged is to be written.
+    fn is_due(&self) -> bool {
+        self.judged.as_ref().is_some_and(|(judged, since)| {
+            !judged.exceptions.is_empty() || since.elapsed() > JUDGED_WRITTEN_AFTER
+        })
+    }
+
+    /// Of the log nothing more is to be sent up to the cursor's position.
+    fn passed(&mut self, passed: Cursor) {
+        match &mut self.judged {
+            Some((judged, _)) => drop(judged.pass(passed)),
+            judged @ None => *judged = Some((passed, Instant::now())),
+        }
+    }
 }
 
 /// Whether the exchange goes on.
@@ -106,6 +127,7 @@ impl Connection {
                 }
             }
             if let Some(device) = device
+                && device.has_next()
                 && let Err(error) = Box::pin(self.feed(device)).await
             {
                 return Err(self.store_failed(&error));
@@ -145,10 +167,14 @@ impl Connection {
         let signals = tokio::select! {
             readable = self.socket.readable(), if self.session.wants_input() => {
                 readable?;
-                self.input.reserve(READ_MAX);
-                return match self.socket.try_read_buf(&mut self.input) {
+                // On the stack: most of what comes is an acknowledgement of four bytes, from thousands at once.
+                let mut read = [0; READ_MAX];
+                return match self.socket.try_read(&mut read) {
                     Ok(0) => Ok(Step::Ended),
-                    Ok(_) => Ok(Step::GoOn),
+                    Ok(count) => {
+                        self.input.extend_from_slice(&read[..count]);
+                        Ok(Step::GoOn)
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::GoOn),
                     Err(error) => Err(error),
                 };
@@ -241,8 +267,7 @@ impl Connection {
                 Ok(Step::GoOn)
             }
             (Event::Acked { tag, code }, Some(device)) => {
-                device.window.end(tag, acked(code));
-                Box::pin(self.remember(device)).await;
+                Box::pin(self.end(device, tag, acked(code))).await;
                 Ok(Step::GoOn)
             }
             (
@@ -400,39 +425,31 @@ impl Connection {
         }
     }
 
-    /// Sends what comes next, as far as the device's window goes.
+    /// Sends what comes next, as far as the device's window goes. What waits for the store is boxed: a broadcast comes from memory,
+    /// to thousands at once.
     async fn feed(&mut self, device: &mut Present) -> Result<(), StoreError> {
-        while self.session.can_send()
-            && device.window.has_room()
-            && !device.handle.has(Signals::TAKEN_OVER)
-        {
+        while self.session.can_send() && !device.handle.has(Signals::TAKEN_OVER) {
             match device.feed.next(&device.handle).await? {
                 Some(Next::Send(outgoing)) => {
                     if !self.publish(device, outgoing).await? {
                         break;
                     }
                 }
-                Some(Next::Known(message, position)) => {
-                    device.window.known(message, position);
-                    self.remember(device).await;
-                }
-                // Many in a row are remembered as one: a device that was away for long has missed much.
-                Some(Next::Passed(cursor)) => device.window.passed(cursor),
+                Some(Next::Passed(cursor)) => device.passed(cursor),
                 Some(Next::Over(message, parts, reason)) => {
                     let over = Acked::Inbox {
                         end: LinkEnd::Expired(reason),
                         message,
                         parts,
                     };
-                    self.say(device, over).await;
+                    Box::pin(self.say(device, over)).await;
                 }
                 None => break,
             }
         }
-        self.remember(device).await;
-        let is_old = |(_, since): &(Cursor, Instant)| since.elapsed() > JUDGED_WRITTEN_AFTER;
-        if device.judged.as_ref().is_some_and(is_old) {
-            self.write_judged(device).await;
+        // Many in a row are remembered as one: a device that was away for long has missed much.
+        if device.is_due() {
+            Box::pin(self.write_judged(device)).await;
         }
         Ok(())
     }
@@ -444,7 +461,11 @@ impl Connection {
         outgoing: Outgoing,
     ) -> Result<bool, StoreError> {
         let store = self.inner.store()?;
-        let payload = outgoing.payload(&store, device.feed.platform()).await?;
+        let platform = device.feed.platform();
+        let payload = match outgoing.known_payload(platform) {
+            Some(payload) => Some(payload),
+            None => Box::pin(outgoing.payload(&store, platform)).await?,
+        };
         let Outgoing {
             expires_at,
             message,
@@ -455,7 +476,7 @@ impl Connection {
         let Some(payload) = payload else {
             // The message has been forgotten meanwhile, and all that is counted of it.
             if let Some(position) = place {
-                device.window.passed(Cursor::to(position));
+                device.passed(Cursor::to(position));
             }
             return Ok(true);
         };
@@ -467,8 +488,7 @@ impl Connection {
             PublishResult::Sent => device.window.sent(message, parts, place),
             PublishResult::TooLargeForClient => {
                 device.window.sent(message, parts, place);
-                device.window.end(tag, LinkEnd::TooLarge);
-                self.remember(device).await;
+                Box::pin(self.end(device, tag, LinkEnd::TooLarge)).await;
             }
             // Not while the session can send; and if it has closed, the message comes on the next connection.
             PublishResult::WindowFull => return Ok(false),
@@ -476,32 +496,28 @@ impl Connection {
         Ok(true)
     }
 
-    /// Hands on what has ended.
-    async fn remember(&self, device: &mut Present) {
-        while let Some(acked) = device.window.take_ended() {
-            match acked {
-                Acked::Log {
-                    ended: None,
-                    passed,
-                } if passed.exceptions.is_empty() => {
-                    let since = device.judged.take().map_or_else(Instant::now, |(_, at)| at);
-                    device.judged = Some((passed, since));
-                }
-                acked => {
-                    // What has been judged before lies below a logged one.
-                    if matches!(acked, Acked::Log { .. }) {
-                        device.judged = None;
-                    }
-                    self.say(device, acked).await;
-                }
-            }
+    /// Hands on that what is in flight under a tag has ended.
+    async fn end(&self, device: &mut Present, tag: u64, end: LinkEnd) {
+        if device.is_due() {
+            // While this is in flight still, and before the cursor moves past what was missed.
+            self.write_judged(device).await;
         }
+        let Some(ended) = device.window.end(tag, end) else {
+            return;
+        };
+        if let Acked::Log { passed, .. } = &ended
+            && let Some((judged, _)) = &device.judged
+            && judged.position <= passed.position
+        {
+            device.judged = None;
+        }
+        self.say(device, ended).await;
     }
 
     /// Hands on how far the log has been judged, if that has not been.
     async fn write_judged(&self, device: &mut Present) {
-        if let Some((passed, _)) = device.judged.take() {
-            let ended = None;
+        if let Some((judged, _)) = device.judged.take() {
+            let (ended, passed) = (None, device.window.owing(judged));
             self.say(device, Acked::Log { ended, passed }).await;
         }
     }
@@ -529,8 +545,7 @@ impl Connection {
             }
             while let Some(event) = self.session.poll_event() {
                 if let Event::Acked { tag, code } = event {
-                    device.window.end(tag, acked(code));
-                    self.remember(device).await;
+                    self.end(device, tag, acked(code)).await;
                 }
                 if self.session.handle_input(now, &mut self.input).is_err() {
                     return;

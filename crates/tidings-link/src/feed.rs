@@ -17,8 +17,6 @@ use crate::room::{Handle, Room, Signals};
 use crate::tail::{Entry, TailRead};
 
 pub(crate) struct Feed {
-    /// What of the log has ended above the cursor.
-    ahead: Vec<Position>,
     app: AppId,
     history: DeviceHistory,
     inbox: VecDeque<Waiting>,
@@ -30,6 +28,8 @@ pub(crate) struct Feed {
     log: VecDeque<Logged>,
     log_after: Position,
     log_news: bool,
+    /// Of the log, behind the cursor, and yet to be read.
+    owed: Vec<Position>,
     /// How far of the log has been handed out.
     passed: Position,
     room: Arc<Room>,
@@ -38,15 +38,19 @@ pub(crate) struct Feed {
 
 /// An entry of the log that was read: from the tail, to be judged, or judged by the store.
 enum Logged {
-    Judged(Step),
+    Judged(Box<Step>),
     Tail(Arc<Entry>),
 }
 
 impl Logged {
+    /// Boxed: most entries are the tail's, and thousands of connections hold one at once.
+    fn judged(step: Step) -> Self {
+        Self::Judged(step.into())
+    }
+
     fn position(&self) -> Position {
         match self {
-            Self::Judged(Step::Missed(exception)) => exception.position,
-            Self::Judged(Step::Send(position, ..)) => *position,
+            Self::Judged(step) => step.position(),
             Self::Tail(entry) => entry.logged.position,
         }
     }
@@ -56,8 +60,6 @@ impl Logged {
 pub(crate) enum Next {
     /// A row of its inbox is over without having been sent.
     Over(MsgId, Parts, Reason),
-    /// A message of the log has ended already, on an earlier connection.
-    Known(MsgId, Position),
     /// Of the log nothing more is to be sent up to the cursor's position.
     Passed(Cursor),
     Send(Outgoing),
@@ -89,6 +91,14 @@ impl Outgoing {
         }
     }
 
+    /// The payload, if it needs no store.
+    pub(crate) fn known_payload(&self, platform: Platform) -> Option<Bytes> {
+        match &self.source {
+            Source::Own(message) => Some(payload::encode(message, platform, self.parts)),
+            Source::Tail(entry) => entry.known_payload(platform, self.parts),
+        }
+    }
+
     /// None when the message is not there any more.
     pub(crate) async fn payload(
         &self,
@@ -112,13 +122,12 @@ impl Feed {
         store: Arc<Store>,
     ) -> Self {
         let Login {
-            ahead,
             cursor,
             history,
+            owed,
             ..
         } = login;
         Self {
-            ahead,
             app,
             history,
             inbox: VecDeque::new(),
@@ -128,6 +137,7 @@ impl Feed {
             log: VecDeque::new(),
             log_after: cursor,
             log_news: true,
+            owed,
             passed: cursor,
             room,
             store,
@@ -162,7 +172,7 @@ impl Feed {
                 self.read_log().await?;
             }
             if self.inbox.is_empty() && self.inbox_news {
-                self.read_inbox().await?;
+                Box::pin(self.read_inbox()).await?;
             }
             // After the reads: whoever changed the record and then pushed has signalled before the push could be read.
             if handle.has(Signals::REFRESH) {
@@ -189,17 +199,28 @@ impl Feed {
         }
     }
 
+    /// Whether there may be something next.
+    pub(crate) fn has_next(&self) -> bool {
+        let has_read = !self.log.is_empty() || !self.inbox.is_empty();
+        has_read || self.log_news || self.inbox_news || self.log_after > self.passed
+    }
+
     /// What of the log was not for the device and has not been handed out yet.
     fn rest(&mut self) -> Option<Next> {
+        // An idle connection holds no buffer.
+        self.log = VecDeque::new();
+        self.inbox = VecDeque::new();
         let is_new = self.log_after > self.passed;
         is_new.then(|| {
-            self.log = VecDeque::new(); // An idle connection holds no buffer.
             self.passed = self.log_after;
             Next::Passed(Cursor::to(self.passed))
         })
     }
 
     async fn read_log(&mut self) -> Result<(), StoreError> {
+        if !self.owed.is_empty() {
+            return Box::pin(self.read_owed()).await;
+        }
         // Before the read: news that come during it must not be lost.
         self.log_news = false;
         match self.room.read_tail(self.log_after, AHEAD_MAX) {
@@ -210,28 +231,42 @@ impl Feed {
                     self.log_after = last.position();
                 }
             }
-            TailRead::Store { to } => {
-                let (app, device, now) = (self.app, self.history.id, UnixMillis::now());
-                let (after, joined) = (self.log_after, self.joined);
-                let judge = self
-                    .store
-                    .judge_log(app, device, after, joined, now, AHEAD_MAX);
-                let judged = judge.await.inspect_err(|_| self.log_news = true)?;
-                // A device that is gone gets nothing more; its connection is told.
-                let Some(stretch) = judged else {
-                    return Ok(());
-                };
-                self.log
-                    .extend(stretch.steps.into_iter().map(Logged::Judged));
-                self.log_after = match stretch.more {
-                    true => stretch.to,
-                    // Nothing up to the tail's end is left: from here on, the tail serves.
-                    false => stretch.to.max(to),
-                };
-                // Once more from behind this stretch, if only to find that the tail goes on from there.
-                self.log_news = true;
-            }
+            TailRead::Store { to } => Box::pin(self.judge_log(to)).await?,
         }
+        Ok(())
+    }
+
+    /// Reads on in the store, which has everything up to `to`, the tail's end, at least.
+    async fn judge_log(&mut self, to: Position) -> Result<(), StoreError> {
+        let (app, device, now) = (self.app, self.history.id, UnixMillis::now());
+        let (after, joined) = (self.log_after, self.joined);
+        let judge = self
+            .store
+            .judge_log(app, device, after, joined, now, AHEAD_MAX);
+        let judged = judge.await.inspect_err(|_| self.log_news = true)?;
+        // A device that is gone gets nothing more; its connection is told.
+        let Some(stretch) = judged else {
+            return Ok(());
+        };
+        self.log
+            .extend(stretch.steps.into_iter().map(Logged::judged));
+        self.log_after = match stretch.more {
+            true => stretch.to,
+            // Nothing up to the tail's end is left: from here on, the tail serves.
+            false => stretch.to.max(to),
+        };
+        // Once more from behind this stretch, if only to find that the tail goes on from there.
+        self.log_news = true;
+        Ok(())
+    }
+
+    async fn read_owed(&mut self) -> Result<(), StoreError> {
+        let (app, device, now) = (self.app, self.history.id, UnixMillis::now());
+        let (owed, joined) = (self.owed.clone(), self.joined);
+        let judge = self.store.judge_owed(app, device, owed, joined, now);
+        let steps = judge.await?.unwrap_or_default();
+        self.owed = Vec::new();
+        self.log.extend(steps.into_iter().map(Logged::judged));
         Ok(())
     }
 
@@ -250,17 +285,13 @@ impl Feed {
 
     fn judge(&mut self, logged: Logged, now: UnixMillis) -> Option<Next> {
         let position = logged.position();
-        let is_known = self.ahead.binary_search(&position).is_ok();
         let next = match logged {
-            Logged::Judged(Step::Send(_, message, _)) if is_known => {
-                Next::Known(message.id, position)
-            }
-            Logged::Judged(Step::Missed(_)) if is_known => return None,
-            Logged::Tail(entry) if is_known => Next::Known(entry.logged.message, position),
-            Logged::Judged(Step::Missed(exception)) => missed(exception),
-            Logged::Judged(Step::Send(position, message, parts)) => {
-                Next::Send(Outgoing::own(message, parts, Some(position)))
-            }
+            Logged::Judged(step) => match *step {
+                Step::Missed(exception) => missed(exception),
+                Step::Send(position, message, parts) => {
+                    Next::Send(Outgoing::own(message, parts, Some(position)))
+                }
+            },
             Logged::Tail(entry) => match entry.logged.lot(&self.history, self.joined, now) {
                 Lot::NotForIt => return None,
                 Lot::Missed(exception) => missed(exception),
@@ -273,7 +304,7 @@ impl Feed {
                 }),
             },
         };
-        self.passed = position;
+        self.passed = self.passed.max(position);
         Some(next)
     }
 
@@ -290,9 +321,11 @@ impl Feed {
 }
 
 fn missed(exception: tidings_store::Exception) -> Next {
-    let mut cursor = Cursor::default();
-    cursor.move_to(exception.position, vec![exception]);
-    Next::Passed(cursor)
+    Next::Passed(Cursor {
+        position: exception.position,
+        exceptions: vec![exception],
+        ..Cursor::default()
+    })
 }
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ use tidings_store::{DeviceNews, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::acks::Acks;
@@ -399,10 +399,16 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, connections_max: usize
 /// Brings each app's tail up to date before its devices are told of news: one read for all of them.
 async fn route(inner: Arc<Inner>, store: Arc<Store>) {
     let mut tidy = interval(TIDY_EVERY);
+    // Those whose log could not be read; the others do not wait for them.
+    let mut failed = HashSet::new();
+    let mut again = Instant::now();
     loop {
         tokio::select! {
             () = inner.news_came.notified() => {}
             _ = tidy.tick() => inner.tidy(),
+            () = sleep_until(again), if !failed.is_empty() => {
+                lock(&inner.news).extend(failed.drain());
+            }
         }
         let apps = std::mem::take(&mut *lock(&inner.news));
         for app in apps {
@@ -413,10 +419,9 @@ async fn route(inner: Arc<Inner>, store: Arc<Store>) {
             match room.extend_tail(&store).await {
                 Ok(()) => room.signal_all(Signals::LOG),
                 Err(error) => {
-                    error!(%error, "the link cannot read the log");
-                    lock(&inner.news).insert(app);
-                    inner.news_came.notify_one();
-                    sleep(STORE_PAUSE).await;
+                    error!(%error, app = app.0, "the link cannot read the log");
+                    failed.insert(app);
+                    again = Instant::now() + STORE_PAUSE;
                 }
             }
         }

@@ -5,10 +5,6 @@ use std::time::Duration;
 /// Log or inbox entries that a connection holds ready: two windows. More would only be memory.
 pub(crate) const AHEAD_MAX: usize = 32;
 
-/// Messages of a connection that are not acknowledged, or are but wait for one before them in the log. A device that
-/// leaves one out and takes all after it gets no more than these, until the one is overdue.
-pub(crate) const WINDOW_MAX: usize = 64;
-
 /// Log entries of an app that its connections share. A device that is further behind reads the store.
 pub(crate) const TAIL_MAX: usize = 256;
 
@@ -23,6 +19,9 @@ pub(crate) const TIDY_EVERY: Duration = Duration::from_secs(5);
 
 /// Log entries read at once when the tail is brought up to date.
 pub(crate) const TAIL_READ: u32 = 64;
+
+/// Of those, as many of the newest have their messages read before connections are woken; the others are read by who is sent them.
+pub(crate) const READ_AHEAD: usize = 4;
 
 /// Acknowledgements in one commit, and that wait for one. A connection that finds the queue full waits, and so does its
 /// device.
@@ -52,7 +51,7 @@ pub(crate) const LOGINS_MAX: usize = 64;
 /// Descriptors that are kept back from the link: the database, the API, the providers.
 pub(crate) const DESCRIPTORS_KEPT: usize = 1000;
 
-/// Bytes taken from a socket at once; given back when all of them were whole packets.
+/// Bytes taken from a socket at once.
 pub(crate) const READ_MAX: usize = 2048;
 
 /// A peer that does not take a write for this long is gone: as long as an acknowledgement may take.

@@ -9,8 +9,8 @@ use tidings_store::{Position, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::limits::{SHARDS, TAIL_READ};
-use crate::tail::{Tail, TailRead};
+use crate::limits::{READ_AHEAD, SHARDS, TAIL_READ};
+use crate::tail::{Entry, Tail, TailRead};
 
 /// What a connection is woken for; several may come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,10 @@ impl Room {
             };
             let new = store.log_after(self.app, to, TAIL_READ).await?;
             let complete = new.len() < TAIL_READ as usize;
+            let new: Vec<_> = new.into_iter().map(Entry::new).collect();
+            for entry in new.iter().rev().take(READ_AHEAD) {
+                entry.read(store).await?;
+            }
             if let Some(tail) = &mut *lock(&self.tail) {
                 tail.extend(new);
             }

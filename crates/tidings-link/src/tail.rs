@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tidings_model::{Audience, Parts, Platform, UnixMillis};
+use tidings_model::{Audience, Message, Parts, Platform, UnixMillis};
 use tidings_store::{LogEntry, Position, Store, StoreError};
 use tokio::time::Instant;
+use tracing::error;
 
 use crate::limits::{ENCODED_KEPT, TAIL_BYTES_MAX, TAIL_MAX};
 use crate::payload;
 use crate::room::lock;
 
-/// A logged message as it lies in memory: what judging needs, and while it is being sent its payload, encoded once for each
-/// kind of device. The push itself is read when the first device is sent it, and not kept.
+/// A logged message as it lies in memory: what judging needs, and while it is being sent the message and its payload, encoded once
+/// for each kind of device.
 #[derive(Debug)]
 pub(crate) struct Entry {
     encoded: Mutex<Encoded>,
@@ -24,17 +25,24 @@ pub(crate) struct Entry {
 
 #[derive(Debug, Default)]
 struct Encoded {
+    message: Option<Arc<Message>>,
     payloads: Vec<(Platform, Parts, Bytes)>,
     used_at: Option<Instant>,
 }
 
 impl Encoded {
     fn find(&mut self, platform: Platform, parts: Parts) -> Option<Bytes> {
-        let known = self
-            .payloads
-            .iter()
-            .find(|(of, with, _)| (*of, *with) == (platform, parts));
-        let payload = known.map(|(.., payload)| payload.clone())?;
+        let mut payloads = self.payloads.iter();
+        let known = payloads.find(|(of, with, _)| (*of, *with) == (platform, parts));
+        let payload = match (known, &self.message) {
+            (Some((.., payload)), _) => payload.clone(),
+            (None, Some(message)) => {
+                let payload = payload::encode(message, platform, parts);
+                self.payloads.push((platform, parts, payload.clone()));
+                payload
+            }
+            (None, None) => return None,
+        };
         self.used_at = Some(Instant::now());
         Some(payload)
     }
@@ -49,14 +57,19 @@ impl Entry {
         })
     }
 
-    /// None when the message is not there any more.
+    /// The payload, if the message has been read.
+    pub(crate) fn known_payload(&self, platform: Platform, parts: Parts) -> Option<Bytes> {
+        lock(&self.encoded).find(platform, parts)
+    }
+
+    /// None when the message is not there any more, or cannot be read.
     pub(crate) async fn payload(
         &self,
         store: &Store,
         platform: Platform,
         parts: Parts,
     ) -> Result<Option<Bytes>, StoreError> {
-        let known = || lock(&self.encoded).find(platform, parts);
+        let known = || self.known_payload(platform, parts);
         if let Some(payload) = known() {
             return Ok(Some(payload));
         }
@@ -64,13 +77,26 @@ impl Entry {
         if let Some(payload) = known() {
             return Ok(Some(payload));
         }
-        let Some(message) = store.message(self.logged.message).await? else {
-            return Ok(None);
+        self.read(store).await?;
+        Ok(known())
+    }
+
+    /// Reads the message, which is kept for as long as it is being sent: thousands of connections that are woken for it at once
+    /// do not have to wait for it.
+    pub(crate) async fn read(&self, store: &Store) -> Result<(), StoreError> {
+        let id = self.logged.message;
+        let message = match store.message(id).await {
+            // It would end every connection that comes to it: nobody gets it.
+            Err(StoreError::Stored(why)) => {
+                error!(why, msg_id = %id, "message {id} cannot be read");
+                None
+            }
+            found => found?,
         };
-        let payload = payload::encode(&message, platform, parts);
         let mut encoded = lock(&self.encoded);
-        encoded.payloads.push((platform, parts, payload));
-        Ok(encoded.find(platform, parts))
+        encoded.message = message.map(Arc::new);
+        encoded.used_at = Some(Instant::now());
+        Ok(())
     }
 
     /// Bytes that it takes, beside its payloads.
@@ -101,7 +127,10 @@ impl Entry {
 
     fn encoded_bytes(&self) -> usize {
         let encoded = lock(&self.encoded);
-        encoded.payloads.iter().map(|(.., bytes)| bytes.len()).sum()
+        let payloads = encoded.payloads.iter().map(|(.., bytes)| bytes.len());
+        // A message is about as large as what it is encoded to.
+        let largest = payloads.clone().max().unwrap_or(0);
+        payloads.sum::<usize>() + largest
     }
 }
 
@@ -136,10 +165,9 @@ impl Tail {
         self.to
     }
 
-    pub(crate) fn extend(&mut self, new: Vec<LogEntry>) {
-        for logged in new {
-            self.to = logged.position;
-            let entry = Entry::new(logged);
+    pub(crate) fn extend(&mut self, new: Vec<Arc<Entry>>) {
+        for entry in new {
+            self.to = entry.logged.position;
             self.bytes += entry.weight();
             self.entries.push_back(entry);
         }
@@ -213,7 +241,7 @@ mod tests {
     #[test]
     fn a_tail_is_bounded_by_number_bytes_and_time() {
         let mut tail = Tail::at(Position(10));
-        let many = (11..1000).map(|position| logged(position, position, Audience::All));
+        let many = (11..1000).map(|position| Entry::new(logged(position, position, Audience::All)));
         tail.extend(many.collect());
         assert_eq!(held(&tail).len(), TAIL_MAX);
         let now = Instant::now();
@@ -233,7 +261,7 @@ mod tests {
             devices,
             ..Default::default()
         });
-        let many = (1000..1100).map(|position| logged(position, 5000, large.clone()));
+        let many = (1000..1100).map(|position| Entry::new(logged(position, 5000, large.clone())));
         tail.extend(many.collect());
         assert!(tail.bytes <= TAIL_BYTES_MAX, "{}", tail.bytes);
         assert!(!held(&tail).is_empty());
@@ -247,7 +275,7 @@ mod tests {
     #[test]
     fn a_payload_is_kept_while_it_is_in_use() {
         let mut tail = Tail::at(Position(10));
-        tail.extend(vec![logged(11, 100, Audience::All)]);
+        tail.extend(vec![Entry::new(logged(11, 100, Audience::All))]);
         let now = Instant::now();
         let (platform, parts) = (Platform::Android, Parts::default());
         let known = |tail: &Tail| {

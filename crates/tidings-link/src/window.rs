@@ -1,38 +1,17 @@
-//! What of a connection's messages has not ended, in the order in which they were sent, with what of the log was passed
-//! between them.
-
-use std::collections::VecDeque;
+//! What of a connection's messages is in flight, in the order in which they were sent.
 
 use tidings_model::{MsgId, Parts};
 use tidings_store::{Acked, Cursor, LinkEnd, LogEnd, Position};
 
-use crate::limits::WINDOW_MAX;
-
-/// Besides those in flight it holds those that have ended and wait for one before them in the log; together at most
-/// [`WINDOW_MAX`], and what was passed between any two of them.
+/// As many as the session lets be in flight.
 #[derive(Default)]
-pub(crate) struct Window(VecDeque<Flight>);
+pub(crate) struct Window(Vec<Flight>);
 
-enum Flight {
-    /// From the inbox.
-    Inbox(Sent, Option<LinkEnd>),
-    /// From the log.
-    Log(Sent, Position, Turn),
-    /// Of the log, up to its position; not sent.
-    Passed(Cursor),
-}
-
-struct Sent {
+struct Flight {
     message: MsgId,
     parts: Parts,
-}
-
-/// How far a message of the log is.
-enum Turn {
-    Ended(LinkEnd),
-    InFlight,
-    /// It has ended, and the store knows of it.
-    Told,
+    /// Its position in the log; none when it is from the inbox.
+    place: Option<Position>,
 }
 
 /// The number by which MQTT knows a message in flight. Two parts of a message may be in flight at once, but not one part
@@ -43,114 +22,50 @@ pub(crate) fn tag(message: MsgId, parts: Parts) -> u64 {
 }
 
 impl Window {
-    pub(crate) fn has_room(&self) -> bool {
-        let sent = |flight: &&Flight| !matches!(flight, Flight::Passed(_));
-        self.0.iter().filter(sent).count() < WINDOW_MAX
-    }
-
-    /// A message is in flight; `place` is that in the log, if it is from there.
     pub(crate) fn sent(&mut self, message: MsgId, parts: Parts, place: Option<Position>) {
-        let sent = Sent { message, parts };
-        self.0.push_back(match place {
-            Some(position) => Flight::Log(sent, position, Turn::InFlight),
-            None => Flight::Inbox(sent, None),
+        self.0.push(Flight {
+            message,
+            parts,
+            place,
         });
     }
 
-    /// A logged message has ended on an earlier connection, ahead of one that has not.
-    pub(crate) fn known(&mut self, message: MsgId, position: Position) {
-        let parts = Parts::default();
-        let sent = Sent { message, parts };
-        self.0.push_back(Flight::Log(sent, position, Turn::Told));
-    }
-
-    /// Nothing up to the position of `passed` is to be sent but what was.
-    pub(crate) fn passed(&mut self, passed: Cursor) {
-        let last = self.0.iter_mut().rev().find_map(|flight| match flight {
-            Flight::Inbox(..) => None,
-            Flight::Log(..) => Some(None),
-            Flight::Passed(cursor) => Some(Some(cursor)),
-        });
-        match last.flatten() {
-            Some(cursor) => cursor.pass(passed),
-            None => self.0.push_back(Flight::Passed(passed)),
-        }
-    }
-
-    /// Notes the end of what is in flight under a tag; one that is not in the window is not ours to end.
-    pub(crate) fn end(&mut self, ended: u64, end: LinkEnd) {
-        for flight in &mut self.0 {
-            match flight {
-                Flight::Inbox(sent, open @ None) if tag(sent.message, sent.parts) == ended => {
-                    *open = Some(end);
-                    return;
-                }
-                Flight::Log(sent, _, turn @ Turn::InFlight)
-                    if tag(sent.message, sent.parts) == ended =>
-                {
-                    *turn = Turn::Ended(end);
-                    return;
-                }
-                Flight::Inbox(..) | Flight::Log(..) | Flight::Passed(_) => {}
-            }
-        }
-    }
-
-    /// The next that may be remembered. Those of the log move a cursor, in the order of the log: one that waits for another
-    /// before it is remembered as ahead of the cursor, and passed when its turn comes.
-    pub(crate) fn take_ended(&mut self) -> Option<Acked> {
-        let mut is_behind = false;
-        for index in 0..self.0.len() {
-            match &mut self.0[index] {
-                Flight::Inbox(_, None) => {}
-                Flight::Log(_, _, Turn::InFlight) => is_behind = true,
-                Flight::Log(sent, position, turn) if is_behind => {
-                    if let Turn::Ended(end) = std::mem::replace(turn, Turn::Told) {
-                        let (message, position) = (sent.message, *position);
-                        return Some(Acked::Ahead(LogEnd {
-                            end,
-                            message,
-                            position,
-                        }));
-                    }
-                }
-                Flight::Passed(_) if is_behind => {}
-                Flight::Inbox(..) | Flight::Log(..) | Flight::Passed(_) => {
-                    return self.take(index);
-                }
-            }
-        }
-        None
-    }
-
-    /// Takes out what has ended, and nothing is before it.
-    fn take(&mut self, index: usize) -> Option<Acked> {
-        let flight = self.0.remove(index)?;
+    /// What is to be remembered of the end of what is in flight under a tag; nothing of what is not, which is not ours to end.
+    pub(crate) fn end(&mut self, ended: u64, end: LinkEnd) -> Option<Acked> {
+        let is_it = |flight: &Flight| tag(flight.message, flight.parts) == ended;
+        let index = self.0.iter().position(is_it)?;
+        let Flight {
+            message,
+            parts,
+            place,
+        } = self.0.remove(index);
         if self.0.is_empty() {
-            self.0 = VecDeque::new(); // An idle connection holds no buffer.
+            self.0 = Vec::new(); // An idle connection holds no buffer.
         }
-        let (ended, passed) = match flight {
-            Flight::Inbox(Sent { message, parts }, end) => {
-                return Some(Acked::Inbox {
-                    end: end?,
+        Some(match place {
+            None => Acked::Inbox {
+                end,
+                message,
+                parts,
+            },
+            Some(position) => Acked::Log {
+                ended: Some(LogEnd {
+                    end,
                     message,
-                    parts,
-                });
-            }
-            Flight::Log(Sent { message, .. }, position, turn) => {
-                let ended = match turn {
-                    Turn::Ended(end) => Some(LogEnd {
-                        end,
-                        message,
-                        position,
-                    }),
-                    Turn::InFlight | Turn::Told => None,
-                };
-                (ended, Cursor::to(position))
-            }
-            Flight::Passed(passed) => (None, passed),
-        };
-        Some(Acked::Log { ended, passed })
+                    position,
+                }),
+                passed: self.owing(Cursor::to(position)),
+            },
+        })
+    }
+
+    /// A cursor with what was sent up to its position and has not ended.
+    pub(crate) fn owing(&self, cursor: Cursor) -> Cursor {
+        let logged = self.0.iter().filter_map(|flight| flight.place);
+        Cursor {
+            owed: logged.filter(|place| *place <= cursor.position).collect(),
+            ..cursor
+        }
     }
 }
 
@@ -175,72 +90,46 @@ mod tests {
         }
     }
 
-    fn logged(message: i64, position: i64, end: LinkEnd) -> Acked {
+    fn logged(message: i64, position: i64, end: LinkEnd, owed: &[i64]) -> Acked {
         Acked::Log {
             ended: Some(LogEnd {
                 end,
                 message: MsgId(message),
                 position: Position(position),
             }),
-            passed: Cursor::to(Position(position)),
+            passed: owing(position, owed),
         }
     }
 
-    fn passed(position: i64) -> Acked {
-        Acked::Log {
-            ended: None,
-            passed: Cursor::to(Position(position)),
+    fn owing(position: i64, owed: &[i64]) -> Cursor {
+        Cursor {
+            owed: owed.iter().map(|owed| Position(*owed)).collect(),
+            ..Cursor::to(Position(position))
         }
     }
 
     #[test]
-    fn the_log_is_acknowledged_in_order_and_the_inbox_at_once() {
+    fn what_ends_before_an_older_one_leaves_that_owed() {
         let mut window = Window::default();
-        let delivered =
-            |window: &mut Window, id| window.end(tag(MsgId(id), SHOWN), LinkEnd::Delivered);
+        let end = |window: &mut Window, id, end| window.end(tag(MsgId(id), SHOWN), end);
+        let delivered = |window: &mut Window, id| end(window, id, LinkEnd::Delivered);
         window.sent(MsgId(1), SHOWN, Some(Position(11)));
         window.sent(MsgId(2), SHOWN, None);
-        window.passed(Cursor::to(Position(12)));
         window.sent(MsgId(3), SHOWN, Some(Position(13)));
         window.sent(MsgId(4), SHOWN, Some(Position(14)));
-        window.passed(Cursor::to(Position(15)));
-        window.passed(Cursor::to(Position(16)));
-        delivered(&mut window, 3);
-        let ahead = Acked::Ahead(LogEnd {
-            end: LinkEnd::Delivered,
-            message: MsgId(3),
-            position: Position(13),
-        });
-        assert_eq!(window.take_ended(), Some(ahead));
-        assert_eq!(window.take_ended(), None);
-        delivered(&mut window, 3);
-        delivered(&mut window, 2);
-        assert_eq!(window.take_ended(), Some(inbox(2, SHOWN)));
-        window.end(tag(MsgId(1), SHOWN), LinkEnd::Refused(0x87));
-        delivered(&mut window, 1);
-        delivered(&mut window, 9);
-        let refused = logged(1, 11, LinkEnd::Refused(0x87));
-        assert_eq!(window.take_ended(), Some(refused));
-        assert_eq!(window.take_ended(), Some(passed(12)));
-        // That one has ended is known already: only the cursor passes it.
-        assert_eq!(window.take_ended(), Some(passed(13)));
-        assert_eq!(window.take_ended(), None);
-        delivered(&mut window, 4);
-        assert_eq!(window.take_ended(), Some(logged(4, 14, LinkEnd::Delivered)));
-        assert_eq!(window.take_ended(), Some(passed(16)));
-        assert_eq!(window.take_ended(), None);
-        assert!(window.0.is_empty());
-    }
-
-    #[test]
-    fn what_ended_on_an_earlier_connection_waits_only_for_its_turn() {
-        let mut window = Window::default();
-        window.sent(MsgId(1), SHOWN, Some(Position(11)));
-        window.known(MsgId(2), Position(12));
-        assert_eq!(window.take_ended(), None);
-        window.end(tag(MsgId(1), SHOWN), LinkEnd::TooLarge);
-        assert_eq!(window.take_ended(), Some(logged(1, 11, LinkEnd::TooLarge)));
-        assert_eq!(window.take_ended(), Some(passed(12)));
+        let third = logged(3, 13, LinkEnd::Delivered, &[11]);
+        assert_eq!(delivered(&mut window, 3), Some(third));
+        assert_eq!(delivered(&mut window, 3), None, "it has ended");
+        assert_eq!(delivered(&mut window, 2), Some(inbox(2, SHOWN)));
+        let passed = Cursor::to(Position(12));
+        assert_eq!(window.owing(passed), owing(12, &[11]));
+        let passed = Cursor::to(Position(20));
+        assert_eq!(window.owing(passed), owing(20, &[11, 14]));
+        let first = logged(1, 11, LinkEnd::Refused(0x87), &[]);
+        assert_eq!(end(&mut window, 1, LinkEnd::Refused(0x87)), Some(first));
+        assert_eq!(delivered(&mut window, 9), None);
+        let last = logged(4, 14, LinkEnd::Delivered, &[]);
+        assert_eq!(delivered(&mut window, 4), Some(last));
         assert!(window.0.is_empty());
     }
 
@@ -249,10 +138,9 @@ mod tests {
         let mut window = Window::default();
         window.sent(MsgId(1), HANDED, Some(Position(11)));
         window.sent(MsgId(1), SHOWN, None);
-        window.end(tag(MsgId(1), SHOWN), LinkEnd::Delivered);
-        assert_eq!(window.take_ended(), Some(inbox(1, SHOWN)));
-        assert_eq!(window.take_ended(), None);
-        window.end(tag(MsgId(1), HANDED), LinkEnd::Delivered);
-        assert_eq!(window.take_ended(), Some(logged(1, 11, LinkEnd::Delivered)));
+        let end = |window: &mut Window, parts| window.end(tag(MsgId(1), parts), LinkEnd::Delivered);
+        assert_eq!(end(&mut window, SHOWN), Some(inbox(1, SHOWN)));
+        let logged = logged(1, 11, LinkEnd::Delivered, &[]);
+        assert_eq!(end(&mut window, HANDED), Some(logged));
     }
 }

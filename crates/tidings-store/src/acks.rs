@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, MsgId, Parts, Platform, Provider, Reason};
 
-use crate::cursor::{self, Ahead, Cursor, Exception, Judged};
+use crate::cursor::{self, Cursor, Exception, Judged};
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
 use crate::log::Position;
@@ -25,16 +25,14 @@ pub struct Ack {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acked {
-    /// A logged message has ended, and not yet all before it.
-    Ahead(LogEnd),
     /// A row of its inbox has ended.
     Inbox {
         end: LinkEnd,
         message: MsgId,
         parts: Parts,
     },
-    /// Its log has been judged further, which must come in the order of the log: up to the position of `passed`, where it
-    /// has exceptions that lie behind the message that has ended.
+    /// A logged message has ended, or its log has been judged further: up to the position of `passed`, which is no less than that of
+    /// the message, and has what was sent up to there and has not ended.
     Log {
         ended: Option<LogEnd>,
         passed: Cursor,
@@ -92,7 +90,6 @@ impl Store {
             let mut tallies = Tallies::default();
             for ack in &acks {
                 match &ack.what {
-                    Acked::Ahead(ended) => end_ahead(tx, ack, ended, &mut tallies)?,
                     Acked::Inbox {
                         end,
                         message,
@@ -199,30 +196,6 @@ fn end_row(
     Ok(())
 }
 
-fn end_ahead(
-    tx: &mut WriteTx<'_>,
-    ack: &Ack,
-    ended: &LogEnd,
-    tallies: &mut Tallies,
-) -> Result<(), StoreError> {
-    let Some(mut cursor) = cursor::find(tx.sql, ack.app, ack.device)? else {
-        return Ok(());
-    };
-    if cursor.at(ended.position) != Judged::NotYet {
-        return Ok(());
-    }
-    let (end, is_kept) = tallies.true_end(tx.sql, ended.message, &ended.end)?;
-    if is_kept {
-        tallies.note(ended.message, ack.platform, &end);
-    }
-    cursor.end_ahead(Ahead {
-        at: tx.now,
-        failed: end.reason().map(|reason| (end.ending(), reason)),
-        position: ended.position,
-    });
-    cursor::put_cursor(tx.sql, ack.app, ack.device, &cursor)
-}
-
 fn pass(
     tx: &mut WriteTx<'_>,
     ack: &Ack,
@@ -230,10 +203,23 @@ fn pass(
     passed: &Cursor,
     tallies: &mut Tallies,
 ) -> Result<(), StoreError> {
+    // What nearly all of a broadcast say: the next is there, and nothing was missed.
+    if let Some(ended) = ended
+        && *passed == Cursor::to(ended.position)
+        && let (LinkEnd::Delivered, is_kept) =
+            tallies.true_end(tx.sql, ended.message, &ended.end)?
+        && cursor::step(tx.sql, ack.app, ack.device, ended.position)?
+    {
+        if is_kept {
+            tallies.note(ended.message, ack.platform, &LinkEnd::Delivered);
+        }
+        return Ok(());
+    }
     let Some(mut cursor) = cursor::find(tx.sql, ack.app, ack.device)? else {
         return Ok(());
     };
-    let before = cursor.position;
+    let mut passed = passed.clone();
+    let mut is_news = false;
     if let Some(ended) = ended
         && cursor.at(ended.position) == Judged::NotYet
     {
@@ -241,16 +227,18 @@ fn pass(
         if is_kept {
             tallies.note(ended.message, ack.platform, &end);
         }
-        let exception = end.reason().map(|reason| Exception {
-            at: tx.now,
-            ending: end.ending(),
-            position: ended.position,
-            reason,
-        });
-        cursor.move_to(ended.position, exception.into_iter().collect());
+        match end.reason() {
+            Some(reason) => passed.exceptions.push(Exception {
+                at: tx.now,
+                ending: end.ending(),
+                position: ended.position,
+                reason,
+            }),
+            None => is_news = cursor.settle(ended.position),
+        }
     }
-    cursor.pass(passed.clone());
-    if cursor.position > before {
+    is_news |= cursor.pass(passed);
+    if is_news {
         cursor::put_cursor(tx.sql, ack.app, ack.device, &cursor)?;
     }
     Ok(())

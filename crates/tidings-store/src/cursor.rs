@@ -1,9 +1,11 @@
 //! How far a device's log has been judged, and the exceptions: what was for the device and did not arrive.
 //!
 //! Everything up to the cursor's position was either not for the device, or acknowledged by it, or is an exception with its
-//! reason. Exceptions are kept packed beside the position, the newest of them, a bounded number; of what is as old as
-//! those that were let go it is not known any more what became of it. What ended above the position, behind a message that
-//! the device says nothing of, stands beside them until the position has passed it.
+//! reason, or is owed: it was sent, others behind it have ended since, and of it the device has said nothing. What is owed is sent
+//! first when the device comes again. Exceptions are kept packed beside the position, the newest of them, a bounded number; of
+//! what is as old as those that were let go it is not known any more what became of it.
+
+use std::cmp::Reverse;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, Reason, UnixMillis};
@@ -12,8 +14,8 @@ use tracing::error;
 use crate::StoreError;
 use crate::codes::Code;
 use crate::detail::Ending;
-use crate::limits::EXCEPTIONS_MAX;
-use crate::log::Position;
+use crate::limits::{EXCEPTIONS_MAX, OWED_MAX};
+use crate::log::{NOT_ACKNOWLEDGED, Position};
 use crate::varint::{Damaged, Reader, put, put_word};
 
 /// A logged message that was for the device and did not arrive.
@@ -26,38 +28,26 @@ pub struct Exception {
     pub reason: Reason,
 }
 
-/// A logged message that ended at the device before one that comes before it in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ahead {
-    /// To the second.
-    pub at: UnixMillis,
-    /// Why it did not arrive; none when the device has acknowledged it.
-    pub failed: Option<(Ending, Reason)>,
-    pub position: Position,
-}
-
 /// How far a device's log has been judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// What has ended above the position, in the order of the log.
-    pub ahead: Vec<Ahead>,
     /// In the order of the log.
     pub exceptions: Vec<Exception>,
     /// Up to here it is not known any more what was an exception.
     pub forgotten: Position,
+    /// What was sent and has not ended, in the order of the log.
+    pub owed: Vec<Position>,
     pub position: Position,
 }
 
 /// What a cursor says of a position in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judged<'a> {
-    /// The device has acknowledged it, and not yet all before it.
-    Acknowledged(UnixMillis),
     /// It was for the device and did not arrive: how it ended, why, and when.
     Exception(Ending, &'a Reason, UnixMillis),
     /// It has been judged too long ago.
     Forgotten,
-    /// The cursor has yet to come there.
+    /// The cursor has yet to come there, or it is owed.
     NotYet,
     /// If it was for the device, the device has acknowledged it.
     Passed,
@@ -73,19 +63,8 @@ impl Cursor {
     }
 
     pub fn at(&self, position: Position) -> Judged<'_> {
-        if position > self.position {
-            let ahead = self.ahead.iter().find(|ahead| ahead.position == position);
-            return match ahead {
-                None => Judged::NotYet,
-                Some(Ahead {
-                    at, failed: None, ..
-                }) => Judged::Acknowledged(*at),
-                Some(Ahead {
-                    at,
-                    failed: Some((ending, reason)),
-                    ..
-                }) => Judged::Exception(*ending, reason, *at),
-            };
+        if position > self.position || self.owed.binary_search(&position).is_ok() {
+            return Judged::NotYet;
         }
         let exceptions = &self.exceptions;
         match exceptions.binary_search_by_key(&position, |exception| exception.position) {
@@ -100,67 +79,55 @@ impl Cursor {
         }
     }
 
-    /// Moves on to where `further` stands, with the exceptions that that has behind where this one stood.
-    pub fn pass(&mut self, further: Self) {
-        if further.position <= self.position {
-            return;
-        }
-        self.forgotten = self.forgotten.max(further.forgotten);
+    /// Moves on to where `further` stands, if that is further, with the exceptions and what is owed behind where this one stood.
+    /// An exception of what was owed ends that. False when nothing of it was news.
+    pub fn pass(&mut self, further: Self) -> bool {
         let before = self.position;
-        let new = |exception: &Exception| exception.position > before;
-        let exceptions = further.exceptions.into_iter().filter(new).collect();
-        self.move_to(further.position, exceptions);
+        let mut is_news = further.position > before;
+        for exception in further.exceptions {
+            let was_owed = self.settle(exception.position);
+            if was_owed || exception.position > before {
+                self.exceptions.push(exception);
+                is_news = true;
+            }
+        }
+        if further.position > before {
+            self.position = further.position;
+            self.forgotten = self.forgotten.max(further.forgotten);
+            let owed = further.owed.into_iter();
+            self.owed.extend(owed.filter(|owed| *owed > before));
+        }
+        self.bound();
+        is_news
+    }
+
+    /// What was owed has ended; false when it was not.
+    pub(crate) fn settle(&mut self, position: Position) -> bool {
+        let owed = self.owed.binary_search(&position);
+        if let Ok(index) = owed {
+            self.owed.remove(index);
+        }
+        owed.is_ok()
+    }
+
+    fn bound(&mut self) {
+        // More than a connection has in flight: whoever leaves so many out will not take the oldest any more.
+        let over = self.owed.len().saturating_sub(OWED_MAX);
+        let given_up = self.owed.drain(..over).map(|position| Exception {
+            at: UnixMillis::now(),
+            ending: Ending::Expired,
+            position,
+            reason: NOT_ACKNOWLEDGED,
+        });
+        self.exceptions.extend(given_up);
+        self.exceptions.sort_by_key(|exception| exception.position);
+        let over = self.exceptions.len().saturating_sub(EXCEPTIONS_MAX);
+        if let Some(last) = self.exceptions.drain(..over).next_back() {
+            self.forgotten = self.forgotten.max(last.position);
+        }
         let forgotten = self.forgotten;
         self.exceptions
             .retain(|exception| exception.position > forgotten);
-    }
-
-    /// Moves on to `to`. The exceptions lie between where it stood and there, in the order of the log.
-    pub fn move_to(&mut self, to: Position, exceptions: Vec<Exception>) {
-        self.position = to;
-        // What ended ahead has ended as that, also where another connection knew nothing of it.
-        let ahead = &self.ahead;
-        let is_new = |exception: &Exception| {
-            let place = |ahead: &Ahead| ahead.position;
-            ahead
-                .binary_search_by_key(&exception.position, place)
-                .is_err()
-        };
-        self.exceptions
-            .extend(exceptions.into_iter().filter(is_new));
-        // What ended ahead and is passed now is an exception, or as good as all else that is passed.
-        let passed = self.ahead.partition_point(|ahead| ahead.position <= to);
-        let failed = self.ahead.drain(..passed).filter_map(|ahead| {
-            let (ending, reason) = ahead.failed?;
-            Some(Exception {
-                at: ahead.at,
-                ending,
-                position: ahead.position,
-                reason,
-            })
-        });
-        let before = self.exceptions.len();
-        self.exceptions.extend(failed);
-        if self.exceptions.len() > before {
-            self.exceptions.sort_by_key(|exception| exception.position);
-        }
-        let over = self.exceptions.len().saturating_sub(EXCEPTIONS_MAX);
-        if let Some(last) = self.exceptions.drain(..over).next_back() {
-            self.forgotten = last.position;
-        }
-    }
-}
-
-impl Cursor {
-    /// Notes what ended above the position; false when it was known.
-    pub(crate) fn end_ahead(&mut self, ended: Ahead) -> bool {
-        let place = self
-            .ahead
-            .binary_search_by_key(&ended.position, |ahead| ahead.position);
-        if let Err(place) = place {
-            self.ahead.insert(place, ended);
-        }
-        place.is_err()
     }
 }
 
@@ -181,10 +148,10 @@ pub(crate) fn find(
         return Ok(None);
     };
     match unpack(&packed, position) {
-        Ok((exceptions, ahead)) => Ok(Some(Cursor {
-            ahead,
+        Ok((exceptions, owed)) => Ok(Some(Cursor {
             exceptions,
             forgotten,
+            owed,
             position,
         })),
         Err(error) => {
@@ -195,6 +162,19 @@ pub(crate) fn find(
             }))
         }
     }
+}
+
+/// Moves a cursor that has nothing beside its position from below `to` on to it; false when that is not what it is.
+pub(crate) fn step(
+    sql: &Connection,
+    app: AppId,
+    device: DeviceId,
+    to: Position,
+) -> Result<bool, StoreError> {
+    let mut update = sql.prepare_cached(
+        "UPDATE cursors SET position = ?3 WHERE app = ?1 AND device = ?2 AND position < ?3 AND exceptions = x''",
+    )?;
+    Ok(update.execute(params![app.0, device.0, to.0])? == 1)
 }
 
 pub(crate) fn put_cursor(
@@ -216,25 +196,22 @@ pub(crate) fn put_cursor(
     Ok(())
 }
 
-/// Layout, empty for none: a table of the distinct (ending, reason), then what ended ahead and each exception, from the
-/// newest on, as varints: number in the table, how far its position lies below that of the one before it, seconds. The
-/// first position is whole.
+/// Layout, empty for none: a table of the distinct (ending, reason), then each exception and what is owed, from the newest on,
+/// as varints: number in the table, how far its position lies below that of the one before it, seconds. The first position
+/// is whole. What is owed has the ending of what was delivered, which no exception has.
 fn pack(cursor: &Cursor) -> Vec<u8> {
-    let ahead = cursor.ahead.iter().rev().map(|ahead| {
-        let (ending, reason) = match &ahead.failed {
-            None => (Ending::Delivered, ""),
-            Some((ending, reason)) => (*ending, reason.as_str()),
-        };
-        (ahead.position, (ending, reason), ahead.at)
-    });
-    let exceptions = cursor.exceptions.iter().rev().map(|exception| {
+    let owed = cursor.owed.iter();
+    let owed = owed.map(|owed| (*owed, (Ending::Delivered, ""), UnixMillis(0)));
+    let exceptions = cursor.exceptions.iter().map(|exception| {
         let kind = (exception.ending, exception.reason.as_str());
         (exception.position, kind, exception.at)
     });
+    let mut all: Vec<_> = owed.chain(exceptions).collect();
+    all.sort_unstable_by_key(|(position, ..)| Reverse(*position));
     let mut kinds: Vec<(Ending, &str)> = Vec::new();
     let mut body = Vec::new();
     let mut before: Option<i64> = None;
-    for (Position(position), kind, at) in ahead.chain(exceptions) {
+    for (Position(position), kind, at) in all {
         let number = kinds.iter().position(|known| *known == kind);
         let number = number.unwrap_or_else(|| {
             kinds.push(kind);
@@ -258,11 +235,11 @@ fn pack(cursor: &Cursor) -> Vec<u8> {
     packed
 }
 
-/// The exceptions of a cursor that stands at `cursor`, and what ended ahead of it.
-fn unpack(packed: &[u8], cursor: Position) -> Result<(Vec<Exception>, Vec<Ahead>), Damaged> {
-    let (mut exceptions, mut ahead) = (Vec::new(), Vec::new());
+/// The exceptions of a cursor that stands at `cursor`, and what is owed.
+fn unpack(packed: &[u8], cursor: Position) -> Result<(Vec<Exception>, Vec<Position>), Damaged> {
+    let (mut exceptions, mut owed) = (Vec::new(), Vec::new());
     if packed.is_empty() {
-        return Ok((exceptions, ahead));
+        return Ok((exceptions, owed));
     }
     let mut reader = Reader(packed);
     let mut kinds = Vec::new();
@@ -283,25 +260,21 @@ fn unpack(packed: &[u8], cursor: Position) -> Result<(Vec<Exception>, Vec<Ahead>
         before = Some(position);
         let at = reader.signed()?.checked_mul(1000).ok_or(Damaged)?;
         let (at, position) = (UnixMillis(at), Position(position));
-        if position > cursor {
-            let failed = (ending != Ending::Delivered).then_some((ending, reason));
-            ahead.push(Ahead {
-                at,
-                failed,
-                position,
-            });
-        } else {
-            exceptions.push(Exception {
+        match ending {
+            // For some days what had ended above the position was kept there: it is sent again.
+            _ if position > cursor => {}
+            Ending::Delivered => owed.push(position),
+            ending => exceptions.push(Exception {
                 at,
                 ending,
                 position,
                 reason,
-            });
+            }),
         }
     }
     exceptions.reverse();
-    ahead.reverse();
-    Ok((exceptions, ahead))
+    owed.reverse();
+    Ok((exceptions, owed))
 }
 
 #[cfg(test)]
@@ -332,24 +305,32 @@ mod tests {
         })
     }
 
+    /// One that stands where the last of its exceptions does.
+    fn with(exceptions: Vec<Exception>) -> Cursor {
+        Cursor {
+            position: exceptions.last().map_or(Position(0), |last| last.position),
+            exceptions,
+            ..Cursor::default()
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_cursor_unpacks_as_it_was(exceptions in exceptions(), at in 0..100usize, acknowledged in any::<u64>()) {
-            let at = at.min(exceptions.len());
-            let (behind, ahead) = exceptions.split_at(at);
-            let ahead = ahead.iter().enumerate().map(|(index, failed)| Ahead {
-                at: failed.at,
-                failed: (acknowledged >> (index % 64) & 1 == 0).then(|| (failed.ending, failed.reason.clone())),
-                position: failed.position,
-            });
-            let cursor = Cursor {
-                ahead: ahead.collect(),
-                exceptions: behind.to_vec(),
-                forgotten: Position(0),
-                position: behind.last().map_or(Position(0), |last| last.position),
-            };
-            let (exceptions, ahead) = unpack(&pack(&cursor), cursor.position).expect("unpacks");
-            prop_assert_eq!((exceptions, ahead), (cursor.exceptions, cursor.ahead));
+        fn a_cursor_unpacks_as_it_was(all in exceptions(), owed in any::<u64>()) {
+            let is_owed = |index: usize| owed >> (index % 64) & 1 == 1;
+            let (mut exceptions, mut owed) = (Vec::new(), Vec::new());
+            for (index, exception) in all.into_iter().enumerate() {
+                match is_owed(index) {
+                    true => owed.push(exception.position),
+                    false => exceptions.push(exception),
+                }
+            }
+            let unpacked = unpack(&pack(&Cursor {
+                exceptions: exceptions.clone(),
+                owed: owed.clone(),
+                ..Cursor::default()
+            }), Position(i64::MAX));
+            prop_assert_eq!(unpacked.expect("unpacks"), (exceptions, owed));
         }
 
         #[test]
@@ -359,41 +340,47 @@ mod tests {
 
         /// In whatever order things end: when all have, it is known of each how, and of none before it has.
         #[test]
-        fn what_ends_ahead_is_known_before_and_after_the_cursor_has_passed_it(
+        fn what_is_owed_has_not_ended_and_is_known_when_it_has(
             exceptions in exceptions(),
             arrived in any::<u64>(),
-            first in 0..100usize,
+            order in any::<u64>(),
         ) {
-            let exceptions = &exceptions[exceptions.len().saturating_sub(EXCEPTIONS_MAX)..];
+            let exceptions = &exceptions[exceptions.len().saturating_sub(OWED_MAX)..];
             let failed = |index: usize| arrived >> (index % 64) & 1 == 0;
             let said = |cursor: &Cursor, index: usize| {
                 let Exception { at, ending, position, reason } = exceptions[index].clone();
                 match (cursor.at(position), failed(index)) {
                     (Judged::Exception(told, why, when), true) => (told, why, when) == (ending, &reason, at),
-                    (Judged::Acknowledged(when), false) => when == at,
-                    (Judged::Passed, false) => position <= cursor.position,
+                    (Judged::Passed, false) => true,
                     _ => false,
                 }
             };
             let mut cursor = Cursor::default();
-            let blocked = first.min(exceptions.len());
-            // All behind one that says nothing end first.
-            for (index, exception) in exceptions.iter().enumerate().skip(blocked) {
-                let Exception { at, ending, position, reason } = exception.clone();
-                let failed = failed(index).then_some((ending, reason));
-                let ended = Ahead { at, failed, position };
-                prop_assert!(cursor.end_ahead(ended.clone()) && !cursor.end_ahead(ended));
-                prop_assert!(said(&cursor, index));
+            let mut open: Vec<usize> = (0..exceptions.len()).collect();
+            let mut turn = order;
+            while !open.is_empty() {
+                turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let index = open.remove((turn >> 33) as usize % open.len());
+                let exception = &exceptions[index];
+                let position = exception.position;
+                prop_assert_eq!(cursor.at(position), Judged::NotYet);
+                let in_flight = open.iter().filter(|open| **open < index);
+                let further = Cursor {
+                    exceptions: if failed(index) { vec![exception.clone()] } else { vec![] },
+                    owed: in_flight.map(|open| exceptions[*open].position).collect(),
+                    ..Cursor::to(position)
+                };
+                if !failed(index) {
+                    cursor.settle(position);
+                }
+                cursor.pass(further.clone());
+                prop_assert!(!cursor.pass(further), "it is news once");
+                prop_assert!(said(&cursor, index), "{}", index);
+                for open in &open {
+                    prop_assert_eq!(cursor.at(exceptions[*open].position), Judged::NotYet);
+                }
             }
-            for (index, exception) in exceptions.iter().enumerate().take(blocked) {
-                prop_assert_eq!(cursor.at(exception.position), Judged::NotYet);
-                let exceptions = failed(index).then(|| exception.clone());
-                cursor.move_to(exception.position, exceptions.into_iter().collect());
-            }
-            if let Some(last) = exceptions.last() {
-                cursor.move_to(last.position, Vec::new());
-            }
-            prop_assert!(cursor.ahead.is_empty());
+            prop_assert!(cursor.owed.is_empty());
             for index in 0..exceptions.len() {
                 prop_assert!(said(&cursor, index), "{index}");
             }
@@ -405,8 +392,7 @@ mod tests {
         fn a_cursor_never_calls_an_exception_acknowledged(exceptions in exceptions(), step in 1..40usize) {
             let mut cursor = Cursor::default();
             for some in exceptions.chunks(step) {
-                let last = some.last().expect("some").position;
-                cursor.move_to(last, some.to_vec());
+                cursor.pass(with(some.to_vec()));
             }
             prop_assert!(cursor.exceptions.len() <= EXCEPTIONS_MAX);
             let kept = exceptions.len().saturating_sub(EXCEPTIONS_MAX);
@@ -420,73 +406,78 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_lies_between_exceptions_is_passed_and_what_lies_behind_is_not_yet() {
-        let exception = |position| Exception {
+    fn exception(position: i64) -> Exception {
+        Exception {
             at: UnixMillis(1000),
             ending: Ending::Expired,
             position: Position(position),
-            reason: Reason::known("NotAcknowledged"),
-        };
+            reason: NOT_ACKNOWLEDGED,
+        }
+    }
+
+    #[test]
+    fn what_lies_between_exceptions_is_passed_and_what_lies_behind_is_not_yet() {
         let mut cursor = Cursor::default();
-        cursor.move_to(Position(10), vec![exception(4), exception(8)]);
-        let reason = Reason::known("NotAcknowledged");
-        let judged = Judged::Exception(Ending::Expired, &reason, UnixMillis(1000));
+        cursor.pass(Cursor {
+            exceptions: vec![exception(4), exception(8)],
+            ..Cursor::to(Position(10))
+        });
+        let judged = Judged::Exception(Ending::Expired, &NOT_ACKNOWLEDGED, UnixMillis(1000));
         assert_eq!(cursor.at(Position(4)), judged);
         assert_eq!(cursor.at(Position(5)), Judged::Passed);
         assert_eq!(cursor.at(Position(10)), Judged::Passed);
         assert_eq!(cursor.at(Position(11)), Judged::NotYet);
         cursor.pass(Cursor {
-            ahead: vec![],
             exceptions: vec![exception(14)],
             forgotten: Position(6),
-            position: Position(15),
+            ..Cursor::to(Position(15))
         });
         assert_eq!(cursor.at(Position(5)), Judged::Forgotten);
         assert_eq!(cursor.at(Position(8)), judged);
         assert_eq!(cursor.at(Position(14)), judged);
         let before = cursor.clone();
-        cursor.pass(Cursor::to(Position(12)));
+        assert!(!cursor.pass(Cursor::to(Position(12))));
         assert_eq!(cursor, before);
     }
 
-    /// A connection that came too soon to know of it may find that the message is over.
+    /// A connection that came too soon to know of it may find that the message is over, or not say that another is owed.
     #[test]
-    fn what_was_acknowledged_ahead_stays_acknowledged() {
+    fn what_has_ended_stays_as_it_ended() {
         let mut cursor = Cursor::to(Position(4));
-        cursor.end_ahead(Ahead {
-            at: UnixMillis(1000),
-            failed: None,
-            position: Position(6),
+        cursor.pass(Cursor {
+            owed: vec![Position(5)],
+            ..Cursor::to(Position(6))
         });
-        let exception = |position| Exception {
-            at: UnixMillis(2000),
-            ending: Ending::Expired,
-            position: Position(position),
-            reason: Reason::known("NotAcknowledged"),
-        };
-        let mut further = Cursor::default();
-        further.move_to(Position(7), vec![exception(5), exception(6)]);
-        cursor.pass(further);
-        let reason = Reason::known("NotAcknowledged");
-        let missed = Judged::Exception(Ending::Expired, &reason, UnixMillis(2000));
+        cursor.pass(Cursor {
+            exceptions: vec![exception(5), exception(6)],
+            ..Cursor::to(Position(7))
+        });
+        let missed = Judged::Exception(Ending::Expired, &NOT_ACKNOWLEDGED, UnixMillis(1000));
         assert_eq!(cursor.at(Position(5)), missed);
         assert_eq!(cursor.at(Position(6)), Judged::Passed);
     }
 
     #[test]
-    fn sixty_four_exceptions_of_one_kind_take_less_than_a_kilobyte() {
-        let exceptions: Vec<_> = (1..=64)
-            .map(|index| Exception {
-                at: UnixMillis(1_800_000_000_000 + index * 60_000),
-                ending: Ending::Expired,
-                position: Position((231_000_000_000 + index * 60_000) << 20),
-                reason: Reason::known("NotAcknowledged"),
-            })
-            .collect();
+    fn more_than_is_ever_in_flight_is_not_owed() {
         let mut cursor = Cursor::default();
-        cursor.move_to(Position(i64::MAX), exceptions);
-        let packed = pack(&cursor).len();
+        for position in 1..=100 {
+            cursor.pass(Cursor {
+                owed: vec![Position(2 * position)],
+                ..Cursor::to(Position(2 * position + 1))
+            });
+        }
+        assert_eq!(cursor.owed.len(), OWED_MAX);
+        assert!(matches!(cursor.at(Position(2)), Judged::Exception(..)));
+        assert_eq!(cursor.at(Position(200)), Judged::NotYet);
+    }
+
+    #[test]
+    fn sixty_four_exceptions_of_one_kind_take_less_than_a_kilobyte() {
+        let exceptions = (1..=64).map(|index| Exception {
+            at: UnixMillis(1_800_000_000_000 + index * 60_000),
+            ..exception((231_000_000_000 + index * 60_000) << 20)
+        });
+        let packed = pack(&with(exceptions.collect())).len();
         println!("{packed} bytes");
         assert!(packed < 1024, "{packed} bytes");
         assert_eq!(pack(&Cursor::default()).len(), 0);

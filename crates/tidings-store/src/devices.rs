@@ -169,14 +169,14 @@ pub struct Changed {
 /// What a device on the link has to be known by.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// What of the log has ended above the cursor, and is not to be sent again.
-    pub ahead: Vec<Position>,
     /// It has no channel of the link since a token of its moved, and is to be given it again ([`Store::welcome`]).
     pub away: bool,
     /// How far its log has been judged.
     pub cursor: Position,
     pub device: Device,
     pub history: DeviceHistory,
+    /// What was sent and has not ended though the cursor has passed it, in the order of the log.
+    pub owed: Vec<Position>,
 }
 
 impl Store {
@@ -268,10 +268,10 @@ impl Store {
             let is_on_link = device.providers().contains(Provider::Link);
             Ok(Some(Login {
                 away: !is_on_link && channels::is_away(sql, app, id)?,
-                ahead: cursor.ahead.iter().map(|ahead| ahead.position).collect(),
                 cursor: cursor.position,
                 device,
                 history,
+                owed: cursor.owed,
             }))
         };
         self.engine.read(login).await
@@ -500,9 +500,12 @@ pub(crate) fn history_of_any(
     let Some((platform, known_from)) = found.optional()? else {
         return Ok(None);
     };
+    let mut channels = channels::lives(sql, app, id)?;
+    // A connection holds them for as long as it lasts.
+    channels.shrink_to_fit();
     Ok(Some(DeviceHistory {
         aliases: labels::lives(sql, app, id, Kind::Alias)?,
-        channels: channels::lives(sql, app, id)?,
+        channels,
         id,
         known_from,
         platform,

@@ -52,7 +52,7 @@ pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
 pub use apps::App;
 pub use audience::{Scope, Target};
 pub use credentials::{CredentialRecord, CredentialSlot};
-pub use cursor::{Ahead, Cursor, Exception, Judged};
+pub use cursor::{Cursor, Exception, Judged};
 pub use detail::{Answer, Ending};
 pub use devices::{
     Changed, ChannelChange, ChannelRecord, Device, DeviceChange, Login, NewDevice, Registered,

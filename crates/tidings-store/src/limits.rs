@@ -81,6 +81,9 @@ pub(crate) const TOMBSTONES_MAX: usize = 20;
 /// Exceptions kept beside a device's cursor: some weeks of broadcasts that a phone missed, in less than a kilobyte.
 pub(crate) const EXCEPTIONS_MAX: usize = 64;
 
+/// Logged messages that a device is owed behind its cursor, at most: a connection has no more than a quarter of them in flight.
+pub(crate) const OWED_MAX: usize = 64;
+
 /// Rows of the log that one read judges for a device: about a millisecond.
 pub(crate) const LOG_ROWS_MAX: u32 = 2000;
 

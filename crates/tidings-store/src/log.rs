@@ -128,13 +128,58 @@ impl Store {
             let Some(history) = devices::history(sql, app, device)? else {
                 return Ok(None);
             };
-            judge(sql, app, &history, after, joined, now, limit).map(Some)
+            let rows = LOG_ROWS_MAX;
+            judge(sql, app, &history, after, joined, now, (limit, rows)).map(Some)
+        };
+        self.engine.read(judge).await
+    }
+
+    /// The same for single messages of the log, which are owed to the device: each is to be sent, or is missed. None when the app
+    /// has no such device.
+    pub async fn judge_owed(
+        &self,
+        app: AppId,
+        device: DeviceId,
+        owed: Vec<Position>,
+        joined: MsgId,
+        now: UnixMillis,
+    ) -> Result<Option<Vec<Step>>, StoreError> {
+        let judge = move |sql: &Connection| {
+            let Some(history) = devices::history(sql, app, device)? else {
+                return Ok(None);
+            };
+            let mut steps = Vec::new();
+            for position in owed {
+                let before = Position(position.0 - 1);
+                let one = judge(sql, app, &history, before, joined, now, (1, 1))?;
+                let step = one
+                    .steps
+                    .into_iter()
+                    .find(|step| step.position() == position);
+                // What is not there any more, or cannot be read, is owed no longer.
+                steps.push(step.unwrap_or(Step::Missed(Exception {
+                    at: now,
+                    ending: Ending::Expired,
+                    position,
+                    reason: NOT_ACKNOWLEDGED,
+                })));
+            }
+            Ok(Some(steps))
         };
         self.engine.read(judge).await
     }
 }
 
-/// Judges a stretch of the log for a device.
+impl Step {
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Missed(exception) => exception.position,
+            Self::Send(position, ..) => *position,
+        }
+    }
+}
+
+/// Judges a stretch of the log for a device, up to `rows`, or until `limit` messages are to be sent.
 pub(crate) fn judge(
     sql: &Connection,
     app: AppId,
@@ -142,10 +187,10 @@ pub(crate) fn judge(
     after: Position,
     joined: MsgId,
     now: UnixMillis,
-    limit: usize,
+    (limit, rows): (usize, u32),
 ) -> Result<Stretch, StoreError> {
     let (mut steps, mut sends) = (Vec::new(), 0);
-    let walked = walk(sql, app, after, LOG_ROWS_MAX, |entry| {
+    let walked = walk(sql, app, after, rows, |entry| {
         match entry.lot(history, joined, now) {
             Lot::Missed(exception) => steps.push(Step::Missed(exception)),
             Lot::NotForIt => {}
@@ -225,17 +270,11 @@ fn walk(
     let mut count = 0;
     while let Some(row) = rows.next()? {
         count += 1;
-        read(row, &mut entry)?;
-        let audience = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
-        if audience != parsed {
-            match from_json_or_all(audience) {
-                Ok(audience) => entry.audience = audience,
-                Err(error) => {
-                    error!(%error, msg_id = %entry.message, "the log's entry for message {} is damaged", entry.message);
-                    continue;
-                }
-            }
-            parsed.replace_range(.., audience);
+        entry.position = Position(row.get(0)?);
+        if let Err(error) = read(row, &mut entry, &mut parsed) {
+            let Position(position) = entry.position;
+            error!(%error, position, "an entry of the log is damaged, and goes to nobody");
+            continue;
         }
         if !take(&entry)? {
             break;
@@ -255,9 +294,8 @@ fn from_json_or_all(audience: &str) -> Result<Audience, StoreError> {
     }
 }
 
-/// Everything but the audience.
-fn read(row: &Row<'_>, entry: &mut LogEntry) -> Result<(), StoreError> {
-    entry.position = Position(row.get(0)?);
+/// All but the position. `parsed` is the text of the audience that the entry has from before.
+fn read(row: &Row<'_>, entry: &mut LogEntry, parsed: &mut String) -> Result<(), StoreError> {
     entry.message = MsgId(row.get(1)?);
     entry.expires_at = UnixMillis(row.get(2)?);
     entry.online_only = row.get(3)?;
@@ -265,5 +303,10 @@ fn read(row: &Row<'_>, entry: &mut LogEntry) -> Result<(), StoreError> {
         message: PlatformSet::from_bits(row.get(4)?),
         notification: PlatformSet::from_bits(row.get(5)?),
     };
+    let audience = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
+    if audience != parsed {
+        entry.audience = from_json_or_all(audience)?;
+        parsed.replace_range(.., audience);
+    }
     Ok(())
 }

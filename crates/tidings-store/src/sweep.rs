@@ -6,10 +6,11 @@ use rusqlite::{OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, MsgId, Platform, Provider};
 
 use crate::codes::AsCode;
-use crate::cursor::Judged;
+use crate::cursor::Cursor;
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
 use crate::limits::{STEP_ROWS, SWEEP_LOG_ROWS};
+use crate::log::Position;
 use crate::slice::{Cleared, Slice};
 use crate::tables::{EVENTS, INBOX, OF_APP, OF_DEVICE, TASKS};
 use crate::{Store, StoreError, WriteTx, cursor, devices, log, messages};
@@ -171,11 +172,16 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
         if slice.is_over() {
             return Ok(false);
         }
-        let meant = log::meant(slice.sql, app, &history, cursor.position, SWEEP_LOG_ROWS)?;
-        for (position, message) in &meant.messages {
-            if cursor.at(*position) != Judged::NotYet {
-                continue;
-            }
+        let mut meant = log::meant(slice.sql, app, &history, cursor.position, SWEEP_LOG_ROWS)?;
+        for owed in std::mem::take(&mut cursor.owed) {
+            let before = Position(owed.0 - 1);
+            let one = log::meant(slice.sql, app, &history, before, 1)?;
+            let one = one.messages.into_iter();
+            meant
+                .messages
+                .extend(one.filter(|(position, _)| *position == owed));
+        }
+        for (_, message) in &meant.messages {
             let finished = finished.query_row(params![message.0], |row| row.get(0));
             // One that is finished has counted it as expired.
             if finished.optional()? == Some(false) {
@@ -183,7 +189,7 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
             }
         }
         slice.count(meant.messages.len() + 1);
-        cursor.move_to(meant.to, Vec::new());
+        cursor.pass(Cursor::to(meant.to));
         cursor::put_cursor(slice.sql, app, device, &cursor)?;
         if !meant.more {
             return Ok(true);

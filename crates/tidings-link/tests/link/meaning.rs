@@ -61,7 +61,7 @@ impl Stage {
             match cursor.at(link.position.expect("in the log")) {
                 Judged::NotYet => tokio::time::sleep(Duration::from_millis(10)).await,
                 Judged::Exception(ending, reason, _) => return (ending, reason.to_string()),
-                Judged::Acknowledged(_) | Judged::Passed => {
+                Judged::Passed => {
                     return (Ending::Delivered, String::new());
                 }
                 Judged::Forgotten => panic!("{cursor:?}"),
@@ -243,6 +243,111 @@ async fn what_ends_behind_a_message_that_the_device_says_nothing_of_is_remembere
     for (index, ends) in [(1, 0), (1, 0), (0, 1), (1, 0)].into_iter().enumerate() {
         let counts = stage.counts(&messages[index]).await;
         assert_eq!((counts.delivered, counts.dropped), ends, "{index}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_never_acknowledged_keeps_no_other_from_coming_and_comes_again() {
+    let stage = Stage::new().await;
+    let device = stage.register(&[]).await;
+    let mut messages = Vec::new();
+    for _ in 0..100 {
+        messages.push(stage.to_all().await);
+    }
+    let mut client = stage.connect(&device).await;
+    assert_eq!(
+        client.push().await.id(),
+        messages[0],
+        "and nothing is said of it"
+    );
+    for message in &messages[1..50] {
+        assert_eq!(&client.take().await, message);
+    }
+    stage.delivered(&messages[49], 1).await;
+    drop(client);
+    // It comes first on each connection, and nothing else again.
+    let mut client = stage.connect(&device).await;
+    assert_eq!(client.push().await.id(), messages[0]);
+    for message in &messages[50..] {
+        assert_eq!(&client.take().await, message);
+    }
+    client.ping().await;
+    drop(client);
+    stage.is_judged_to_the_end(&device).await;
+    let mut client = stage.connect(&device).await;
+    assert_eq!(client.take().await, messages[0]);
+    let own = stage.to(device.id).await;
+    assert_eq!(client.take().await, own);
+    client.ping().await;
+    drop(client);
+    for message in &messages {
+        stage.delivered(message, 1).await;
+    }
+    stage.connect(&device).await.ping().await;
+}
+
+#[tokio::test]
+async fn what_is_owed_to_a_device_is_missed_when_its_time_is_over() {
+    let stage = Stage::new().await;
+    let device = stage.register(&[]).await;
+    let mut client = stage.connect(&device).await;
+    let silent = stage.push(Audience::All, "hi", 1).await;
+    assert_eq!(client.push().await.id(), silent);
+    let taken = stage.to_all().await;
+    assert_eq!(client.take().await, taken);
+    stage.delivered(&taken, 1).await;
+    drop(client);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut client = stage.connect(&device).await;
+    let next = stage.to_all().await;
+    assert_eq!(client.take().await, next);
+    let (ending, reason) = stage.judged(&silent, &device).await;
+    assert_eq!(
+        (ending, reason.as_str()),
+        (Ending::Expired, "NotAcknowledged")
+    );
+    let counts = stage.counts(&silent).await;
+    assert_eq!((counts.targeted, counts.delivered), (1, 0));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_cannot_be_written_holds_up_no_other() {
+    let stage = Stage::new().await;
+    let mut devices = Vec::new();
+    for _ in 0..5 {
+        let device = stage.register(&[]).await;
+        let client = stage.connect(&device).await;
+        devices.push((device, client));
+    }
+    let ill = devices[2].0.id;
+    let sql = rusqlite::Connection::open(stage.data.path().join("tidings.db")).expect("opens");
+    sql.execute_batch(&format!(
+        "CREATE TRIGGER ill BEFORE UPDATE ON cursors WHEN new.device = {} BEGIN SELECT RAISE(ABORT, 'ill'); END",
+        ill.0
+    ))
+    .expect("made");
+    let message = stage.to_all().await;
+    for (_, client) in &mut devices {
+        assert_eq!(client.take().await, message);
+        client.ping().await;
+    }
+    stage.delivered(&message, 4).await;
+    let next = stage.to_all().await;
+    for (_, client) in &mut devices {
+        assert_eq!(client.take().await, next);
+    }
+    stage.delivered(&next, 4).await;
+    // What was lost is sent again, and has its end then.
+    sql.execute_batch("DROP TRIGGER ill").expect("dropped");
+    let (device, client) = devices.remove(2);
+    drop(client);
+    let mut client = stage.connect(&device).await;
+    assert_eq!(
+        [client.take().await, client.take().await],
+        [message.clone(), next.clone()]
+    );
+    for message in [message, next] {
+        stage.delivered(&message, 5).await;
     }
 }
 

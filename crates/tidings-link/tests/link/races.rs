@@ -288,27 +288,6 @@ async fn a_goodbye_arrives_though_the_device_was_talking() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_an_unacknowledged_message_is_bounded() {
-    let stage = Stage::new().await;
-    let device = stage.register(&[]).await;
-    for _ in 0..100 {
-        stage.to_all().await;
-    }
-    let mut client = stage.connect(&device).await;
-    let first = client.push().await;
-    let mut last = first.id().to_owned();
-    for _ in 1..64 {
-        last = client.take().await;
-    }
-    assert!(client.is_quiet().await, "64 wait for the first");
-    client.ack(&first).await;
-    for _ in 64..100 {
-        last = client.take().await;
-    }
-    stage.delivered(&last, 1).await;
-}
-
-#[tokio::test]
 async fn a_message_for_those_who_are_there_goes_to_nobody_else() {
     let stage = Stage::new().await;
     let (there, away) = (stage.register(&[]).await, stage.register(&[]).await);

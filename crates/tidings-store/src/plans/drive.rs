@@ -383,6 +383,9 @@ impl Stage {
             let now = UnixMillis::now();
             let judge = store.judge_log(app, id, login.cursor, MsgId(0), now, 32);
             let stretch = judge.await.expect("read").expect("known");
+            let owed = stretch.steps.iter().map(Step::position).collect();
+            let judge = store.judge_owed(app, id, owed, MsgId(0), now);
+            judge.await.expect("read").expect("known");
             let inbox = store.inbox_after(app, id, Position(0), 32).await;
             let rows = inbox
                 .expect("read")

@@ -326,7 +326,10 @@ async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as
         let Step::Missed(exception) = step else {
             panic!("{step:?}")
         };
-        passed.move_to(exception.position, vec![exception.clone()]);
+        passed.pass(Cursor {
+            exceptions: vec![exception.clone()],
+            ..Cursor::to(exception.position)
+        });
     }
     let ended = None;
     stage.say(device, Acked::Log { ended, passed }).await;
@@ -370,28 +373,44 @@ async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as
 }
 
 #[tokio::test]
-async fn what_ends_ahead_of_the_cursor_counts_once_and_is_not_dropped_with_its_device() {
+async fn what_ends_before_an_older_one_counts_once_and_the_older_one_is_owed() {
     let stage = Stage::new().await;
     let device = stage.register().await;
     let silent = stage.logged(push(Audience::All)).await;
     let taken = stage.logged(push(Audience::All)).await;
     let refused = stage.logged(push(Audience::All)).await;
-    let ahead = async |(message, position): &(Message, Position), end| {
+    let ended = async |(message, position): &(Message, Position), end| {
         let ended = LogEnd {
             end,
             message: message.id,
             position: *position,
         };
+        let passed = Cursor {
+            owed: vec![silent.1],
+            ..Cursor::to(*position)
+        };
         for _ in 0..2 {
-            stage.say(device, Acked::Ahead(ended.clone())).await;
+            let (ended, passed) = (Some(ended.clone()), passed.clone());
+            stage.say(device, Acked::Log { ended, passed }).await;
         }
     };
-    ahead(&taken, LinkEnd::Delivered).await;
-    ahead(&refused, LinkEnd::Refused(0x97)).await;
-    // And in its turn, from a connection that did not know.
-    stage
-        .end(device, (&silent.0, silent.1), LinkEnd::TooLarge)
-        .await;
+    ended(&taken, LinkEnd::Delivered).await;
+    ended(&refused, LinkEnd::Refused(0x97)).await;
+    let login = stage.store.login(stage.app, device).await.expect("read");
+    let login = login.expect("known");
+    assert_eq!((login.cursor, login.owed), (refused.1, vec![silent.1]));
+    let judge = async |device, owed: &[Position]| {
+        let (now, owed) = (UnixMillis::now(), owed.to_vec());
+        let judge = stage
+            .store
+            .judge_owed(stage.app, device, owed, MsgId(0), now);
+        judge.await.expect("read").expect("known")
+    };
+    let owed = judge(device, &[silent.1]).await;
+    assert!(matches!(&owed[..], [Step::Send(_, message, _)] if message.id == silent.0.id));
+    let gone = judge(device, &[Position(silent.1.0 + 1)]).await;
+    assert!(matches!(&gone[..], [Step::Missed(_)]));
+    // And again, from a connection that did not know.
     stage
         .end(device, (&taken.0, taken.1), LinkEnd::Delivered)
         .await;
@@ -399,15 +418,13 @@ async fn what_ends_ahead_of_the_cursor_counts_once_and_is_not_dropped_with_its_d
         let counts = stage.counts(message).await;
         (counts.delivered, counts.dropped)
     };
-    assert_eq!(ends(&silent).await, (0, 1));
+    assert_eq!(ends(&silent).await, (0, 0));
     assert_eq!(ends(&taken).await, (1, 0));
     assert_eq!(ends(&refused).await, (0, 1));
-    let login = stage.store.login(stage.app, device).await.expect("read");
-    let login = login.expect("known");
-    assert_eq!((login.cursor, login.ahead), (taken.1, vec![refused.1]));
     let deleted = stage.store.delete_device(stage.app, device).await;
     assert!(deleted.expect("deleted"));
     while stage.store.sweep().await.expect("swept").more {}
+    assert_eq!(ends(&silent).await, (0, 1));
     assert_eq!(ends(&refused).await, (0, 1), "it had ended before");
 }
 

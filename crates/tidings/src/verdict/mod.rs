@@ -241,7 +241,6 @@ fn by_link(journey: &Journey, part: Part) -> Outcome {
         _ => return Outcome::Unknown,
     };
     match judged {
-        Judged::Acknowledged(at) => over_the_link(Ending::Delivered, None, Some(at)),
         Judged::Exception(ending, reason, at) => {
             over_the_link(ending, Some(reason.clone()), Some(at))
         }

@@ -147,7 +147,6 @@ fn answered(ending: Ending, reason: Option<&'static str>, attempts: u32) -> (Jou
 
 fn exception(ending: Ending, reason: Reason) -> impl FnOnce(&mut Journey, &mut Device) {
     move |journey, _| {
-        let mut cursor = Cursor::default();
         let at = AT;
         let position = PLACE;
         let exception = Exception {
@@ -156,8 +155,10 @@ fn exception(ending: Ending, reason: Reason) -> impl FnOnce(&mut Journey, &mut D
             position,
             reason,
         };
-        cursor.move_to(Position(PLACE.0 + 1), vec![exception]);
-        journey.link.cursor = Some(cursor);
+        journey.link.cursor = Some(Cursor {
+            exceptions: vec![exception],
+            ..Cursor::to(Position(PLACE.0 + 1))
+        });
     }
 }
 
@@ -342,10 +343,8 @@ fn on_the_link_an_acknowledgement_is_the_delivery_and_nothing_else() {
     let long_ago = with(start_on_link(), |journey, _| {
         let position = Position(PLACE.0 + 9);
         journey.link.cursor = Some(Cursor {
-            ahead: vec![],
-            exceptions: vec![],
             forgotten: PLACE,
-            position,
+            ..Cursor::to(position)
         });
     });
     check(

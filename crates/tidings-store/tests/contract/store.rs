@@ -400,7 +400,8 @@ async fn a_repeated_cid_is_the_first_message() {
         panic!("wrong kinds")
     };
     assert_eq!(first.id, again.id);
-    for provider in Provider::ALL {
+    // One for each provider that the app has.
+    for provider in [Provider::Apns, Provider::Link] {
         let open = store.open_tasks(app, provider, Turn::Fresh, 10).await;
         let tasks = open.expect("read").tasks;
         let messages: Vec<MsgId> = tasks.iter().map(|task| task.message.id).collect();

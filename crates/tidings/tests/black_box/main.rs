@@ -17,3 +17,4 @@ mod size;
 mod start;
 mod support;
 mod tokens;
+mod ways;

@@ -1,5 +1,6 @@
 //! What the tests start and ask.
 
+pub(crate) mod line;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod registry;

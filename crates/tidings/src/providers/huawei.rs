@@ -179,3 +179,154 @@ fn sound(name: &str) -> String {
         false => format!("/raw/{name}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_model::{
+        AppId, Audience, MsgId, Notification as Shows, PlatformSet, Push, PushOptions, UnixMillis,
+    };
+
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    fn message(android: Value, huawei: Value) -> Message {
+        Message {
+            accepted_at: UnixMillis::now(),
+            app: AppId(1),
+            expires_at: UnixMillis(UnixMillis::now().0 + 60_000),
+            id: MsgId(77),
+            push: Push {
+                audience: Audience::All,
+                message: None,
+                notification: Some(Shows {
+                    alert: Some("for all".into()),
+                    android: Some(map(android)).filter(|android| !android.is_empty()),
+                    ios: None,
+                }),
+                options: PushOptions {
+                    third_party_channel: map(json!({"huawei": huawei})),
+                    ..PushOptions::default()
+                },
+                platforms: PlatformSet::ALL,
+            },
+        }
+    }
+
+    /// `message.android` as Huawei is given it.
+    fn rendered(android: Value, huawei: Value) -> Value {
+        let notification = OfHuawei::render(&message(android, huawei));
+        let notification = notification.expect("for Android").expect("fit");
+        let body = notification.body(&["token"], UnixMillis::now());
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["message"]["token"], json!(["token"]));
+        body["message"]["android"].clone()
+    }
+
+    #[test]
+    fn a_push_without_a_section_shows_its_text() {
+        let android = rendered(json!({}), json!({}));
+        let shown = &android["notification"];
+        assert_eq!(
+            (&shown["title"], &shown["body"]),
+            (&json!("for all"), &json!("for all"))
+        );
+        assert_eq!(shown["click_action"], json!({"type": 3}));
+        assert_eq!(shown["tag"], "77");
+        assert_eq!(android["data"], "{\"_j_msgid\":77}");
+        for absent in [
+            "badge",
+            "image",
+            "sound",
+            "style",
+            "foreground_show",
+            "importance",
+        ] {
+            assert_eq!(shown.get(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn each_style_is_laid_out_as_huawei_has_it() {
+        let style = |android: Value| rendered(android, json!({}))["notification"].clone();
+        let lines = style(json!({"alert": "a", "style": 2, "inbox": {"1": "one", "2": "two"}}));
+        assert_eq!(
+            (&lines["style"], &lines["inbox_content"]),
+            (&json!(3), &json!(["one", "two"]))
+        );
+        let picture = style(json!({"alert": "a", "style": 3, "big_pic_path": "https://x/p.png"}));
+        assert_eq!(
+            (picture.get("style"), &picture["image"]),
+            (None, &json!("https://x/p.png"))
+        );
+        let icon = style(json!({"alert": "a", "large_icon": "https://x/i.png"}));
+        assert_eq!(icon["image"], "https://x/i.png");
+        let local = style(json!({"alert": "a", "large_icon": "icon"}));
+        assert_eq!(local.get("image"), None, "Huawei fetches it");
+    }
+
+    #[test]
+    fn a_tap_leads_where_the_push_says() {
+        let cases = [
+            (
+                json!({"intent": {"url": "intent:#Intent;action=android.intent.action.MAIN;end"}}),
+                json!({"type": 3}),
+            ),
+            (
+                json!({"intent": {"url": "app://order/7"}}),
+                json!({"type": 1, "intent": "app://order/7"}),
+            ),
+            (
+                json!({"intent": {"url": "https://example.com/a"}}),
+                json!({"type": 2, "url": "https://example.com/a"}),
+            ),
+            (
+                json!({"intent": {"url": "http://example.com/a"}}),
+                json!({"type": 1, "intent": "http://example.com/a"}),
+            ),
+            (
+                json!({"uri_action": "com.example.OPEN"}),
+                json!({"type": 1, "action": "com.example.OPEN"}),
+            ),
+        ];
+        for (mut android, expected) in cases {
+            android["alert"] = "a".into();
+            let click =
+                rendered(android.clone(), json!({}))["notification"]["click_action"].clone();
+            assert_eq!(click, expected, "{android}");
+        }
+    }
+
+    #[test]
+    fn what_the_push_says_to_huawei_goes_before_what_it_says_to_android() {
+        let android = rendered(
+            json!({"alert": "a", "channel_id": "general", "category": "IM", "icon_bg_color": "#102030", "badge_add_num": 2}),
+            json!({"channel_id": "orders", "default_sound": "false", "target_user_type": 1, "badge_class": "com.example.Main"}),
+        );
+        let shown = &android["notification"];
+        assert_eq!(shown["channel_id"], "orders");
+        assert_eq!(shown["default_sound"], false);
+        assert_eq!(shown["color"], "#102030");
+        assert_eq!(
+            shown["badge"],
+            json!({"add_num": 2, "class": "com.example.Main"})
+        );
+        assert_eq!(
+            (&android["category"], &android["target_user_type"]),
+            (&json!("IM"), &json!(1))
+        );
+    }
+
+    #[test]
+    fn what_is_not_for_android_is_not_for_huawei() {
+        let mut message = message(json!({}), json!({}));
+        message.push.platforms = [tidings_model::Platform::Ios].into_iter().collect();
+        assert!(OfHuawei::render(&message).is_none());
+    }
+}

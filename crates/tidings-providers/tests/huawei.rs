@@ -1,0 +1,181 @@
+//! Huawei's sender against the simulated Huawei.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_model::Outcome;
+use tidings_providers::batch::check::{Finding, check};
+use tidings_providers::batch::{Config, Pace};
+use tidings_providers::huawei::{Content, Credential, Huawei, Message, Notification, Shown};
+use tidings_providers::{Answers, Attempt, Client, ClientConfig, Delivery, Route};
+use tidings_sandbox::{Sandbox, SandboxConfig};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+async fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await;
+    sandbox.expect("a sandbox")
+}
+
+fn config(sandbox: &Sandbox) -> Config<Huawei> {
+    let told = tidings_sandbox::told(sandbox);
+    let huawei = &told["huawei"];
+    let text = |name: &str| huawei[name].as_str().expect("a text").to_owned();
+    let credential = Credential::new(&text("app_id"), &text("app_secret"));
+    let protocol = Huawei {
+        credential: credential.expect("a credential"),
+    };
+    Config {
+        endpoint: Some(text("endpoint")),
+        token_endpoint: Some(text("token_endpoint")),
+        ca: Some(told["ca"].as_str().expect("a text").as_bytes().into()),
+        ..Config::new(protocol)
+    }
+}
+
+fn hello(text: &str) -> Arc<Notification> {
+    let shown = Shown {
+        title: text.to_owned(),
+        body: text.to_owned(),
+        ..Shown::default()
+    };
+    let message = Message {
+        content: Content::Shown(Box::new(shown)),
+        ..Message::default()
+    };
+    Arc::new(Notification::new(&message).expect("a notification"))
+}
+
+fn deliveries(
+    notification: &Arc<Notification>,
+    numbers: std::ops::Range<usize>,
+) -> VecDeque<Delivery<Notification, usize>> {
+    let delivery = |number| Delivery {
+        token: token(number),
+        id: Uuid::new_v4(),
+        notification: Arc::clone(notification),
+        route: Route::default(),
+        tag: number,
+    };
+    numbers.map(delivery).collect()
+}
+
+fn token(number: usize) -> Box<str> {
+    format!("token-{number:06}").into()
+}
+
+/// All that comes back once nothing more is submitted.
+async fn all(mut answers: impl Answers<Notification, usize>) -> HashMap<usize, Attempt> {
+    let mut answered = Vec::new();
+    let fetching = async { while answers.recv_many(&mut answered, 100).await > 0 {} };
+    let within = Duration::from_secs(60);
+    timeout(within, fetching).await.expect("an end");
+    let count = answered.len();
+    let by_tag: HashMap<_, _> = answered
+        .into_iter()
+        .map(|(delivery, attempt)| (delivery.tag, attempt))
+        .collect();
+    assert_eq!(by_tag.len(), count, "each comes back once");
+    by_tag
+}
+
+#[tokio::test]
+async fn those_of_one_notification_share_requests() {
+    let sandbox = sandbox().await;
+    let (client, answers) = config(&sandbox).start::<usize>().expect("a client");
+    let mut many = deliveries(&hello("one"), 0..2500);
+    many.extend(deliveries(&hello("two"), 2500..2503));
+    client.try_submit_many(&mut many);
+    assert!(many.is_empty());
+    drop(client);
+    let answered = all(answers).await;
+    assert_eq!(answered.len(), 2503);
+    assert!(answered.values().all(Attempt::is_accepted));
+    assert_eq!(sandbox.deliveries().count(), 2503);
+}
+
+#[tokio::test]
+async fn it_sends_no_faster_than_it_may() {
+    let sandbox = sandbox().await;
+    let config = Config {
+        pace: Pace {
+            devices: Some(1000),
+            requests: None,
+        },
+        ..config(&sandbox)
+    };
+    let (client, answers) = config.start::<usize>().expect("a client");
+    let mut many = deliveries(&hello("paced"), 0..3000);
+    client.try_submit_many(&mut many);
+    drop(client);
+    let began = tokio::time::Instant::now();
+    assert_eq!(all(answers).await.len(), 3000);
+    // Half a second may go ahead of its time, and the last thousand need not be waited for.
+    assert!(began.elapsed() > Duration::from_millis(1400));
+}
+
+#[tokio::test]
+async fn a_client_that_is_retired_gives_back_what_has_not_left() {
+    let sandbox = sandbox().await;
+    let config = Config {
+        pace: Pace {
+            devices: Some(1),
+            requests: None,
+        },
+        ..config(&sandbox)
+    };
+    let (client, answers) = config.start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&hello("slow"), 0..1000));
+    client.try_submit_many(&mut deliveries(&hello("slower"), 1000..2000));
+    let taken = client.withdraw(|delivery| delivery.tag == 1500);
+    assert_eq!(taken.len(), 1);
+    client.retire();
+    let answered = all(answers).await;
+    assert_eq!(answered.len(), 1999);
+    let unsent = answered
+        .values()
+        .filter(|attempt| matches!(attempt, Attempt::NotSent(_)));
+    assert!(unsent.count() >= 999, "the second was to wait");
+    assert_eq!(client.room(), 0);
+}
+
+#[tokio::test]
+async fn a_place_where_nobody_listens_gets_nothing_and_costs_no_try() {
+    let sandbox = sandbox().await;
+    let config = Config {
+        endpoint: Some("https://127.0.0.1:1".to_owned()),
+        ..config(&sandbox)
+    };
+    let (client, answers) = config.start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&hello("lost"), 0..10));
+    drop(client);
+    let answered = all(answers).await;
+    let unsent = answered
+        .values()
+        .filter(|attempt| matches!(attempt, Attempt::NotSent(_)));
+    assert_eq!(unsent.count(), 10);
+}
+
+#[tokio::test]
+async fn a_check_says_whether_the_credential_is_good() {
+    let sandbox = sandbox().await;
+    let good = check(config(&sandbox)).await.expect("a configuration");
+    assert!(matches!(good.finding, Finding::Good), "{:?}", good.finding);
+    let mut wrong = config(&sandbox);
+    let app_id = wrong.protocol.credential.app_id().to_owned();
+    wrong.protocol.credential = Credential::new(&app_id, "another").expect("a credential");
+    let (client, answers) = wrong.clone().start::<usize>().expect("a client");
+    let finding = check(wrong).await.expect("a configuration").finding;
+    assert!(matches!(finding, Finding::Rejected(_)), "{finding:?}");
+    client.try_submit_many(&mut deliveries(&hello("refused"), 0..3));
+    drop(client);
+    for attempt in all(answers).await.values() {
+        let is_rejected = matches!(
+            attempt,
+            Attempt::Answered(Outcome::CredentialRejected { .. })
+        );
+        assert!(is_rejected, "{attempt:?}");
+    }
+    assert_eq!(sandbox.deliveries().count(), 0);
+}

@@ -72,6 +72,9 @@ pub(super) const NOTE_EVERY: Duration = Duration::from_millis(100);
 /// Messages whose way over the link is decided, or whose devices are counted, in one go.
 pub(super) const LINK_TASKS_AT_ONCE: usize = 64;
 
+/// Looks at the link's messages share a transaction for so long: the first of them does not wait longer for the last.
+pub(super) const LINK_LOOKS_TIME: Duration = Duration::from_millis(20);
+
 /// Inbox rows in one transaction, about: it takes the writer some 10 ms.
 pub(super) const INBOX_ROWS_AT_ONCE: usize = PAGE_MAX;
 

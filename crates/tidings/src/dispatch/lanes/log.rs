@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
-use crate::dispatch::limits::{IDLE, INBOX_ROWS_AT_ONCE, LINK_TASKS_AT_ONCE, STORE_PAUSE};
+use crate::dispatch::limits::{
+    IDLE, INBOX_ROWS_AT_ONCE, LINK_LOOKS_TIME, LINK_TASKS_AT_ONCE, STORE_PAUSE,
+};
 use crate::dispatch::{Context, Signal};
 
 /// Runs until there has been nothing to do for long, or until drained.
@@ -123,11 +125,23 @@ impl LogLane {
         Ok(is_any)
     }
 
-    async fn tasks(&self, turn: Turn, after: MsgId) -> Result<Vec<LinkTask>, StoreError> {
+    /// What some looks find, for one transaction: a look gives its reader free after some milliseconds, and a commit takes as long.
+    async fn tasks(&self, turn: Turn, mut after: MsgId) -> Result<Vec<LinkTask>, StoreError> {
         let (store, few) = (&self.context.store, self.context.inbox_max);
-        store
-            .link_tasks(self.app, turn, after, LINK_TASKS_AT_ONCE, few)
-            .await
+        let begun = Instant::now();
+        let mut tasks = Vec::new();
+        loop {
+            let limit = LINK_TASKS_AT_ONCE - tasks.len();
+            let found = store.link_tasks(self.app, turn, after, limit, few).await?;
+            let Some(last) = found.last() else {
+                return Ok(tasks);
+            };
+            after = last.message;
+            tasks.extend(found);
+            if tasks.len() >= LINK_TASKS_AT_ONCE || begun.elapsed() > LINK_LOOKS_TIME {
+                return Ok(tasks);
+            }
+        }
     }
 
     /// Does what was planned, in transactions of some rows, and tells those that are connected.

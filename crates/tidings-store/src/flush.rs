@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{
-    AppId, DeviceId, Environment, Message, MsgId, Part, Platform, Provider, Reason, UnixMillis,
+    AppId, DeviceId, Environment, Life, Message, MsgId, Part, Platform, Provider, Reason,
+    UnixMillis,
 };
 
 use crate::codes::AsCode;
@@ -84,14 +85,24 @@ pub struct PageFlush {
     pub ended: usize,
     pub key: PageKey,
     pub lease: i64,
-    /// Deliveries whose way has ended before anybody took them: each goes on by the device's next way, or ends as it says.
-    pub leaving: Vec<(usize, End)>,
+    /// Deliveries whose way has ended before anybody took them.
+    pub leaving: Vec<Leaving>,
     pub members: Arc<Vec<Member>>,
     pub message: Arc<Message>,
     /// All that have ended, but for those that leave.
     pub progress: Progress,
     /// With what is left of it the page ends; none while it stays out.
     pub rest: Option<Vec<Rest>>,
+}
+
+/// A delivery whose way has ended before anybody took it: it goes on by the device's next way, or ends as it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The token that its provider calls dead, if that is why: when the device holds another by now, the way has not ended,
+    /// and while the page stays out ([`PageFlush::rest`]) the delivery stays in it.
+    pub dead: Option<Box<str>>,
+    pub end: End,
+    pub index: usize,
 }
 
 /// Deliveries of a page that go on in another.
@@ -107,6 +118,8 @@ pub struct Rest {
 /// What a flush brought about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
+    /// Deliveries that have not left their page after all: the device holds another token.
+    pub again: Vec<(PageKey, usize)>,
     /// Devices that have something in their inboxes now.
     pub inboxes: Vec<DeviceId>,
     /// Lanes that have more pages now.
@@ -218,10 +231,16 @@ fn flush(
         } else {
             let mut progress = page.progress.clone();
             let mut left = Vec::with_capacity(page.leaving.len());
-            for (index, end) in &page.leaving {
+            for Leaving { dead, end, index } in &page.leaving {
                 let Some(member) = page.members.get(*index) else {
                     continue;
                 };
+                if let (Some(dead), None) = (dead, &page.rest)
+                    && holds_another(tx.sql, page, member.device, dead)?
+                {
+                    flushed.again.push((page.key, *index));
+                    continue;
+                }
                 let end = leave(tx, page, member, end.clone(), &mut counted, &mut flushed)?;
                 if progress.note(*index, &end) {
                     delta.add(member.platform, &end);
@@ -402,6 +421,26 @@ fn settle(
     )?;
     delete.execute(place)?;
     Ok(())
+}
+
+/// Whether a device holds another token than this one.
+fn holds_another(
+    sql: &Connection,
+    page: &PageFlush,
+    device: DeviceId,
+    token: &str,
+) -> Result<bool, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT token_hash FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
+    )?;
+    let (app, provider) = (page.message.app.0, AsCode(page.key.provider));
+    let held: Option<Option<[u8; 16]>> = select
+        .query_row(params![app, device.0, Life::ON, provider], |row| row.get(0))
+        .optional()?;
+    Ok(held
+        .flatten()
+        .is_some_and(|held| held != channels::token_hash(token)))
 }
 
 /// Sends a delivery whose way has ended on by the device's next one, and says how it ended here.

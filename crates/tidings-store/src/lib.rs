@@ -59,7 +59,7 @@ pub use devices::{
     TagChange,
 };
 pub use engine::DeviceNews;
-pub use flush::{Delta, Flushed, PageFlush, Removal, Rest};
+pub use flush::{Delta, Flushed, Leaving, PageFlush, Removal, Rest};
 pub use inbox::{InboxRow, Waiting};
 pub use lease::{Addressed, Leased, LeasedPage, OpenPage, Room};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};

@@ -184,9 +184,9 @@ impl Store {
         self.engine.write(cut).await
     }
 
-    /// What there is to do, for one app or for all.
-    pub async fn open_work(&self, app: Option<AppId>) -> Result<OpenWork, StoreError> {
-        self.engine.read(move |sql| open_work(sql, app)).await
+    /// What there is to do, for some apps or for all.
+    pub async fn open_work(&self, apps: Option<Vec<AppId>>) -> Result<OpenWork, StoreError> {
+        self.engine.read(move |sql| open_work(sql, apps)).await
     }
 }
 
@@ -200,13 +200,13 @@ pub struct OpenWork {
 }
 
 /// From one to the next, however many tasks and pages each has. What belongs to a deleted app is cleared, not done.
-fn open_work(sql: &Connection, app: Option<AppId>) -> Result<OpenWork, StoreError> {
+fn open_work(sql: &Connection, apps: Option<Vec<AppId>>) -> Result<OpenWork, StoreError> {
     let mut work = OpenWork::default();
-    let mut apps = match app {
-        Some(app) => vec![app],
+    let apps = match apps {
+        Some(apps) => apps,
         None => with_work(sql)?,
     };
-    for app in apps.drain(..) {
+    for app in apps {
         if apps::lives(sql, app)? {
             open_tasks_of(sql, app, &mut work.tasks)?;
             open_lanes_of(sql, app, &mut work.lanes)?;

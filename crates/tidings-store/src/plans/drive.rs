@@ -14,9 +14,9 @@ use tidings_model::{
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
     Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
-    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, LinkEnd, LinkPlan, LogEnd, NewDevice,
-    OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store, TagChange,
-    Turn,
+    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, Leaving, LinkEnd, LinkPlan, LogEnd,
+    NewDevice, OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store,
+    TagChange, Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -429,7 +429,7 @@ impl Stage {
         let everyone = accept(store, app, collapsing(audiences[0].clone())).await;
         accept(store, app, collapsing(audiences[8].clone())).await;
         store.open_work(None).await.expect("read");
-        store.open_work(Some(app)).await.expect("read");
+        store.open_work(Some(vec![app])).await.expect("read");
         for turn in [Turn::Fresh, Turn::Begun] {
             for _ in 0..30 {
                 let tasks = store.open_tasks(app, provider, turn, 1).await;
@@ -510,10 +510,11 @@ impl Stage {
             match index % 100 {
                 7 if number % 7 < 3 => rest.push(member.clone()),
                 8 => {
-                    flush.leaving.push((index, gone.clone()));
+                    let mut dead = None;
                     if let Some(Addressed::Here(target)) = &open.places[index]
                         && let Some(token) = &target.token
                     {
+                        dead = Some(token.clone());
                         removals.push(Removal {
                             app: open.message.app,
                             device: member.device,
@@ -523,6 +524,11 @@ impl Stage {
                             token: token.clone(),
                         });
                     }
+                    flush.leaving.push(Leaving {
+                        dead,
+                        end: gone.clone(),
+                        index,
+                    });
                 }
                 _ if flush.progress.note(index, &accepted) => {
                     flush.delta.add(member.platform, &accepted);
@@ -530,11 +536,13 @@ impl Stage {
                 _ => {}
             }
         }
-        let ended = flush.progress.count();
-        let first = PageFlush {
-            leaving: Vec::new(),
-            ..flush.clone()
-        };
+        // Of those that may leave the first does, while the page is out; the others with its end.
+        let others = flush.leaving.split_off(flush.leaving.len().min(1));
+        let ended = flush.progress.count() + flush.leaving.len();
+        let first = flush.clone();
+        for leaving in std::mem::replace(&mut flush.leaving, others) {
+            flush.progress.note(leaving.index, &leaving.end);
+        }
         store.flush(vec![first], vec![]).await.expect("flushed");
         let waits = !rest.is_empty();
         let rest = Rest {

@@ -11,8 +11,8 @@ use tidings_model::{
 };
 use tidings_store::{
     Addressed, ChannelChange, Chunk, Class, Delta, DeviceChange, End, Ending, Flushed, LaneKey,
-    Leased, LeasedPage, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest, Room,
-    Store, StoreError, TagChange, Tried, Turn,
+    Leased, LeasedPage, Leaving, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest,
+    Room, Store, StoreError, TagChange, Tried, Turn,
 };
 
 use crate::support::{self, accept, device, link, open, push, to, to_tags};
@@ -559,7 +559,7 @@ async fn a_way_that_ends_is_handed_on_to_the_link_and_counted_once() {
         token: format!("{token:064x}").into(),
     };
     let settle = PageFlush {
-        leaving: vec![(0, dead.clone()), (1, dead.clone())],
+        leaving: vec![leaving(0, None, &dead), leaving(1, None, &dead)],
         ..out.settle(vec![])
     };
     let removals = vec![removal(both, 1), removal(only, 77)];
@@ -595,6 +595,50 @@ async fn a_way_that_ends_is_handed_on_to_the_link_and_counted_once() {
     let ledger = stage.store.ledger(stage.app, message.id).await;
     let total = ledger.expect("read").expect("a ledger").total();
     assert_eq!((total.targeted, total.dropped), (2, 1));
+}
+
+fn leaving(index: usize, dead: Option<usize>, end: &End) -> Leaving {
+    Leaving {
+        dead: dead.map(|token| format!("{token:064x}").into()),
+        end: end.clone(),
+        index,
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_stays_in_its_page_when_its_device_holds_another_token_than_the_dead_one() {
+    let stage = &Stage::new().await;
+    let mut devices = Vec::new();
+    for number in [1, 2] {
+        let both = NewDevice {
+            channels: vec![apns(number, None), link()],
+            ..stage.iphone(number, None)
+        };
+        devices.push(stage.store.register(both).await.expect("registered").id);
+    }
+    let message = stage.push(to(&devices)).await;
+    let mut out = stage.only_out().await;
+    let change = DeviceChange {
+        channels: Some(vec![apns(3, None), link()]),
+        ..DeviceChange::default()
+    };
+    let changed = stage.store.change_device(stage.app, devices[0], change);
+    changed.await.expect("changed");
+    let dead = end(Ending::Dropped, Some("Unregistered"));
+    let flush = PageFlush {
+        leaving: vec![leaving(0, Some(1), &dead), leaving(1, Some(2), &dead)],
+        rest: None,
+        ..out.settle(vec![])
+    };
+    let flushed = stage.store.flush(vec![flush], vec![]).await;
+    let flushed = flushed.expect("flushed");
+    assert_eq!(flushed.again, [(out.page.key, 0)]);
+    assert_eq!(flushed.inboxes, [devices[1]]);
+    assert_eq!(stage.standing(message.id, devices[0]).await, None);
+    assert_eq!(
+        stage.counts(message.id, Provider::Apns).await,
+        [2, 0, 0, 0, 1]
+    );
 }
 
 #[tokio::test]
@@ -739,7 +783,11 @@ async fn a_lease_that_runs_out_is_freed_and_can_be_prolonged() {
         .await
         .expect("renewed");
     assert_eq!(stage.store.free_pages().await.expect("freed"), 1);
-    let work = stage.store.open_work(Some(stage.app)).await.expect("read");
+    let work = stage
+        .store
+        .open_work(Some(vec![stage.app]))
+        .await
+        .expect("read");
     assert_eq!(work.lanes, [stage.lane()]);
     let again = stage.only_out().await;
     assert_ne!(again.page.lease, over.lease);

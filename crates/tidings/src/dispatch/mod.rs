@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_link::Link;
-use tidings_model::{AppId, Provider};
-use tidings_store::{LaneKey, OpenWork, Store};
+use tidings_model::{AppId, DeviceId, Provider};
+use tidings_store::{DeviceNews, LaneKey, OpenWork, Store};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -68,7 +68,11 @@ pub(crate) struct Dispatch {
 struct Signal {
     changed: Notify,
     credential: AtomicBool,
+    /// Those that have changed; none while it does not want to hear.
+    devices: Mutex<Option<BTreeSet<DeviceId>>>,
     forgotten: AtomicBool,
+    /// A device has changed.
+    news: Notify,
 }
 
 impl Signal {
@@ -84,6 +88,27 @@ impl Signal {
     /// Whether the credential has changed since this was last asked.
     fn take_credential_changed(&self) -> bool {
         self.credential.swap(false, Ordering::AcqRel)
+    }
+
+    /// From now on devices that change are kept for [`Self::take_devices`], or not any more.
+    fn hear_of_devices(&self, wants: bool) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if devices.is_some() != wants {
+            *devices = wants.then(BTreeSet::new);
+        }
+    }
+
+    fn device_changed(&self, device: DeviceId) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(devices) = &mut *devices {
+            devices.insert(device);
+            self.news.notify_one();
+        }
+    }
+
+    fn take_devices(&self) -> BTreeSet<DeviceId> {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     fn forget(&self) {
@@ -164,6 +189,9 @@ impl Dispatch {
     }
 }
 
+/// The lanes that run, by their apps: what changes of an app's devices concerns them.
+type Listeners = Arc<Mutex<HashMap<AppId, Vec<Arc<Signal>>>>>;
+
 /// What runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Task {
@@ -183,6 +211,7 @@ struct Lanes {
     /// Apps that are gone; their ids are not given again.
     forgotten: HashSet<AppId>,
     lanes: BTreeMap<LaneKey, Arc<Signal>>,
+    listeners: Listeners,
     links: HashMap<AppId, Arc<Signal>>,
     running: JoinSet<()>,
     suspects: Arc<Suspects>,
@@ -192,6 +221,8 @@ struct Lanes {
 
 impl Lanes {
     fn new(context: Context, draining: watch::Receiver<Option<Instant>>) -> Self {
+        let listeners = Listeners::default();
+        listen(&context.store, Arc::clone(&listeners));
         Self {
             context: Arc::new(context),
             cutters: HashMap::new(),
@@ -199,6 +230,7 @@ impl Lanes {
             draining,
             forgotten: HashSet::new(),
             lanes: BTreeMap::new(),
+            listeners,
             links: HashMap::new(),
             running: JoinSet::new(),
             suspects: Arc::default(),
@@ -263,8 +295,9 @@ impl Lanes {
                 Command::MessageAccepted(app) => drop(apps.insert(app)),
             }
         }
-        for app in apps {
-            self.look(Some(app)).await;
+        if !apps.is_empty() {
+            // All at once: each would wait for its turn at the store, and the next app for it.
+            self.look(Some(apps.into_iter().collect())).await;
         }
     }
 
@@ -289,9 +322,9 @@ impl Lanes {
         }
     }
 
-    /// Wakes or starts whatever has something to do, of one app or of all.
-    async fn look(&mut self, app: Option<AppId>) {
-        match self.context.store.open_work(app).await {
+    /// Wakes or starts whatever has something to do, of some apps or of all.
+    async fn look(&mut self, apps: Option<Vec<AppId>>) {
+        match self.context.store.open_work(apps).await {
             Ok(OpenWork { lanes, tasks }) => {
                 for (app, provider) in tasks {
                     self.wake_task(app, provider);
@@ -353,6 +386,15 @@ impl Lanes {
     fn start_lane(&mut self, key: LaneKey) {
         let signal = Arc::new(Signal::default());
         self.lanes.insert(key, Arc::clone(&signal));
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        listeners
+            .entry(key.app)
+            .or_default()
+            .push(Arc::clone(&signal));
+        drop(listeners);
         let lane = Lane::new(
             Arc::clone(&self.context),
             key,
@@ -397,9 +439,37 @@ impl Lanes {
                 self.cutters
                     .retain(|key, signal| *key != (app, provider) || Arc::strong_count(signal) > 1);
             }
-            Task::Lane(key) => drop(self.lanes.remove(&key)),
+            Task::Lane(key) => self.lane_ended(key),
             Task::Link(app) => drop(self.links.remove(&app)),
         }
         well
     }
+
+    fn lane_ended(&mut self, key: LaneKey) {
+        let Some(ended) = self.lanes.remove(&key) else {
+            return;
+        };
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(signals) = listeners.get_mut(&key.app) {
+            signals.retain(|signal| !Arc::ptr_eq(signal, &ended));
+            if signals.is_empty() {
+                listeners.remove(&key.app);
+            }
+        }
+    }
+}
+
+/// Has lanes told of devices whose record changes, by the store's writer.
+fn listen(store: &Store, listeners: Listeners) {
+    store.watch_devices(move |app, device, news| {
+        if news == DeviceNews::Changed {
+            let listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            let signals = listeners.get(&app).into_iter().flatten();
+            signals.for_each(|signal| signal.device_changed(device));
+        }
+        true
+    });
 }

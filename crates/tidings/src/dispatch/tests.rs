@@ -170,7 +170,7 @@ impl Waiting {
     }
 
     async fn tasks(&self) -> Vec<(AppId, Provider)> {
-        let work = self.store.open_work(Some(self.key.app)).await;
+        let work = self.store.open_work(Some(vec![self.key.app])).await;
         let mut tasks = work.expect("read").tasks;
         tasks.retain(|(_, provider)| *provider == self.key.provider);
         tasks

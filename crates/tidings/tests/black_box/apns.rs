@@ -1,10 +1,12 @@
 //! What Apple's answers do to deliveries, devices and credentials.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::server::{Server, iphone, token};
 use crate::support::stage::Stage;
-use crate::support::wait_for;
+use crate::support::{pause, wait_for};
 
 #[test]
 fn the_sandboxs_own_certificate_and_key_are_let_in() {
@@ -64,6 +66,76 @@ fn a_phone_that_is_gone_loses_its_token_and_the_message_says_why() {
         (stage.counts(&message)["accepted"] == 1).then_some(())
     });
     assert_eq!(stage.counts(&message)["targeted"], 2);
+}
+
+/// The token that Apple calls dead is not the device's any more when Apple says it: the delivery goes to the one that it has.
+#[test]
+fn a_token_that_changes_while_apple_is_asked_gets_the_delivery_once() {
+    let stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    let with_link =
+        |number: usize| json!([{"provider": "apns", "token": token(number)}, {"provider": "link"}]);
+    for number in (1..).step_by(2) {
+        let fault = json!({
+            "provider": "apns", "token": token(number), "count": 1,
+            "status": 410, "reason": "Unregistered", "delay_ms": 1500,
+        });
+        let fault = stage.sandbox.call("POST", "faults", Some(&fault))["id"].clone();
+        let mut phone = iphone(&stage.app, number);
+        phone["channels"] = with_link(number);
+        let phone = stage.server.register(&phone);
+        let push = json!({
+            "platform": "all",
+            "audience": {"registration_id": [phone.id]},
+            "notification": {"alert": "hello"},
+        });
+        let basic = stage.app.basic();
+        let reply = stage.server.call("POST", "/v3/push", &basic, Some(&push));
+        let message = reply.good()["msg_id"].as_str().expect("an id").to_owned();
+        // As a rule it is asked by then.
+        pause(Duration::from_millis(300));
+        let change = json!({"channels": with_link(number + 1)});
+        let path = format!("/v1/devices/{}", phone.id);
+        let auth = format!("Bearer {}", phone.secret);
+        let changed = stage.server.call("PATCH", &path, &auth, Some(&change));
+        changed.good();
+        let counts = wait_for("the acceptance", || {
+            Some(stage.counts(&message)).filter(|counts| counts["accepted"] == 1)
+        });
+        assert_eq!(counts["targeted"], 1);
+        let got = stage.sandbox.deliveries_after(0);
+        let got = got.iter().filter(|got| got.token == token(number + 1));
+        assert_eq!(got.count(), 1);
+        let path = format!("faults/{}", fault.as_str().expect("an id"));
+        if stage.sandbox.answer("DELETE", &path, None).status == 404 {
+            return; // It was met, by the old token.
+        }
+    }
+}
+
+/// It is the same phone, as a rule, and the app on it another: what is for the one is not for the other.
+#[test]
+fn what_waits_for_a_token_is_not_sent_to_it_when_it_is_another_devices() {
+    let stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    let former = stage.server.register(&iphone(&stage.app, 1));
+    let later = json!({
+        "provider": "apns", "token": token(1), "count": 1,
+        "status": 429, "reason": "TooManyRequests", "headers": {"retry-after": "1"},
+    });
+    stage.sandbox.call("POST", "faults", Some(&later));
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    // As a rule it is asked by then, and waits.
+    pause(Duration::from_millis(300));
+    stage.server.register(&iphone(&stage.app, 1));
+    let counts = wait_for("the end", || {
+        Some(stage.counts(&message))
+            .filter(|counts| counts["accepted"] == 1 || counts["dropped"] == 1)
+    });
+    assert_eq!(counts["dropped"], 1);
+    let journey = stage.journey(&message, &former.id);
+    assert_eq!(journey["delivery"]["reason"], "moved");
+    assert!(stage.sandbox.deliveries_after(0).is_empty());
 }
 
 #[test]

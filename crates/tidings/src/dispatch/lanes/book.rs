@@ -1,13 +1,13 @@
 //! A lane's book: which pages are out, what has ended of each, and what of that is written down. No clock, no store, no
 //! provider.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_model::{Environment, Message, MsgId, Reason, UnixMillis};
+use tidings_model::{DeviceId, Environment, Message, MsgId, Reason, UnixMillis};
 use tidings_store::{
-    Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Member, OpenPage,
+    Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Leaving, Member, OpenPage,
     PageFlush, PageKey, Progress, Removal, Rest, Room, Target, Tried,
 };
 use tokio::time::Instant;
@@ -46,6 +46,13 @@ pub(crate) struct Taken {
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::dispatch) enum Came {
+    /// The provider calls the token dead that it was sent to. When the device holds another by now, it is sent to that, with
+    /// `tried` behind it; else its way has ended.
+    Dead {
+        end: End,
+        token: Box<str>,
+        tried: Box<Tried>,
+    },
     Ended(End),
     /// The way has ended before anybody took it: the device's next way gets it, or it ends so.
     Left(End),
@@ -67,6 +74,8 @@ const GONE: Reason = Reason::known("device_deleted");
 const SUPERSEDED: Reason = Reason::known("superseded");
 
 pub(in crate::dispatch) struct Book {
+    /// Some that have been put back are to be taken out at once.
+    again: bool,
     /// The page that was touched last.
     busy_with: Option<PageKey>,
     key: LaneKey,
@@ -91,6 +100,8 @@ struct Known {
 }
 
 struct OutPage {
+    /// Some of those that wait go on at once, to where their devices are reached then.
+    again: bool,
     class: Class,
     /// What the endings add that is not written down, nor being written.
     delta: Delta,
@@ -106,7 +117,7 @@ struct OutPage {
     known: Vec<Option<Known>>,
     lease: i64,
     lease_ends: Instant,
-    leaving: Vec<(usize, End)>,
+    leaving: Vec<Leave>,
     members: Arc<Vec<Member>>,
     message: Arc<Message>,
     /// Deliveries that have not come back.
@@ -115,8 +126,17 @@ struct OutPage {
     waiting: Vec<Waiting>,
 }
 
+/// A delivery whose way has ended, if it has.
+struct Leave {
+    leaving: Leaving,
+    /// Behind it when it goes to another token.
+    tried: Option<Box<Tried>>,
+}
+
 /// What is being written down of a page.
 struct Flushing {
+    /// Of those that were to leave, so many have not.
+    again: usize,
     delta: Delta,
     ended: usize,
     leaving: usize,
@@ -133,6 +153,7 @@ struct Waiting {
 impl Book {
     pub(in crate::dispatch) fn new(key: LaneKey) -> Self {
         Self {
+            again: false,
             busy_with: None,
             key,
             long: 0,
@@ -191,6 +212,7 @@ impl Book {
         let replaced = self.numbers.get(&leased.key).copied();
         replaced.iter().for_each(|before| self.drop_page(*before));
         let mut page = OutPage {
+            again: false,
             class: leased.class,
             delta: Delta::default(),
             ended: leased.ended,
@@ -265,7 +287,7 @@ impl Book {
         let mut lost = Vec::new();
         for (number, page) in self.pages.iter().filter(|(_, page)| page.open > 0) {
             let told: HashSet<usize> = (page.waiting.iter().map(|waiting| waiting.index))
-                .chain(page.leaving.iter().map(|(index, _)| *index))
+                .chain(page.leaving.iter().map(|leave| leave.leaving.index))
                 .collect();
             let sent = page.known.iter().enumerate();
             let sent = sent.filter_map(|(index, known)| known.map(|_| index));
@@ -288,6 +310,29 @@ impl Book {
             };
             self.came(tag, waits);
         }
+    }
+
+    /// The deliveries to these devices that have not come back.
+    pub(in crate::dispatch) fn of_devices(&self, devices: &BTreeSet<DeviceId>) -> HashSet<Tag> {
+        let mut tags = HashSet::new();
+        for (number, page) in self.pages.iter().filter(|(_, page)| page.open > 0) {
+            for device in devices {
+                let place = page.members.binary_search_by_key(device, |one| one.device);
+                tags.extend(place.ok().map(|index| Tag {
+                    index,
+                    page: *number,
+                }));
+            }
+        }
+        tags
+    }
+
+    /// As [`Book::came`], for one that has to be asked anew where it is reached, at once.
+    pub(in crate::dispatch) fn came_again(&mut self, tag: Tag, tried: Option<Box<Tried>>) {
+        if let Some(page) = self.pages.get_mut(&tag.page) {
+            page.again = true;
+        }
+        self.came(tag, Came::Waits { due: None, tried });
     }
 
     /// A delivery's token is dead, as its provider says, and has been since `since`. When that is not certain it is removed
@@ -381,18 +426,29 @@ impl Book {
                 }
             }
         }
+        for (key, index) in &flushed.again {
+            if let Some(page) = self.page(key) {
+                page.again(*index);
+            }
+        }
         let mut settled = Vec::new();
         for (number, page) in &mut self.pages {
             if let Some(flushing) = page.flushing.take() {
-                page.ended = flushing.ended + flushing.leaving;
+                page.ended = flushing.ended + flushing.leaving - flushing.again;
                 page.leaving.drain(..flushing.leaving);
                 settled.extend(flushing.settles.then_some(*number));
+                self.again |= flushing.settles && page.again;
             }
         }
         for number in settled {
             self.drop_page(number);
         }
         lost
+    }
+
+    /// Whether some are ready in the store that nobody else tells of, once.
+    pub(in crate::dispatch) fn take_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
     }
 
     fn page(&mut self, key: &PageKey) -> Option<&mut OutPage> {
@@ -538,7 +594,22 @@ impl OutPage {
                     self.delta.add(self.members[index].platform, &end);
                 }
             }
-            Came::Left(end) => self.leaving.push((index, end)),
+            Came::Dead { end, token, tried } => self.leaving.push(Leave {
+                leaving: Leaving {
+                    dead: Some(token),
+                    end,
+                    index,
+                },
+                tried: Some(tried),
+            }),
+            Came::Left(end) => self.leaving.push(Leave {
+                leaving: Leaving {
+                    dead: None,
+                    end,
+                    index,
+                },
+                tried: None,
+            }),
             Came::Waits { due, tried } => self.waiting.push(Waiting {
                 due,
                 environment: self.key.environment,
@@ -546,6 +617,22 @@ impl OutPage {
                 tried,
             }),
         }
+    }
+
+    /// One that was to leave waits for another turn: it goes to the token that its device holds then.
+    fn again(&mut self, index: usize) {
+        self.again = true;
+        let mut leaving = self.leaving.iter_mut();
+        let leave = leaving.find(|leave| leave.leaving.index == index);
+        if let Some(flushing) = &mut self.flushing {
+            flushing.again += 1;
+        }
+        self.waiting.push(Waiting {
+            due: None,
+            environment: self.key.environment,
+            index,
+            tried: leave.and_then(|leave| leave.tried.take()),
+        });
     }
 
     fn is_complete(&self) -> bool {
@@ -565,9 +652,15 @@ impl OutPage {
         }
         let leaving = self.leaving.len().min(*leaving_max);
         *leaving_max -= leaving;
-        let settles = self.is_complete() && leaving == self.leaving.len();
+        // Whether those that are dead leave is known when this is written down: until then the page has not ended.
+        let all_leave = self
+            .leaving
+            .iter()
+            .all(|leave| leave.leaving.dead.is_none());
+        let settles = self.is_complete() && leaving == self.leaving.len() && all_leave;
         let delta = std::mem::take(&mut self.delta);
         self.flushing = Some(Flushing {
+            again: 0,
             delta: delta.clone(),
             ended: self.progress.count(),
             leaving,
@@ -578,7 +671,10 @@ impl OutPage {
             ended: self.ended,
             key: self.key,
             lease: self.lease,
-            leaving: self.leaving[..leaving].to_vec(),
+            leaving: self.leaving[..leaving]
+                .iter()
+                .map(|leave| leave.leaving.clone())
+                .collect(),
             members: Arc::clone(&self.members),
             message: Arc::clone(&self.message),
             progress: self.progress.clone(),
@@ -635,9 +731,7 @@ fn together(first: Option<UnixMillis>, next: Option<UnixMillis>, now: UnixMillis
 
 #[cfg(test)]
 mod tests {
-    use tidings_model::{
-        AppId, Audience, DeviceId, Platform, PlatformSet, Provider, Push, PushOptions,
-    };
+    use tidings_model::{AppId, Audience, Platform, PlatformSet, Provider, Push, PushOptions};
 
     use super::*;
 
@@ -855,11 +949,9 @@ mod tests {
         let page = &batch.pages[0];
         assert_eq!(page.progress.count(), 3);
         assert_eq!(page.leaving.len(), 1);
-        let (index, left) = &page.leaving[0];
-        assert_eq!(
-            (*index, left.reason.as_ref().map(Reason::as_str)),
-            (2, Some("moved"))
-        );
+        let left = &page.leaving[0];
+        let reason = left.end.reason.as_ref().map(Reason::as_str);
+        assert_eq!((left.index, reason), (2, Some("moved")));
         let rest = page.rest.as_ref().expect("it ends");
         assert_eq!(rest[0].environment, Some(Environment::Sandbox));
         assert_eq!(devices(&rest[0]), [4]);
@@ -957,6 +1049,65 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_to_a_dead_token_stays_in_its_page_until_it_is_known_that_its_device_holds_no_other()
+     {
+        let mut stage = Stage::of(2);
+        for index in [0, 1] {
+            let tried = Box::new(Tried {
+                retries: 1,
+                ..Tried::default()
+            });
+            let dead = Came::Dead {
+                end: end(Ending::Dropped, Some("Unregistered")),
+                token: "aa".into(),
+                tried,
+            };
+            stage.came(index, dead);
+        }
+        let batch = stage.flush();
+        let page = &batch.pages[0];
+        let dead = |leaving: &Leaving| leaving.dead.as_deref() == Some("aa");
+        assert!(page.leaving.len() == 2 && page.leaving.iter().all(dead));
+        assert_eq!(page.rest, None);
+        let left = (0, end(Ending::Dropped, Some("Unregistered")));
+        let flushed = Flushed {
+            again: vec![(page.key, 1)],
+            left: vec![(page.key, vec![left])],
+            ..Flushed::default()
+        };
+        stage.book.flushed(&flushed);
+        let batch = stage.flush();
+        let page = &batch.pages[0];
+        assert_eq!((page.progress.count(), page.leaving.len()), (1, 0));
+        assert_eq!(page.ended, 1);
+        let rest = page.rest.as_ref().expect("it ends");
+        assert_eq!((rest[0].due, devices(&rest[0])), (None, vec![2]));
+        let tried = rest[0].members[0].tried.as_ref().expect("tried");
+        assert_eq!(tried.attempts(), 1);
+        assert!(!stage.book.take_again(), "they are not back yet");
+        stage.book.flushed(&Flushed::default());
+        assert!(stage.book.take_again() && !stage.book.take_again());
+    }
+
+    #[test]
+    fn what_is_out_to_a_device_that_has_changed_comes_back_and_goes_again_at_once() {
+        let mut stage = Stage::of(3);
+        stage.came(0, accepted());
+        let changed = BTreeSet::from([DeviceId(2), DeviceId(7)]);
+        let tags = stage.book.of_devices(&changed);
+        assert_eq!(tags, HashSet::from([stage.taken.outgoing[1].tag]));
+        for tag in tags {
+            stage.book.came_again(tag, None);
+        }
+        stage.came(2, accepted());
+        let batch = stage.flush();
+        let rest = batch.pages[0].rest.as_ref().expect("it ends");
+        assert_eq!((rest[0].due, devices(&rest[0])), (None, vec![2]));
+        stage.book.flushed(&Flushed::default());
+        assert!(stage.book.take_again());
+    }
+
+    #[test]
     fn dead_tokens_are_removed_some_at_a_time() {
         let count = REMOVALS_MAX + 1;
         let mut stage = Stage::of(count as i64);
@@ -1007,7 +1158,7 @@ mod tests {
         book.take(leased(Class::Stragglers, 2), open, Instant::now(), NOW);
         let batch = book.flush(NOW, false, false);
         let page = &batch.pages[0];
-        let leaving: Vec<usize> = page.leaving.iter().map(|(index, _)| *index).collect();
+        let leaving: Vec<usize> = page.leaving.iter().map(|leaving| leaving.index).collect();
         assert_eq!((leaving, page.progress.count()), (vec![0], 1));
     }
 

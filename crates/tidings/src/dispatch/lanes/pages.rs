@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidings_broker::{Failure, Settled};
 use tidings_model::{Outcome, Reason, UnixMillis};
 use tidings_store::{
-    Class, End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, Room, StoreError,
+    Class, End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, Room, StoreError, Tried,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -146,6 +146,7 @@ impl Lane {
             let now = Instant::now();
             self.book.rest();
             self.hold_overdue(now);
+            self.hold_changed();
             self.lease(now);
             self.flush(now);
             self.renew(now);
@@ -164,6 +165,7 @@ impl Lane {
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+                () = self.signal.news.notified() => {}
                 () = self.signal.changed.notified() => {
                     (self.more_long, self.more_short) = (true, true);
                     if self.signal.take_credential_changed() && !self.stopping {
@@ -231,6 +233,31 @@ impl Lane {
         }
     }
 
+    /// What has not left for a device that has changed is taken back: its token may be another's by now.
+    fn hold_changed(&mut self) {
+        // Where the devices of pages that are being taken out are reached may have been read before.
+        if self.leasing {
+            return;
+        }
+        let changed = self.signal.take_devices();
+        if self.book.is_empty() {
+            self.signal.hear_of_devices(false);
+            return;
+        }
+        let tags = match changed.is_empty() {
+            true => return,
+            false => self.book.of_devices(&changed),
+        };
+        let unsent = match &self.sender {
+            Some(sender) if !tags.is_empty() => sender.withdraw(|tag| tags.contains(tag)),
+            Some(_) | None => return,
+        };
+        for settled in unsent {
+            let tried = tried(settled.progress);
+            self.book.came_again(settled.tag, tried);
+        }
+    }
+
     fn withdraw(&self, pages: &[u64]) {
         if let Some(sender) = &self.sender
             && !pages.is_empty()
@@ -259,6 +286,7 @@ impl Lane {
             return;
         }
         self.leasing = true;
+        self.signal.hear_of_devices(true);
         // A signal that comes while the store is asked sets them again.
         (self.more_long, self.more_short) = (false, false);
         let (store, key) = (Arc::clone(&self.context.store), self.key);
@@ -459,12 +487,14 @@ impl Lane {
             ending,
             reason,
         };
-        let unanswered = progress.unanswered > 0;
+        let unanswered = progress.unanswered;
         let tried = tried(progress);
         let not_ended = |due: Option<UnixMillis>| match back {
             Back::Waits => Came::Waits { due, tried },
             // It may have been taken.
-            Back::NoCredential if unanswered => Came::Ended(end(Ending::Failed, Some(UNANSWERED))),
+            Back::NoCredential if unanswered > 0 => {
+                Came::Ended(end(Ending::Failed, Some(UNANSWERED)))
+            }
             Back::NoCredential => Came::Left(end(Ending::Failed, Some(NO_CREDENTIAL))),
         };
         let came = match result {
@@ -485,8 +515,18 @@ impl Lane {
                 reason,
                 since,
             })) => {
-                self.book.remove(tag, reason.clone(), since, token, certain);
-                Came::Left(end(Ending::Dropped, Some(reason)))
+                let tried = Box::new(Tried {
+                    last: Some(reason.clone()),
+                    retries: attempts.saturating_sub(unanswered),
+                    unanswered,
+                });
+                self.book
+                    .remove(tag, reason.clone(), since, token.clone(), certain);
+                Came::Dead {
+                    end: end(Ending::Dropped, Some(reason)),
+                    token,
+                    tried,
+                }
             }
             Err(Failure::Refused(outcome @ Outcome::PayloadRejected { .. })) => {
                 Came::Left(end(Ending::Failed, outcome.reason().cloned()))
@@ -541,6 +581,9 @@ impl Lane {
         };
         self.unwritten = false;
         let lost = self.book.flushed(&flushed);
+        if self.book.take_again() {
+            (self.more_long, self.more_short) = (true, true);
+        }
         if !self.book.is_dirty() {
             self.flushing_alone = None;
         }

@@ -6,12 +6,14 @@
 //! `targeted` and equal to it when a message is finished, that no count falls, and that verdicts, counts, `received` and
 //! `status` say what the oracle says.
 //!
-//! A history is made from a seed: `TIDINGS_SEED` repeats one, `TIDINGS_HISTORIES` is how many there are (none unless it
-//! says so), and those that failed once are kept in `cases/` and always run.
+//! A history is made from a seed, and the first seed from the time: `TIDINGS_SEED` repeats one, `TIDINGS_HISTORIES` says how many
+//! there are (a thousand if it does not), and those that failed once are kept in `cases/` and always run.
 
+mod apple;
 mod batch;
 mod generate;
 mod judge;
+mod link;
 mod oracle;
 mod phone;
 mod run;

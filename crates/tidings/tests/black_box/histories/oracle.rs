@@ -139,9 +139,12 @@ impl Expected {
 #[derive(Default)]
 pub(super) struct Oracle {
     pub(super) devices: Vec<Device>,
-    /// By the number that steps give it.
     pub(super) dead_tokens: BTreeSet<u8>,
     pub(super) messages: Vec<Message>,
+    /// Requests that Apple was told to refuse.
+    pub(super) refusals: usize,
+    /// The tokens of these. Whoever has the token when it is written to meets it.
+    refused_tokens: BTreeSet<u8>,
     /// Which device is meant by the number that steps give it.
     pub(super) slots: HashMap<u8, usize>,
 }
@@ -192,6 +195,12 @@ impl Oracle {
         if in_doubt {
             self.befall(device, Trouble::Dead);
         }
+        if channels
+            .token
+            .is_some_and(|token| self.refused_tokens.contains(&token.number))
+        {
+            self.befall(device, Trouble::Refused);
+        }
         let device = &mut self.devices[device];
         device.apns = new;
         if device.link && !channels.link {
@@ -215,7 +224,16 @@ impl Oracle {
         }
     }
 
-    pub(super) fn befall(&mut self, device: usize, trouble: Trouble) {
+    /// Apple refuses one request to a token, the next that there is.
+    pub(super) fn refuse(&mut self, token: u8) {
+        self.refusals += 1;
+        self.refused_tokens.insert(token);
+        if let Some(owner) = self.owner(token) {
+            self.befall(owner, Trouble::Refused);
+        }
+    }
+
+    fn befall(&mut self, device: usize, trouble: Trouble) {
         let pushes = self.messages.len();
         self.devices[device].befell.push((pushes, trouble));
     }

@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::support::PATIENCE;
 use crate::support::server::App;
 
-use super::oracle::{Device, Message, Missing, Oracle, Trouble};
+use super::judge::millis;
+use super::oracle::{Device, Message, Missing, Oracle};
 use super::phone::{Connection, Identity, Memory, Phone, Wishes};
 use super::step::{Answer, Audience, Channels, Platform, Push, Step};
-use super::world::{Call, Caller, World, now};
+use super::world::{Call, World, now};
 
-/// What is not right by then will not be.
-const PATIENCE_OF_JUDGE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What has not changed for so long does not, on a busy machine either.
+const STILL_MAX: Duration = Duration::from_secs(30);
+/// A message is finished so long after it has expired, or later.
+const FINISH_GRACE_MS: i64 = 5000;
 
 pub(super) struct Run {
     pub(super) app: App,
-    pub(super) caller: Caller,
-    pub(super) control: Caller,
     faults: Vec<String>,
     pub(super) oracle: Oracle,
     pub(super) phones: HashMap<usize, (Phone, Wishes)>,
@@ -35,15 +36,17 @@ pub(super) struct Run {
     pub(super) wrongs: Vec<String>,
 }
 
-/// What is wrong with a history; nothing when all is as it must be.
-/// `done` counts the steps.
-pub(super) async fn run(world: Arc<World>, steps: &[Step], done: &AtomicUsize) -> Vec<String> {
-    let mut caller = Caller::default();
-    let app = app(&world, &mut caller).await;
+/// What is wrong with a history; nothing when all is as it must be. Its steps wait for a turn, and `done` counts them.
+pub(super) async fn run(
+    world: Arc<World>,
+    steps: &[Step],
+    turns: &Semaphore,
+    done: &AtomicUsize,
+) -> Vec<String> {
+    let turn = turns.acquire().await.expect("it is open");
+    let app = app(&world).await;
     let mut run = Run {
         app,
-        caller,
-        control: Caller::default(),
         faults: Vec::new(),
         oracle: Oracle::default(),
         phones: HashMap::new(),
@@ -55,21 +58,42 @@ pub(super) async fn run(world: Arc<World>, steps: &[Step], done: &AtomicUsize) -
         run.step(step).await;
         done.fetch_add(1, Ordering::Relaxed);
     }
+    drop(turn);
     let wrongs = run.end().await;
     run.clear().await;
     wrongs
 }
 
-async fn app(world: &World, caller: &mut Caller) -> App {
+pub(super) async fn app(world: &World) -> App {
     let _gate = world.gate.read().await;
     let body = json!({"name": "history"});
     let call = Call::new(Method::POST, "/v1/apps", &world.admin, Some(body));
-    let (status, app) = caller.ask(world, call).await;
+    let (status, app) = world.ask(call).await;
     assert_eq!(status, 201, "{app}");
     let text = |field: &str| app[field].as_str().expect("a text").to_owned();
     App {
         key: text("app_key"),
         secret: text("master_secret"),
+    }
+}
+
+/// What was wrong when it was looked at last, and since when it is the same.
+#[derive(Default)]
+struct Still {
+    since: Option<Instant>,
+    wrongs: Vec<String>,
+}
+
+impl Still {
+    /// Whether it has been the same for long. `wait` is until the next look.
+    fn is(&mut self, wrongs: &[String], wait: Duration) -> bool {
+        // What is indented is only told with it.
+        let wrongs = wrongs.iter().filter(|wrong| !wrong.starts_with(' '));
+        let wrongs: Vec<String> = wrongs.cloned().collect();
+        if self.wrongs != wrongs || wait > LOOK_EVERY {
+            (self.since, self.wrongs) = (None, wrongs);
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() > STILL_MAX
     }
 }
 
@@ -209,7 +233,7 @@ impl Run {
             .and_then(|token| self.oracle.owner(token.number));
         let _gate = self.world.gate.read().await;
         let call = Call::new(Method::POST, "/v1/devices", &auth, Some(body));
-        let (status, reply) = self.caller.ask(&self.world, call).await;
+        let (status, reply) = self.world.ask(call).await;
         assert!(matches!(status, 200 | 201), "{status} {reply}");
         let text = |field: &str| reply[field].as_str().expect("a text").to_owned();
         let (id, secret) = (text("registration_id"), text("device_secret"));
@@ -288,7 +312,7 @@ impl Run {
         }
         let (path, auth) = (self.device_path(device), self.bearer(device));
         let call = Call::new(Method::PATCH, &path, &auth, Some(body));
-        let (status, reply) = self.caller.ask(&self.world, call).await;
+        let (status, reply) = self.world.ask(call).await;
         assert_eq!(status, 200, "{reply}");
         self.oracle.devices[device].missing = Missing::No;
         if let Some(alias) = alias {
@@ -324,7 +348,7 @@ impl Run {
     async fn delete(&mut self, device: usize) {
         let (path, auth) = (self.device_path(device), self.bearer(device));
         let call = Call::new(Method::DELETE, &path, &auth, None);
-        let (status, reply) = self.caller.ask(&self.world, call).await;
+        let (status, reply) = self.world.ask(call).await;
         // It may have been done by a call whose answer was lost.
         assert!(matches!(status, 200 | 401 | 404), "{status} {reply}");
         self.oracle.delete(device, now());
@@ -345,15 +369,12 @@ impl Run {
             _ => {}
         }
         let call = Call::new(Method::POST, "/v1/sandbox/faults", "", Some(fault));
-        let answer = self.control.once(&self.world.control, &call).await;
-        let (code, reply) = answer.expect("the sandbox answers");
+        let (code, reply) = self.world.ask_apple(call).await;
         assert_eq!(code, 201, "{reply}");
         self.faults
             .push(reply["id"].as_str().expect("an id").to_owned());
-        if status == 400
-            && let Some(owner) = self.oracle.owner(token)
-        {
-            self.oracle.befall(owner, Trouble::Refused);
+        if status == 400 {
+            self.oracle.refuse(token);
         }
     }
 
@@ -365,8 +386,7 @@ impl Run {
             "uninstalled"
         };
         let call = Call::new(Method::PUT, &path, "", Some(json!({"state": state})));
-        let answer = self.control.once(&self.world.control, &call).await;
-        let (code, reply) = answer.expect("the sandbox answers");
+        let (code, reply) = self.world.ask_apple(call).await;
         assert_eq!(code, 200, "{reply}");
         self.oracle.set_installed(token, installed);
     }
@@ -412,7 +432,7 @@ impl Run {
         }
         let auth = self.app.basic();
         let call = Call::new(Method::POST, "/v3/push", &auth, Some(body));
-        let (status, reply) = self.caller.ask(&self.world, call).await;
+        let (status, reply) = self.world.ask(call).await;
         let (sure, possible) = (
             expected.iter().any(|one| one.is_target()),
             expected.iter().any(|one| one.may_be_target()),
@@ -479,7 +499,7 @@ impl Run {
         let auth = self.bearer(device);
         let _gate = self.world.gate.read().await;
         let call = Call::new(Method::POST, &path, &auth, Some(body));
-        let (status, reply) = self.caller.ask(&self.world, call).await;
+        let (status, reply) = self.world.ask(call).await;
         assert_eq!(status, 200, "{reply}");
         let recorded = reply["recorded"].as_u64().expect("a number");
         self.oracle.messages[message].opened += recorded;
@@ -489,39 +509,51 @@ impl Run {
         }
     }
 
-    /// Waits until all has come to its end, and judges.
+    /// Waits until all has come to its end and is as it must be, or stays as it must not.
     async fn end(&mut self) -> Vec<String> {
-        let start = Instant::now();
-        let mut open: Vec<usize> = (0..self.oracle.messages.len()).collect();
-        open.retain(|message| !self.oracle.messages[*message].id.is_empty());
-        let all = open.clone();
-        while !open.is_empty() && start.elapsed() < PATIENCE {
-            sleep(LOOK_EVERY).await;
-            let mut left = Vec::new();
-            for message in open {
-                let shown = self.read_counts(message).await;
-                let has_time = self.oracle.messages[message].push.time_to_live > 60;
-                let is_over =
-                    shown["finished"] == true || (has_time && shown["state"] != "sending");
-                if !is_over {
-                    left.push(message);
-                }
-            }
-            open = left;
-        }
-        for message in open {
-            self.wrongs.push(format!("m{message} does not end"));
-        }
-        let start = Instant::now();
+        let mut all: Vec<usize> = (0..self.oracle.messages.len()).collect();
+        all.retain(|message| !self.oracle.messages[*message].id.is_empty());
+        let mut open = all.clone();
+        let mut still = Still::default();
         loop {
-            let mut wrongs = Vec::new();
-            self.judge(&all, &mut wrongs).await;
-            wrongs.splice(0..0, self.wrongs.clone());
-            if wrongs.is_empty() || !self.wrongs.is_empty() || start.elapsed() > PATIENCE_OF_JUDGE {
-                return wrongs;
+            let mut wait = LOOK_EVERY;
+            let wrongs = match self.first_open(&mut open).await {
+                None => self.judge(&all).await,
+                Some((what, until)) => {
+                    let until = u64::try_from(until - now()).unwrap_or(0);
+                    wait = wait.max(Duration::from_millis(until));
+                    vec![what]
+                }
+            };
+            let is_over = open.is_empty() && (wrongs.is_empty() || !self.wrongs.is_empty());
+            let is_still = still.is(&wrongs, wait);
+            if is_over || is_still {
+                let more = match open.is_empty() {
+                    true => Vec::new(),
+                    false => self.judge(&all).await,
+                };
+                return [self.wrongs.clone(), wrongs, more].concat();
             }
-            sleep(LOOK_EVERY).await;
+            sleep(wait).await;
         }
+    }
+
+    /// The first of these messages that has not ended, in words, and before when it cannot; those before it are left out.
+    async fn first_open(&mut self, open: &mut Vec<usize>) -> Option<(String, i64)> {
+        while let Some(message) = open.last() {
+            let message = *message;
+            let shown = self.read_counts(message).await;
+            let has_time = self.oracle.messages[message].push.time_to_live > 60;
+            if shown["finished"] != true && (!has_time || shown["state"] == "sending") {
+                let until = match has_time {
+                    true => 0,
+                    false => millis(&shown["expires_at"]) + FINISH_GRACE_MS,
+                };
+                return Some((format!("m{message} does not end: {shown}"), until));
+            }
+            open.pop();
+        }
+        None
     }
 
     async fn clear(&mut self) {
@@ -532,7 +564,7 @@ impl Run {
             let path = format!("/v1/sandbox/faults/{id}");
             let call = Call::new(Method::DELETE, &path, "", None);
             // One that was met is gone.
-            let _ = self.control.once(&self.world.control, &call).await;
+            self.world.ask_apple(call).await;
         }
     }
 

@@ -170,7 +170,7 @@ impl Run {
         let path = format!("/v1/messages/{id}");
         let auth = self.app.basic();
         let call = Call::new(Method::GET, &path, &auth, None);
-        let (status, shown) = self.caller.ask(&self.world, call).await;
+        let (status, shown) = self.world.ask(call).await;
         assert_eq!(status, 200, "{shown}");
         let mut reading = HashMap::new();
         note("counts", &shown["counts"], &mut reading);

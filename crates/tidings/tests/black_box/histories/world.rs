@@ -1,7 +1,7 @@
 //! What all histories share: the server that is restarted under them, and the simulated Apple.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 use crate::support::PATIENCE;
 
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Deliveries of the simulated Apple in one answer.
+const FETCHED_AT_ONCE: usize = 1000;
 
 /// Where the server is, since its latest start: `HOST:PORT` each.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(super) struct World {
     pub(super) addresses: watch::Receiver<Addresses>,
     pub(super) admin: String,
     pub(super) apple: AsyncMutex<Apple>,
+    /// That nobody uses just now, each with the address at its other end.
+    pub(super) connections: Mutex<Vec<(String, SendRequest<Body>)>>,
     /// Of the sandbox, `HOST:PORT`.
     pub(super) control: String,
     /// Held, to read, by calls that must not be repeated; to write, by whoever ends the server.
@@ -63,16 +67,39 @@ impl World {
     /// All that reached the iPhones of an app, up to now.
     pub(super) async fn deliveries(&self, app_key: &str) -> Vec<Delivery> {
         let mut apple = self.apple.lock().await;
-        apple.catch_up(&self.control).await;
+        self.catch_up(&mut apple).await;
         apple.by_app.get(app_key).cloned().unwrap_or_default()
+    }
+
+    async fn catch_up(&self, apple: &mut Apple) {
+        loop {
+            let after = apple.after;
+            let path = format!("/v1/sandbox/deliveries?after={after}&limit={FETCHED_AT_ONCE}");
+            let (_, page) = self.ask_apple(Call::get(&path)).await;
+            let page = page["deliveries"].as_array().expect("a list");
+            for delivery in page {
+                let text = |name: &str| delivery[name].as_str().expect("a text").to_owned();
+                let app = text("token")[..24].to_owned();
+                let message = &delivery["payload"]["_j_msgid"];
+                apple.by_app.entry(app).or_default().push(Delivery {
+                    at: delivery["at"].as_i64().expect("a time"),
+                    id: text("id"),
+                    message: message.to_string(),
+                });
+                apple.after = delivery["seq"].as_u64().expect("a number");
+            }
+            if page.len() < FETCHED_AT_ONCE {
+                return;
+            }
+        }
     }
 }
 
-/// What the simulated Apple delivered.
+/// What the simulated Apple delivered, as far as it has been fetched.
+#[derive(Default)]
 pub(super) struct Apple {
     after: u64,
     by_app: HashMap<String, Vec<Delivery>>,
-    caller: Caller,
 }
 
 #[derive(Clone, Debug)]
@@ -80,39 +107,6 @@ pub(super) struct Delivery {
     pub(super) at: i64,
     pub(super) id: String,
     pub(super) message: String,
-}
-
-impl Apple {
-    pub(super) fn new() -> Self {
-        Self {
-            after: 0,
-            by_app: HashMap::new(),
-            caller: Caller::default(),
-        }
-    }
-
-    async fn catch_up(&mut self, control: &str) {
-        loop {
-            let path = format!("/v1/sandbox/deliveries?after={}&limit=10000", self.after);
-            let answer = self.caller.once(control, &Call::get(&path)).await;
-            let (_, page) = answer.expect("the sandbox answers");
-            let page = page["deliveries"].as_array().expect("a list");
-            if page.is_empty() {
-                return;
-            }
-            for delivery in page {
-                let text = |name: &str| delivery[name].as_str().expect("a text").to_owned();
-                let app = text("token")[..24].to_owned();
-                let message = &delivery["payload"]["_j_msgid"];
-                self.by_app.entry(app).or_default().push(Delivery {
-                    at: delivery["at"].as_i64().expect("a time"),
-                    id: text("id"),
-                    message: message.to_string(),
-                });
-                self.after = delivery["seq"].as_u64().expect("a number");
-            }
-        }
-    }
 }
 
 pub(super) struct Call<'a> {
@@ -137,18 +131,12 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A client with one connection, which is made anew when it breaks.
-#[derive(Default)]
-pub(super) struct Caller {
-    connection: Option<(String, SendRequest<Body>)>,
-}
-
-impl Caller {
+impl World {
     /// Asks the server until it answers, through its restarts: what may have been done already is asked for again.
-    pub(super) async fn ask(&mut self, world: &World, call: Call<'_>) -> (u16, Value) {
+    pub(super) async fn ask(&self, call: Call<'_>) -> (u16, Value) {
         let start = Instant::now();
         loop {
-            let api = world.addresses.borrow().api.clone();
+            let api = self.addresses.borrow().api.clone();
             if let Some((status, body)) = self.once(&api, &call).await
                 && status != StatusCode::SERVICE_UNAVAILABLE
             {
@@ -159,16 +147,16 @@ impl Caller {
         }
     }
 
+    /// Asks the simulated Apple.
+    pub(super) async fn ask_apple(&self, call: Call<'_>) -> (u16, Value) {
+        let answer = self.once(&self.control, &call).await;
+        let (status, body) = answer.expect("the sandbox answers");
+        (status.as_u16(), body)
+    }
+
     /// None when the connection broke.
-    pub(super) async fn once(
-        &mut self,
-        address: &str,
-        call: &Call<'_>,
-    ) -> Option<(StatusCode, Value)> {
-        let mut sender = match self.connection.take() {
-            Some((to, sender)) if to == address && !sender.is_closed() => sender,
-            Some(_) | None => connect(address).await?,
-        };
+    async fn once(&self, address: &str, call: &Call<'_>) -> Option<(StatusCode, Value)> {
+        let mut sender = self.connection(address).await?;
         let request = Request::builder()
             .method(&call.method)
             .uri(call.path)
@@ -177,7 +165,6 @@ impl Caller {
             .header(header::CONTENT_TYPE, "application/json");
         let text = call.body.as_ref().map(Value::to_string);
         let request = request.body(Body::from(text.unwrap_or_default()));
-        sender.ready().await.ok()?;
         let answer = sender
             .send_request(request.expect("a request"))
             .await
@@ -187,8 +174,34 @@ impl Caller {
         let bytes = bytes.await.ok()?;
         let body = serde_json::from_slice(&bytes);
         let body = body.unwrap_or_else(|_| panic!("{}: not JSON: {bytes:?}", call.path));
-        self.connection = Some((address.to_owned(), sender));
+        self.idle().push((address.to_owned(), sender));
         Some((status, body))
+    }
+
+    /// One that nobody uses and that is open still, or a new one.
+    async fn connection(&self, address: &str) -> Option<SendRequest<Body>> {
+        loop {
+            let found = {
+                let mut idle = self.idle();
+                let place = idle.iter().rposition(|(to, _)| to == address);
+                place.map(|place| idle.swap_remove(place))
+            };
+            let Some((_, mut sender)) = found else {
+                return connect(address).await;
+            };
+            if sender.ready().await.is_ok() {
+                return Some(sender);
+            }
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(String, SendRequest<Body>)>> {
+        self.connections.lock().expect("no panic")
+    }
+
+    /// The server is another: what was connected to the one before is of no use.
+    pub(super) fn hang_up(&self) {
+        self.idle().clear();
     }
 }
 

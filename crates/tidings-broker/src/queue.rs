@@ -98,6 +98,8 @@ pub struct Queue<D> {
     parks: bool,
     /// What would wait for longer than this is put away.
     defer: Option<Duration>,
+    /// What waits comes at one of these moments, counted from the beginning: together with others.
+    gather: Option<(Instant, Duration)>,
     jitter: Jitter,
     ready: Ready<D>,
     waiting: BinaryHeap<Waiting<D>>,
@@ -123,6 +125,7 @@ impl<D> Queue<D> {
             policy,
             parks,
             defer: None,
+            gather: None,
             jitter,
             ready: Ready::default(),
             waiting: BinaryHeap::new(),
@@ -144,6 +147,12 @@ impl<D> Queue<D> {
     /// sent is not put away: its waits are short, and an outage is everybody's. None, as at first, puts nothing away.
     pub fn defer(&mut self, wait: Option<Duration>) {
         self.defer = wait;
+    }
+
+    /// Has what waits come back together with what else is due within `span` from `now` on: for a provider that takes many
+    /// in one request. Zero, as at first, does not.
+    pub fn gather(&mut self, now: Instant, span: Duration) {
+        self.gather = (!span.is_zero()).then_some((now, span));
     }
 
     /// All that the queue holds, settled and not yet fetched included.
@@ -367,6 +376,14 @@ impl<D> Queue<D> {
     }
 
     fn put_off(&mut self, due: Instant, mut item: Item<D>) {
+        let due = match self.gather {
+            Some((from, span)) => {
+                let beyond = due.saturating_duration_since(from).as_nanos() % span.as_nanos();
+                let beyond = Duration::from_nanos(u64::try_from(beyond).unwrap_or(0));
+                due + span.saturating_sub(beyond)
+            }
+            None => due,
+        };
         item.state.outdated = false;
         item.state
             .expires

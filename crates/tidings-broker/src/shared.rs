@@ -52,6 +52,7 @@ impl<C: ClientConfig, T: Send + 'static> Shared<C, T> {
     pub(crate) fn new(config: &BrokerConfig) -> Self {
         let mut queue = Queue::new(config.retry.clone(), config.park, Jitter::from_system());
         queue.defer(config.defer);
+        queue.gather(Instant::now(), C::GATHER);
         Self {
             state: Mutex::new(State {
                 queue,

@@ -566,3 +566,30 @@ fn what_an_old_credential_may_be_to_blame_for_is_tried_with_the_new_one() {
     let not_sent = Failure::NotSent(Cause::NotNow(reason("BadDeviceToken")));
     assert_eq!(last.result, Err(not_sent));
 }
+
+#[test]
+fn what_is_gathered_comes_back_together() {
+    let now = Instant::now();
+    let span = Duration::from_millis(250);
+    let moments = |gathers: bool| {
+        let mut queue = queue();
+        if gathers {
+            queue.gather(now, span);
+        }
+        for number in 0..1000 {
+            push(&mut queue, number, None);
+        }
+        for item in ready(&mut queue, now) {
+            queue.apply(now, item, retry(None));
+        }
+        let (mut moments, mut back) = (0, 0);
+        while let Some(at) = queue.poll_timeout() {
+            let count = ready(&mut queue, at).len();
+            (moments, back) = (moments + usize::from(count > 0), back + count);
+        }
+        assert_eq!(back, 1000);
+        moments
+    };
+    assert!(moments(true) <= 5, "a second at most, four times a second");
+    assert!(moments(false) > 900);
+}

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::time::Duration;
 
 use crate::{Attempt, Delivery};
 
@@ -11,6 +12,9 @@ pub trait ClientConfig: Clone + Send + Sync + Sized + 'static {
     const CONNECTIONS_MAX: usize;
     /// As logs name the provider.
     const NAME: &'static str;
+    /// What is tried again is gathered for so long, so that a provider that takes many in one request gets them so; zero
+    /// where each has a request of its own.
+    const GATHER: Duration;
 
     /// What is pushed, ready to be sent to any number of devices.
     type Notification: Send + Sync + 'static;

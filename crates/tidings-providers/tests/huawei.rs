@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_model::Outcome;
+use tidings_model::{Outcome, UnixMillis};
 use tidings_providers::batch::check::{Finding, check};
 use tidings_providers::batch::{Config, Pace};
 use tidings_providers::huawei::{Content, Credential, Huawei, Message, Notification, Shown};
 use tidings_providers::{Answers, Attempt, Client, ClientConfig, Delivery, Route};
-use tidings_sandbox::{Sandbox, SandboxConfig};
+use tidings_sandbox::{Action, Call, Fault, FaultBody, Sandbox, SandboxConfig};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -178,4 +178,97 @@ async fn a_check_says_whether_the_credential_is_good() {
         assert!(is_rejected, "{attempt:?}");
     }
     assert_eq!(sandbox.deliveries().count(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_for_an_access_token_has_not_left() {
+    let sandbox = sandbox().await;
+    meets(
+        &sandbox,
+        FaultBody {
+            call: Call::Token,
+            delay_ms: Some(2_000),
+            ..FaultBody::default()
+        },
+    );
+    let (client, answers) = config(&sandbox).start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&hello("waits"), 0..4000));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let taken = client.withdraw(|_| true);
+    assert_eq!(taken.len(), 4000);
+    drop(client);
+    assert!(all(answers).await.is_empty());
+    assert_eq!(sandbox.deliveries().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_over_does_not_leave() {
+    let sandbox = sandbox().await;
+    let shown = Shown {
+        title: "late".to_owned(),
+        body: "late".to_owned(),
+        ..Shown::default()
+    };
+    let message = Message {
+        content: Content::Shown(Box::new(shown)),
+        expires_at: Some(UnixMillis(UnixMillis::now().0 - 1)),
+        ..Message::default()
+    };
+    let late = Arc::new(Notification::new(&message).expect("a notification"));
+    let (client, answers) = config(&sandbox).start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&late, 0..3));
+    drop(client);
+    for attempt in all(answers).await.values() {
+        assert!(matches!(attempt, Attempt::NotSent(_)), "{attempt:?}");
+    }
+    assert_eq!(sandbox.deliveries().count(), 0);
+}
+
+#[tokio::test]
+async fn a_token_call_that_fails_costs_no_try_and_one_that_breaks_an_answer_loses_nothing() {
+    let sandbox = sandbox().await;
+    meets(
+        &sandbox,
+        FaultBody {
+            call: Call::Token,
+            status: Some(503),
+            count: Some(1),
+            ..FaultBody::default()
+        },
+    );
+    let (client, mut answers) = config(&sandbox).start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&hello("early"), 0..10));
+    let mut answered = Vec::new();
+    while answered.len() < 10 {
+        answers.recv_many(&mut answered, 100).await;
+    }
+    for (_, attempt) in &answered {
+        assert!(matches!(attempt, Attempt::NotSent(_)), "{attempt:?}");
+    }
+    // The connection is cut in the midst of a request: it may have been taken.
+    meets(
+        &sandbox,
+        FaultBody {
+            action: Some(Action::Close),
+            count: Some(1),
+            ..FaultBody::default()
+        },
+    );
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    client.try_submit_many(&mut deliveries(&hello("cut"), 10..20));
+    drop(client);
+    let answered = all(answers).await;
+    assert_eq!(answered.len(), 10);
+    for attempt in answered.values() {
+        assert!(matches!(attempt, Attempt::Unanswered(_)), "{attempt:?}");
+    }
+}
+
+fn meets(sandbox: &Sandbox, body: FaultBody) {
+    let body = FaultBody {
+        provider: "huawei".to_owned(),
+        ..body
+    };
+    let fault = Fault::try_from(body).expect("a fault");
+    sandbox.faults().add(fault).expect("room");
 }

@@ -17,7 +17,7 @@ use crate::{Store, StoreError, devices, messages};
 #[derive(Clone, Debug)]
 pub struct Journey {
     /// Which of the app's credentials the provider refuses, and why: what waits for one waits for a new one.
-    pub credentials_rejected: Vec<(Option<Environment>, Reason)>,
+    pub credentials_rejected: Vec<(Provider, Option<Environment>, Reason)>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
     /// Nothing more can happen to the message, and its counts add up.
@@ -102,14 +102,15 @@ fn journey(
 fn rejected(
     sql: &Connection,
     app: AppId,
-) -> Result<Vec<(Option<Environment>, Reason)>, StoreError> {
+) -> Result<Vec<(Provider, Option<Environment>, Reason)>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT environment, rejected FROM credentials WHERE app = ?1 AND rejected IS NOT NULL",
+        "SELECT provider, environment, rejected FROM credentials WHERE app = ?1 AND rejected IS NOT NULL",
     )?;
     let rows = select.query_map(params![app.0], |row| {
-        let environment: AsCode<Option<Environment>> = row.get(0)?;
-        let reason: String = row.get(1)?;
-        Ok((environment.0, Reason::heard(&reason)))
+        let provider: AsCode<Provider> = row.get(0)?;
+        let environment: AsCode<Option<Environment>> = row.get(1)?;
+        let reason: String = row.get(2)?;
+        Ok((provider.0, environment.0, Reason::heard(&reason)))
     })?;
     rows.map(|row| Ok(row?)).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -180,6 +181,7 @@ impl<T: Send + 'static> Client<T> {
 impl crate::ClientConfig for Config {
     const CONNECTIONS_MAX: usize = Self::CONNECTIONS_MAX;
     const NAME: &'static str = "APNs";
+    const GATHER: Duration = Duration::ZERO;
 
     type Notification = Notification;
     type Client<T: Send + 'static> = Client<T>;

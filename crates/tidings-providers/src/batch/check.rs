@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tidings_model::{Outcome, Reason, UnixMillis};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::exchange::{Connection, Failed};
 use crate::batch::{Config, ConfigError, Protocol, SignIn};
-use crate::net::Obstacle;
+use crate::net::{DialError, Obstacle};
 
 /// What a check found.
 #[derive(Clone, Debug)]
@@ -41,7 +41,10 @@ pub enum Finding {
     },
 }
 
-/// Asks for an access token, once.
+/// For all of a check together.
+const WITHIN: Duration = Duration::from_secs(15);
+
+/// Asks for an access token, once. Takes 15 s at most.
 pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError> {
     config.check()?;
     let (dialer, request) = match (
@@ -56,26 +59,29 @@ pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError
     };
     let endpoint = dialer.endpoint.authority.to_string();
     let began = Instant::now();
-    let dialed = dialer.dial().await;
+    let by = began + WITHIN;
+    let dialed = timeout_at(by, dialer.dial()).await;
     let report = |connecting, finding| Report {
         connecting,
         endpoint,
         finding,
     };
-    if let Err(error) = dialed {
-        let finding = Finding::Unreachable {
-            cause: error.cause,
-            obstacle: error.obstacle,
-        };
-        return Ok(report(None, finding));
-    }
+    let tls = match dialed {
+        Ok(Ok((_, tls))) => tls,
+        Ok(Err(DialError {
+            cause, obstacle, ..
+        })) => return Ok(report(None, Finding::Unreachable { cause, obstacle })),
+        Err(_) => {
+            let (cause, obstacle) = (Cause::TimedOut, Obstacle::Silence);
+            return Ok(report(None, Finding::Unreachable { cause, obstacle }));
+        }
+    };
     let connecting = Some(began.elapsed());
     let Some(request) = request else {
         return Ok(report(connecting, Finding::NoQuestion));
     };
-    let by = Instant::now() + config.answer_timeout;
     let asked = async {
-        let mut connection = Connection::open(&dialer).await.map_err(Attempt::NotSent)?;
+        let mut connection = Connection::over(tls).await.map_err(Attempt::NotSent)?;
         let answered = connection.send(&dialer, &request, by).await;
         answered.map_err(|failed| match failed {
             Failed::With(attempt) => attempt,

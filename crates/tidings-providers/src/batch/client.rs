@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::batch::access::Keeper;
@@ -24,6 +25,7 @@ pub struct Answers<P: Protocol, T: Send + 'static> {
 impl<P: Protocol> crate::ClientConfig for Config<P> {
     const CONNECTIONS_MAX: usize = Self::CONNECTIONS_MAX;
     const NAME: &'static str = P::NAME;
+    const GATHER: Duration = Duration::from_millis(250);
 
     type Notification = P::Notification;
     type Client<T: Send + 'static> = Client<P, T>;

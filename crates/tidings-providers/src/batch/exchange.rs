@@ -9,7 +9,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tidings_model::{Outcome, Reason, UnixMillis};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::Request;
@@ -38,7 +41,8 @@ impl Response {
         let after = self.retry_after;
         match self.status {
             200..=299 => None,
-            408 | 425 | 429 | 500..=599 => Some(Outcome::Retry {
+            // What stands in between, and not the provider, redirects.
+            300..=399 | 408 | 421 | 425 | 429 | 500..=599 => Some(Outcome::Retry {
                 reason: reason(),
                 after,
             }),
@@ -48,9 +52,21 @@ impl Response {
     }
 }
 
+/// A connection that has not been used for so long is not used again.
+const REUSED_WITHIN: Duration = Duration::from_secs(30);
+
 /// A connection that is kept for the next request.
 pub(super) struct Connection {
+    /// Ends with it, also when the peer does not read.
+    driver: AbortHandle,
+    last_used: Instant,
     sender: SendRequest<Full<Bytes>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// Why there is no answer.
@@ -64,20 +80,29 @@ pub(super) enum Failed {
 impl Connection {
     pub(super) async fn open(dialer: &Dialer) -> Result<Self, Cause> {
         let (_, tls) = dialer.dial().await.map_err(|error| error.cause)?;
+        Self::over(tls).await
+    }
+
+    /// Over a way that has been made.
+    pub(super) async fn over(tls: TlsStream<TcpStream>) -> Result<Self, Cause> {
         let handshake = http1::Builder::new()
             .max_buf_size(BUFFER_LEN_MAX)
             .handshake(TokioIo::new(tls))
             .await;
         let (sender, connection) =
             handshake.map_err(|error| Cause::ConnectFailed(error.to_string().into()))?;
-        // It ends with the sender. What goes wrong with it, the request under way is told.
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        // What goes wrong with it, the request under way is told.
+        let driver = tokio::spawn(connection).abort_handle();
+        Ok(Self {
+            driver,
+            last_used: Instant::now(),
+            sender,
+        })
     }
 
-    /// Whether it could take a request, as far as is known.
-    pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+    /// Whether it could take a request, as far as is known: after a while something in between may have forgotten it.
+    pub(super) fn is_good(&self) -> bool {
+        !self.sender.is_closed() && self.last_used.elapsed() < REUSED_WITHIN
     }
 
     /// Sends `request` and waits for the whole answer, until `by`. After an error the connection is of no use.
@@ -116,7 +141,9 @@ impl Connection {
                 body: body.to_bytes(),
             })
         };
-        match timeout_at(by, answering).await {
+        let answered = timeout_at(by, answering).await;
+        self.last_used = Instant::now();
+        match answered {
             Ok(answered) => answered,
             Err(_) => Err(unanswered(Cause::TimedOut)),
         }

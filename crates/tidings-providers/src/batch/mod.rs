@@ -44,6 +44,9 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
     /// How access is had at `now`.
     fn sign_in(&self, now: UnixMillis) -> SignIn;
 
+    /// Whether its time is over at `now`: then it does not leave any more.
+    fn is_over(notification: &Self::Notification, now: UnixMillis) -> bool;
+
     /// What came of the request in [`SignIn::Ask`].
     fn signed_in(&self, response: &Response) -> Result<Access, Outcome>;
 

@@ -52,16 +52,19 @@ pub(super) struct State<P: Protocol, T> {
     pub(super) live: usize,
     /// Those of them that have nothing to do.
     pub(super) idle: usize,
+    /// Those that get ready to take something.
+    pub(super) preparing: usize,
     pub(super) closing: Closing,
     deaf: bool,
 }
 
 /// What a connection has to do.
-pub(super) enum Turn<P: Protocol, T> {
-    /// These go in one request.
-    Batch(Vec<Delivery<P::Notification, T>>),
+pub(super) enum Turn {
+    /// There is something to send: it is to get ready, and then to take it. It counts as preparing from now on.
+    Prepare,
     /// There is something, and it may go then.
     At(Instant),
+    /// There is nothing, or others get ready for it.
     Nothing,
     /// No more is to come, or there are more connections than there should be: it is not counted any more.
     End,
@@ -82,8 +85,8 @@ impl<P: Protocol, T> State<P, T> {
     /// Connections that should be there beside those that are, for what waits.
     pub(super) fn wants_connections(&self) -> usize {
         let room = self.connections_max.saturating_sub(self.live);
-        // Each may have the last request of a message, and the next one with it.
-        self.waiting().min(room).saturating_sub(self.idle)
+        let taken_care_of = self.idle + self.preparing;
+        self.requests().saturating_sub(taken_care_of).min(room)
     }
 
     fn give_back(&mut self, attempt: &Attempt) {
@@ -98,6 +101,23 @@ impl<P: Protocol, T> State<P, T> {
             self.held -= self.answers.len();
             self.answers.clear();
         }
+    }
+
+    /// About how many requests what waits comes to, of which the first few are counted.
+    fn requests(&self) -> usize {
+        let jobs = if self.urgent.is_empty() {
+            &self.others
+        } else {
+            &self.urgent
+        };
+        let Some(first) = jobs.front() else { return 0 };
+        let notifications = jobs.iter().take(PASSED_OVER_MAX);
+        let changes = notifications
+            .zip(jobs.iter().skip(1))
+            .filter(|(job, next)| !Arc::ptr_eq(&job.notification, &next.notification))
+            .count();
+        let full = self.waiting() / P::batch_max(&first.notification).max(1);
+        1 + changes + full
     }
 
     /// Whether there is something that could be sent now.
@@ -148,6 +168,7 @@ impl<P: Protocol, T> Queue<P, T> {
                 connections_max: config.connections_max,
                 live: 0,
                 idle: 0,
+                preparing: 0,
                 closing: Closing::Open,
                 deaf: false,
             }),
@@ -185,7 +206,7 @@ impl<P: Protocol, T> Queue<P, T> {
     }
 
     /// What a connection is to do at `now`.
-    pub(super) fn turn(&self, now: Instant) -> Turn<P, T> {
+    pub(super) fn turn(&self, now: Instant) -> Turn {
         let mut state = self.lock();
         if state.live > state.connections_max {
             state.live -= 1;
@@ -204,9 +225,30 @@ impl<P: Protocol, T> Queue<P, T> {
         if at > now {
             return Turn::At(at);
         }
+        if state.preparing >= state.requests() {
+            return Turn::Nothing;
+        }
+        state.preparing += 1;
+        Turn::Prepare
+    }
+
+    /// What a connection that is ready sends now; nothing when it may not yet, or when it has gone elsewhere.
+    pub(super) fn take(&self, now: Instant) -> Vec<Delivery<P::Notification, T>> {
+        let mut state = self.lock();
+        state.preparing -= 1;
+        if state.pacer.ready_at(now) > now {
+            return Vec::new();
+        }
         let batch = state.take();
-        state.pacer.spend(now, batch.len());
-        Turn::Batch(batch)
+        if !batch.is_empty() {
+            state.pacer.spend(now, batch.len());
+        }
+        batch
+    }
+
+    /// A request goes once more.
+    pub(super) fn spend(&self, now: Instant, devices: usize) {
+        self.lock().pacer.spend(now, devices);
     }
 
     /// What came of deliveries.

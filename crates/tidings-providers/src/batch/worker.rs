@@ -1,14 +1,16 @@
 //! A connection at work: one request at a time.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_model::{Outcome, UnixMillis};
+use futures_util::FutureExt;
+use tidings_model::{Outcome, Reason, UnixMillis};
 use tokio::time::{sleep_until, timeout};
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::attempt::{Attempt, Cause};
-use crate::batch::access::Keeper;
+use crate::batch::access::{Granted, Keeper};
 use crate::batch::exchange::{Connection, Failed};
 use crate::batch::queue::{Closing, Queue, Turn};
 use crate::batch::{Answer, Config, Protocol};
@@ -37,7 +39,21 @@ pub(super) async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>
         tokio::pin!(woken);
         woken.as_mut().enable();
         match queue.turn(Instant::now()) {
-            Turn::Batch(batch) => shared.carry(&mut connection, batch).await,
+            Turn::Prepare => {
+                let ready = shared.prepare(&mut connection).await;
+                let batch = queue.take(Instant::now());
+                match ready {
+                    Ok(access) if batch.is_empty() => drop(access),
+                    Ok(access) => shared.carry(&mut connection, access, batch).await,
+                    Err(attempt) => {
+                        connection = None;
+                        debug!(provider = P::NAME, %attempt, "cannot send");
+                        // What waits would fare no better now: whoever tries again knows when.
+                        queue.bounce(&attempt);
+                        shared.answer_all(batch, &attempt);
+                    }
+                }
+            }
             Turn::At(at) => tokio::select! {
                 () = woken => {}
                 () = sleep_until(at.into()) => {}
@@ -58,8 +74,47 @@ pub(super) async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>
 }
 
 impl<P: Protocol, T: Send + 'static> Shared<P, T> {
+    /// An access token and a connection, so that what is taken then leaves at once. Or why there is none: nothing has left.
+    async fn prepare(&self, connection: &mut Option<Connection>) -> Result<Granted, Attempt> {
+        let abandoned = self.queue.abandoned.notified();
+        tokio::pin!(abandoned);
+        abandoned.as_mut().enable();
+        if self.queue.lock().closing == Closing::Abandoned {
+            return Err(Attempt::NotSent(Cause::Shutdown));
+        }
+        let preparing = async {
+            let access = self.keeper.access(None).await?;
+            self.connect(connection).await?;
+            Ok(access)
+        };
+        let preparing = AssertUnwindSafe(preparing).catch_unwind();
+        tokio::select! {
+            ready = preparing => ready.unwrap_or_else(|_| Err(Attempt::NotSent(panicked::<P>()))),
+            () = abandoned => Err(Attempt::NotSent(Cause::Shutdown)),
+        }
+    }
+
+    /// Makes sure that there is a connection that is good as far as is known.
+    async fn connect<'a>(
+        &self,
+        connection: &'a mut Option<Connection>,
+    ) -> Result<&'a mut Connection, Attempt> {
+        let open = match connection.take().filter(Connection::is_good) {
+            Some(open) => open,
+            None => Connection::open(&self.dialer)
+                .await
+                .map_err(Attempt::NotSent)?,
+        };
+        Ok(connection.insert(open))
+    }
+
     /// Sends a batch and answers each of it once.
-    async fn carry(&self, connection: &mut Option<Connection>, batch: Batch<P, T>) {
+    async fn carry(
+        &self,
+        connection: &mut Option<Connection>,
+        access: Granted,
+        batch: Batch<P, T>,
+    ) {
         let abandoned = self.queue.abandoned.notified();
         tokio::pin!(abandoned);
         abandoned.as_mut().enable();
@@ -70,14 +125,16 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
         let said = if self.queue.lock().closing == Closing::Abandoned {
             Err(Attempt::NotSent(Cause::Shutdown))
         } else {
+            let exchange = self.exchange(connection, access, &notification, &tokens, &mut has_left);
+            let exchange = AssertUnwindSafe(exchange).catch_unwind();
             tokio::select! {
-                said = self.exchange(connection, &notification, &tokens, &mut has_left) => said,
-                () = abandoned => Err(if has_left {
-                    Attempt::Unanswered(Cause::Shutdown)
-                } else {
-                    Attempt::NotSent(Cause::Shutdown)
-                }),
+                said = exchange => said.unwrap_or_else(|_| Err(Attempt::Unanswered(panicked::<P>()))),
+                () = abandoned => Err(Attempt::Unanswered(Cause::Shutdown)),
             }
+        };
+        let said = match said {
+            Err(Attempt::Unanswered(cause)) if !has_left => Err(Attempt::NotSent(cause)),
+            said => said,
         };
         match said {
             Ok(Answer::Each(outcomes)) if outcomes.len() == batch.len() => {
@@ -97,14 +154,6 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
             }
             Err(attempt) => {
                 *connection = None;
-                // What waits would fare no better now: whoever tries again knows when.
-                if matches!(
-                    attempt,
-                    Attempt::NotSent(Cause::ConnectFailed(_) | Cause::TlsFailed(_))
-                ) {
-                    debug!(provider = P::NAME, %attempt, "cannot connect");
-                    self.queue.bounce(&attempt);
-                }
                 self.answer_all(batch, &attempt);
             }
         }
@@ -122,30 +171,26 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
     async fn exchange(
         &self,
         connection: &mut Option<Connection>,
+        mut access: Granted,
         notification: &P::Notification,
         tokens: &[&str],
         has_left: &mut bool,
     ) -> Result<Answer, Attempt> {
         let protocol = &self.config.protocol;
-        let mut refused = None;
-        let mut stale = false;
+        let (mut is_renewed, mut is_stale) = (false, false);
         loop {
-            let access = self.keeper.access(refused.as_ref()).await?;
-            let open = match connection.take().filter(Connection::is_open) {
-                Some(open) => open,
-                None => Connection::open(&self.dialer)
-                    .await
-                    .map_err(Attempt::NotSent)?,
-            };
-            let open = connection.insert(open);
+            let open = self.connect(connection).await?;
             let now = UnixMillis::now();
+            if P::is_over(notification, now) {
+                return Err(Attempt::NotSent(Cause::NotNow(OVER)));
+            }
             let request = protocol.request(notification, tokens, &access.token, now);
             let by = tokio::time::Instant::now() + self.config.answer_timeout;
             *has_left = true;
             let response = match open.send(&self.dialer, &request, by).await {
                 Ok(response) => response,
-                Err(Failed::Stale) if !stale => {
-                    (*has_left, stale) = (false, true);
+                Err(Failed::Stale) if !is_stale => {
+                    (*has_left, is_stale) = (false, true);
                     *connection = None;
                     continue;
                 }
@@ -158,9 +203,22 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
             };
             *has_left = false;
             match protocol.answer(&response, tokens) {
-                Answer::AccessRefused(_) if refused.is_none() => refused = Some(access),
+                Answer::AccessRefused(_) if !is_renewed => {
+                    is_renewed = true;
+                    access = self.keeper.access(Some(&access)).await?;
+                    self.queue.spend(Instant::now(), tokens.len());
+                }
                 answer => return Ok(answer),
             }
         }
     }
+}
+
+/// Its time was over before it left.
+const OVER: Reason = Reason::known("Over");
+
+/// Ours to be right about, and nobody is to wait for it for ever.
+fn panicked<P: Protocol>() -> Cause {
+    error!("the {} client has panicked over a request", P::NAME);
+    Cause::ConnectionLost("the sender broke down over it".into())
 }

@@ -1,7 +1,7 @@
 //! What Huawei's answers mean.
 //! Huawei: [Response codes](https://developer.huawei.com/consumer/en/doc/HMSCore-References/https-send-api-0000001050986197).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,11 +27,27 @@ struct Body {
     request_id: String,
 }
 
-/// `msg` of a partial success: JSON inside a text.
+/// `msg` of a partial success: JSON inside a text, in the form of v1 or of v3.
 #[derive(Deserialize)]
 struct Partial {
     #[serde(default)]
     illegal_tokens: HashSet<String>,
+    #[serde(default, rename = "illegalTokens")]
+    by_reason: HashMap<String, Vec<String>>,
+}
+
+impl Partial {
+    fn tokens(self) -> HashSet<String> {
+        let by_reason = self.by_reason.into_values().flatten();
+        self.illegal_tokens.into_iter().chain(by_reason).collect()
+    }
+}
+
+/// Characters of a message that go into a log: it may be of any length, and hold tokens.
+const LOGGED_MAX: usize = 200;
+
+fn cut(text: &str) -> String {
+    text.chars().take(LOGGED_MAX).collect()
 }
 
 pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
@@ -47,9 +63,9 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
     };
     let reason = Reason::heard(&code.to_string());
     match code {
-        SUCCESS if response.status == 200 => Answer::All(accepted()),
-        PARTIAL => match serde_json::from_str::<Partial>(&body.msg) {
-            Ok(Partial { illegal_tokens }) if !illegal_tokens.is_empty() => {
+        SUCCESS if (200..300).contains(&response.status) => Answer::All(accepted()),
+        PARTIAL => match serde_json::from_str(&body.msg).map(Partial::tokens) {
+            Ok(illegal_tokens) if !illegal_tokens.is_empty() => {
                 let outcome = |token: &&str| {
                     if illegal_tokens.contains(*token) {
                         dead(reason.clone())
@@ -59,10 +75,13 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
                 };
                 Answer::Each(tokens.iter().map(outcome).collect())
             }
-            // Some were sent, and it is not known which: to send again would double those.
+            // Some were sent, most likely nearly all, and it is not known which: another way would double those.
             Ok(_) | Err(_) => {
-                warn!(msg = body.msg, "Huawei names no token in a partial success");
-                Answer::All(Outcome::PayloadRejected { reason })
+                warn!(
+                    msg = cut(&body.msg),
+                    "Huawei names no token in a partial success"
+                );
+                Answer::All(accepted())
             }
         },
         ALL_TOKENS_INVALID => Answer::All(dead(reason)),
@@ -77,11 +96,11 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
             None => {
                 warn!(
                     code,
-                    msg = body.msg,
+                    msg = cut(&body.msg),
                     "Huawei answered with a code that is not known"
                 );
                 return match response.outcome() {
-                    Some(outcome) => Answer::All(outcome),
+                    Some(_) => by_status(response),
                     None => Answer::All(Outcome::PayloadRejected { reason }),
                 };
             }
@@ -155,7 +174,16 @@ fn number(code: &Value) -> Option<u32> {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: u64,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+/// What Huawei says of every token: an hour.
+const EXPIRES_IN: u64 = 3600;
+
+fn seconds(value: &Value) -> u64 {
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    value.as_u64().or(text).unwrap_or(EXPIRES_IN)
 }
 
 #[derive(Deserialize)]
@@ -167,6 +195,7 @@ struct Refused {
 pub(super) fn access(response: &Response) -> Result<Access, Outcome> {
     if response.status == 200
         && let Ok(granted) = serde_json::from_slice::<Granted>(&response.body)
+        && !granted.access_token.is_empty()
         && granted
             .access_token
             .bytes()
@@ -174,7 +203,7 @@ pub(super) fn access(response: &Response) -> Result<Access, Outcome> {
     {
         return Ok(Access {
             token: granted.access_token,
-            lives: Duration::from_secs(granted.expires_in),
+            lives: Duration::from_secs(seconds(&granted.expires_in)),
         });
     }
     let told = serde_json::from_slice::<Refused>(&response.body).ok();

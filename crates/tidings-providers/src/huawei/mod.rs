@@ -55,6 +55,10 @@ impl Protocol for Huawei {
         })
     }
 
+    fn is_over(notification: &Notification, now: UnixMillis) -> bool {
+        notification.is_over(now)
+    }
+
     fn signed_in(&self, response: &Response) -> Result<Access, Outcome> {
         answer::access(response)
     }

@@ -297,6 +297,11 @@ impl Notification {
         Ok(notification)
     }
 
+    /// Whether nobody wants it any more at `now`.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// The request's body for these tokens, at `now`: what is left of its life is what Huawei is to keep it for.
     pub fn body(&self, tokens: &[&str], now: UnixMillis) -> Vec<u8> {
         let ttl = self.expires_at.map(|at| at.since(now).as_secs());

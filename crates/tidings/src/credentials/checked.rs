@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tidings_model::Reason;
 
-use super::words;
-
 /// What a check found.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
@@ -52,12 +50,12 @@ impl Checked {
     }
 
     /// The question is asked of a token that nobody has, so it cannot refute what the provider says of the phones' own.
-    pub(crate) fn beside(self, of_tokens: &Reason) -> Self {
+    pub(crate) fn beside(self, of_tokens: &Reason, text: String) -> Self {
         match self.result {
             CheckResult::Good => Self {
                 reason: Some(of_tokens.clone()),
                 result: CheckResult::Undecided,
-                text: words::rejected(of_tokens),
+                text,
                 ..self
             },
             CheckResult::Rejected | CheckResult::Undecided | CheckResult::Unreachable => self,

@@ -4,6 +4,8 @@
 use serde_json::{Map, Value};
 use tidings_model::{Message, Platform};
 
+use crate::api::fields::{flag, integer, is_blank};
+
 /// A key of an Android intent that only opens the app's first page.
 const START_PAGE: &str = "android.intent.action.MAIN";
 
@@ -53,29 +55,28 @@ impl<'a> Section<'a> {
 
     /// What the push says to this maker, else to Android.
     fn value(&self, key: &str) -> Option<&'a Value> {
-        let of = |map: Option<&'a Map<String, Value>>| map.and_then(|map| map.get(key));
-        of(self.vendor).or_else(|| of(self.section))
+        let in_section = self.section.and_then(|map| map.get(key));
+        self.vendor(key)
+            .or(in_section.filter(|value| !is_blank(value)))
     }
 
     /// Only what it says to this maker.
     pub(super) fn vendor(&self, key: &str) -> Option<&'a Value> {
-        self.vendor.and_then(|map| map.get(key))
+        let value = self.vendor.and_then(|map| map.get(key));
+        // SDKs write what was not set as null or as "".
+        value.filter(|value| !is_blank(value))
     }
 
     pub(super) fn vendor_text(&self, key: &str) -> Option<&'a str> {
-        self.vendor(key)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+        self.vendor(key).and_then(Value::as_str)
     }
 
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
-        self.value(key)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+        self.value(key).and_then(Value::as_str)
     }
 
     pub(super) fn number(&self, key: &str) -> Option<i64> {
-        self.value(key).and_then(Value::as_i64)
+        self.value(key).and_then(integer)
     }
 
     pub(super) fn alert(&self) -> &'a str {
@@ -130,7 +131,7 @@ impl<'a> Section<'a> {
 
     /// Whether it is shown while the app is in front; none is left to the maker.
     pub(super) fn display_foreground(&self) -> Option<bool> {
-        self.text("display_foreground").map(|flag| flag != "0")
+        self.value("display_foreground").and_then(flag)
     }
 
     /// The app's own pairs, with JPush's `_j_msgid`, by which the app reports that it was opened.
@@ -142,9 +143,4 @@ impl<'a> Section<'a> {
         extras.insert("_j_msgid".to_owned(), message.id.0.into());
         extras
     }
-}
-
-/// A flag as SDKs write it: true, 1, "1" or "true".
-pub(super) fn flag(value: &Value) -> Option<bool> {
-    crate::api::fields::flag(value)
 }

@@ -9,8 +9,9 @@ use tidings_providers::huawei::{
     NotificationError, Shown, Style,
 };
 
-use super::android::{Layout, Section, Tap, flag};
+use super::android::{Layout, Section, Tap};
 use super::maker::{Field, Maker};
+use crate::api::fields::{flag, integer};
 use crate::dispatch::Unfit;
 
 pub(super) struct OfHuawei;
@@ -41,6 +42,9 @@ impl Maker for OfHuawei {
             credential: credential.map_err(|error| error.to_string())?,
         })
     }
+
+    const OF_PHONES: &'static [&'static str] =
+        &["80100000", "80200001", "80300002", "80300007", "80300037"];
 
     fn words(reason: &str) -> Option<&'static str> {
         Some(match reason {
@@ -91,7 +95,11 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         badge: badge(section),
         channel_id: section.text("channel_id").map(owned),
         color: section.text("icon_bg_color").map(owned),
-        default_sound: section.vendor("default_sound").and_then(flag),
+        // Huawei takes a false only beside a sound of the app's own.
+        default_sound: section
+            .vendor("default_sound")
+            .and_then(flag)
+            .filter(|is_default| *is_default || section.text("sound").is_some()),
         foreground_show: section.display_foreground(),
         image: image(section),
         importance: section.vendor_text("importance").and_then(importance),
@@ -102,11 +110,12 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
     };
     Sent {
         content: Content::Shown(Box::new(shown)),
-        category: section.text("category").map(owned),
+        // Android's category is another thing.
+        category: section.vendor_text("category").map(owned),
         data: Some(Value::Object(section.extras(message)).to_string()),
         expires_at: Some(message.expires_at),
         receipt_id: section.vendor_text("receipt_id").map(owned),
-        is_test: section.vendor("target_user_type").and_then(Value::as_i64) == Some(1),
+        is_test: section.vendor("target_user_type").and_then(integer) == Some(1),
         extra: Map::new(),
         ..Sent::default()
     }
@@ -129,10 +138,15 @@ fn style(section: &Section<'_>) -> Style {
             title: section.title().to_owned(),
             body: text.to_owned(),
         },
-        Layout::Inbox(lines) => Style::Inbox(lines.into_iter().take(5).collect()),
+        Layout::Inbox(lines) => Style::Inbox(lines.into_iter().take(5).map(short).collect()),
         // A picture is shown beside the text, whatever the style.
         Layout::BigPicture(_) | Layout::Plain => Style::Plain,
     }
+}
+
+/// As long as Huawei takes a line.
+fn short(line: String) -> String {
+    line.chars().take(1024).collect()
 }
 
 fn image(section: &Section<'_>) -> Option<String> {
@@ -147,12 +161,16 @@ fn image(section: &Section<'_>) -> Option<String> {
 
 /// Huawei wants to know the class of the app's first page for it.
 fn badge(section: &Section<'_>) -> Option<Badge> {
-    let number = |key| {
-        section
+    let number = |key, range: std::ops::RangeInclusive<i64>| {
+        let number = section
             .number(key)
-            .and_then(|number| u8::try_from(number).ok())
+            .filter(|number| range.contains(number))?;
+        u8::try_from(number).ok()
     };
-    let (add_num, set_num) = (number("badge_add_num"), number("badge_set_num"));
+    let (add_num, set_num) = (
+        number("badge_add_num", 1..=99),
+        number("badge_set_num", 0..=99),
+    );
     if add_num.is_none() && set_num.is_none() {
         return None;
     }
@@ -306,8 +324,8 @@ mod tests {
     #[test]
     fn what_the_push_says_to_huawei_goes_before_what_it_says_to_android() {
         let android = rendered(
-            json!({"alert": "a", "channel_id": "general", "category": "IM", "icon_bg_color": "#102030", "badge_add_num": 2}),
-            json!({"channel_id": "orders", "default_sound": "false", "target_user_type": 1, "badge_class": "com.example.Main"}),
+            json!({"alert": "a", "channel_id": "general", "category": "msg", "icon_bg_color": "#102030", "badge_add_num": 2}),
+            json!({"channel_id": "orders", "default_sound": "false", "target_user_type": "1", "category": "IM", "sound": null, "badge_class": "com.example.Main"}),
         );
         let shown = &android["notification"];
         assert_eq!(shown["channel_id"], "orders");
@@ -321,6 +339,19 @@ mod tests {
             (&android["category"], &android["target_user_type"]),
             (&json!("IM"), &json!(1))
         );
+    }
+
+    #[test]
+    fn what_sdks_leave_empty_hides_nothing() {
+        let android = rendered(
+            json!({"alert": "a", "channel_id": "general", "badge_add_num": "2", "badge_class": "c", "display_foreground": "0"}),
+            json!({"channel_id": null, "badge_add_num": "", "display_foreground": false, "badge_set_num": 150}),
+        );
+        let shown = &android["notification"];
+        assert_eq!(shown["channel_id"], "general");
+        assert_eq!(shown["badge"], json!({"add_num": 2, "class": "c"}));
+        assert_eq!(shown["foreground_show"], false);
+        assert_eq!(android.get("category"), None);
     }
 
     #[test]

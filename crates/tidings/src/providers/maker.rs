@@ -41,6 +41,9 @@ pub(super) trait Maker: Send + Sync + 'static {
     /// Checks the form of a credential. The error begins with the field.
     fn protocol(fields: &BTreeMap<String, String>) -> Result<Self::Protocol, String>;
 
+    /// Reasons that show with a push only: an access token that is given refutes none of them.
+    const OF_PHONES: &'static [&'static str];
+
     /// What a reason for which it refuses a credential means and what is to be done; none when it is not known.
     fn words(reason: &str) -> Option<&'static str>;
 
@@ -158,9 +161,12 @@ impl<M: Maker> Adapter for Adapted<M> {
         .boxed()
     }
 
-    /// A token of another app looks like one that is dead.
-    fn can_be_the_credentials(&self, _: &Reason) -> bool {
-        true
+    fn can_be_the_credentials(&self, reason: &Reason) -> bool {
+        M::OF_PHONES.contains(&reason.as_str())
+    }
+
+    fn rejected(&self, reason: &Reason) -> String {
+        rejected::<M>(reason)
     }
 
     fn address(&self, fields: &mut Fields) -> Result<String, ApiError> {
@@ -230,6 +236,18 @@ impl<M: Maker> Sends for Adapted<M> {
     }
 }
 
+/// Why it refuses the credential.
+fn rejected<M: Maker>(reason: &Reason) -> String {
+    match M::words(reason.as_str()) {
+        Some(words) => words::sentence_of(words),
+        None => format!(
+            "{} refuses the credential with {reason}; compare it with {}.",
+            M::Protocol::NAME,
+            M::CONSOLE
+        ),
+    }
+}
+
 fn checked<M: Maker>(report: Report) -> Checked {
     let name = M::Protocol::NAME;
     let (result, reason, text) = match report.finding {
@@ -244,13 +262,7 @@ fn checked<M: Maker>(report: Report) -> Checked {
             format!("{name} is there; whether it takes the credential shows with the first push."),
         ),
         Finding::Rejected(reason) => {
-            let text = match M::words(reason.as_str()) {
-                Some(words) => words::sentence_of(words),
-                None => format!(
-                    "{name} refuses the credential with {reason}; compare it with {}.",
-                    M::CONSOLE
-                ),
-            };
+            let text = rejected::<M>(&reason);
             (CheckResult::Rejected, Some(reason), text)
         }
         Finding::Undecided(attempt) => (

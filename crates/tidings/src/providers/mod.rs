@@ -27,8 +27,11 @@ pub(crate) trait Adapter: Sync {
     /// Asks the provider whether it takes a stored credential. Takes 15 s at most, and delivers nothing.
     fn check(&self, plain: Vec<u8>, world: Option<Environment>) -> BoxFuture<'static, Checked>;
 
-    /// Whether a reason that a token was refused for can be the credential's fault as well.
+    /// Whether a reason was said of phones and can be the credential's fault: a check, which asks of none, cannot refute it.
     fn can_be_the_credentials(&self, reason: &Reason) -> bool;
+
+    /// A reason for which the provider refuses a credential, in words: what is wrong, and what to do.
+    fn rejected(&self, reason: &Reason) -> String;
 
     /// Reads an address from a channel of a device, and gives it in the form in which equal ones are the same.
     fn address(&self, fields: &mut Fields) -> Result<String, ApiError>;

@@ -212,7 +212,8 @@ fn what_apple_says_is_passed_on() {
             waits: None,
         }];
         let reason = Reason::known("InvalidProviderToken");
-        journey.credentials_rejected = vec![(Some(Environment::Production), reason)];
+        journey.credentials_rejected =
+            vec![(Provider::Apns, Some(Environment::Production), reason)];
     };
     check(
         with(start(), parked),

@@ -43,7 +43,7 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Ended(end) if way.provider == Provider::Link => link_told(journey, end),
         Outcome::Ended(end) => provider_told(device, way.provider, end),
         Outcome::Unknown => "What became of it is not known any more.".into(),
-        Outcome::Waiting(For::Answer) => match rejected(journey, device) {
+        Outcome::Waiting(For::Answer) => match rejected(journey, device, way.provider) {
             Some(reason) => format!(
                 "It waits: {provider} rejects the app's credential ({reason}), and goes on when that is replaced."
             ),
@@ -136,7 +136,7 @@ fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
 }
 
 /// Why the credential that the delivery goes with is rejected, if it is. Where nobody named an environment, it is any.
-fn rejected<'a>(journey: &'a Journey, device: Option<&Device>) -> Option<&'a Reason> {
+fn rejected<'a>(journey: &'a Journey, device: Option<&Device>, by: Provider) -> Option<&'a Reason> {
     let of_token = device.and_then(|device| {
         let mut channels = device.channels.iter();
         channels.find_map(|channel| channel.environment)
@@ -150,10 +150,10 @@ fn rejected<'a>(journey: &'a Journey, device: Option<&Device>) -> Option<&'a Rea
         })
     });
     let rejected = journey.credentials_rejected.iter();
-    let mut rejected = rejected.filter(|(environment, _)| {
-        wanted.is_none() || environment.is_none() || wanted == *environment
+    let mut rejected = rejected.filter(|(provider, environment, _)| {
+        *provider == by && (wanted.is_none() || environment.is_none() || wanted == *environment)
     });
-    rejected.next().map(|(_, reason)| reason)
+    rejected.next().map(|(_, _, reason)| reason)
 }
 
 /// Why no part of the message was for the device.

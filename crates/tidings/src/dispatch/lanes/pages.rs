@@ -528,7 +528,8 @@ impl Lane {
                     tried,
                 }
             }
-            Err(Failure::Refused(outcome @ Outcome::PayloadRejected { .. })) => {
+            // An attempt that nobody answered may have been taken: another way could double it.
+            Err(Failure::Refused(outcome @ Outcome::PayloadRejected { .. })) if unanswered == 0 => {
                 Came::Left(end(Ending::Failed, outcome.reason().cloned()))
             }
             Err(Failure::Refused(outcome)) => {

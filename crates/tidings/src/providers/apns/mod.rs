@@ -20,7 +20,7 @@ use tidings_providers::apns::{
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
 use crate::api::v1::{required, rfc3339};
-use crate::credentials::Checked;
+use crate::credentials::{Checked, words};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
 use crate::providers::{Adapter, Upload};
 
@@ -78,6 +78,10 @@ impl Adapter for Apns {
 
     fn can_be_the_credentials(&self, reason: &Reason) -> bool {
         answer::can_be_the_credentials(reason)
+    }
+
+    fn rejected(&self, reason: &Reason) -> String {
+        words::rejected(reason)
     }
 
     fn address(&self, fields: &mut Fields) -> Result<String, ApiError> {

@@ -69,7 +69,9 @@ async fn check_one(
         Err(_) => Checked::unusable(words::SEALED.to_owned()),
     };
     let checked = match &record.rejected {
-        Some(reason) if adapter.can_be_the_credentials(reason) => checked.beside(reason),
+        Some(reason) if adapter.can_be_the_credentials(reason) => {
+            checked.beside(reason, adapter.rejected(reason))
+        }
         Some(_) | None => checked,
     };
     let health = match (checked.result, &checked.reason) {

@@ -57,7 +57,7 @@ impl<'a> Section<'a> {
     fn value(&self, key: &str) -> Option<&'a Value> {
         let in_section = self.section.and_then(|map| map.get(key));
         self.vendor(key)
-            .or(in_section.filter(|value| !is_blank(value)))
+            .or_else(|| in_section.filter(|value| !is_blank(value)))
     }
 
     /// Only what it says to this maker.

@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn what_the_push_says_to_huawei_goes_before_what_it_says_to_android() {
         let android = rendered(
-            json!({"alert": "a", "channel_id": "general", "category": "msg", "icon_bg_color": "#102030", "badge_add_num": 2}),
+            json!({"alert": "a", "channel_id": "general", "category": "msg", "sound": "bell", "icon_bg_color": "#102030", "badge_add_num": 2}),
             json!({"channel_id": "orders", "default_sound": "false", "target_user_type": "1", "category": "IM", "sound": null, "badge_class": "com.example.Main"}),
         );
         let shown = &android["notification"];

@@ -272,3 +272,27 @@ fn meets(sandbox: &Sandbox, body: FaultBody) {
     let fault = Fault::try_from(body).expect("a fault");
     sandbox.faults().add(fault).expect("room");
 }
+
+#[tokio::test]
+async fn what_is_left_when_a_request_goes_waits_for_none_that_is_not_answered() {
+    let sandbox = sandbox().await;
+    // Whoever carries the many is not answered.
+    meets(
+        &sandbox,
+        FaultBody {
+            action: Some(Action::Hang),
+            token: Some(token(0).into()),
+            ..FaultBody::default()
+        },
+    );
+    let (client, mut answers) = config(&sandbox).start::<usize>().expect("a client");
+    let mut mixed = deliveries(&hello("many"), 0..500);
+    mixed.extend(deliveries(&hello("one"), 500..501));
+    client.try_submit_many(&mut mixed);
+    let mut answered = Vec::new();
+    let fetching = answers.recv_many(&mut answered, 100);
+    let count = timeout(Duration::from_secs(10), fetching).await;
+    assert_eq!(count, Ok(1));
+    assert_eq!(answered[0].0.tag, 500);
+    assert!(answered[0].1.is_accepted());
+}

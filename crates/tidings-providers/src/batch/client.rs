@@ -54,22 +54,14 @@ impl<P: Protocol> crate::ClientConfig for Config<P> {
     }
 }
 
-impl<P: Protocol, T: Send + 'static> Client<P, T> {
-    fn begin(&self, connections: usize) {
-        for _ in 0..connections {
-            tokio::spawn(worker::run(Arc::clone(&self.shared)));
-        }
-    }
-}
-
 impl<P: Protocol, T: Send + 'static> crate::Client<P::Notification, T> for Client<P, T> {
     fn room(&self) -> usize {
         self.shared.queue.lock().room()
     }
 
     fn try_submit_many(&self, deliveries: &mut VecDeque<Delivery<P::Notification, T>>) {
-        let begun = self.shared.queue.submit(deliveries);
-        self.begin(begun);
+        self.shared.queue.submit(deliveries);
+        worker::begin(&self.shared);
     }
 
     fn withdraw(

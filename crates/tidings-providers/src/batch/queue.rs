@@ -183,9 +183,8 @@ impl<P: Protocol, T> Queue<P, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes deliveries in, as many as there is room for; says how many connections are to be begun for them, which count as
-    /// there from now on.
-    pub(super) fn submit(&self, deliveries: &mut Jobs<P, T>) -> usize {
+    /// Takes deliveries in, as many as there is room for.
+    pub(super) fn submit(&self, deliveries: &mut Jobs<P, T>) {
         let mut state = self.lock();
         let taken = state.room().min(deliveries.len());
         state.held += taken;
@@ -196,12 +195,17 @@ impl<P: Protocol, T> Queue<P, T> {
                 state.others.push_back(delivery);
             }
         }
-        let begun = state.wants_connections();
-        state.live += begun;
         drop(state);
         if taken > 0 {
             self.work.notify_waiters();
         }
+    }
+
+    /// How many connections are to be begun for what waits; they count as there from now on.
+    pub(super) fn begin(&self) -> usize {
+        let mut state = self.lock();
+        let begun = state.wants_connections();
+        state.live += begun;
         begun
     }
 
@@ -232,7 +236,8 @@ impl<P: Protocol, T> Queue<P, T> {
         Turn::Prepare
     }
 
-    /// What a connection that is ready sends now; nothing when it may not yet, or when it has gone elsewhere.
+    /// What a connection that is ready sends now; nothing when it may not yet, or when it has gone elsewhere. What is left is
+    /// for others, who are told of it.
     pub(super) fn take(&self, now: Instant) -> Vec<Delivery<P::Notification, T>> {
         let mut state = self.lock();
         state.preparing -= 1;
@@ -242,6 +247,11 @@ impl<P: Protocol, T> Queue<P, T> {
         let batch = state.take();
         if !batch.is_empty() {
             state.pacer.spend(now, batch.len());
+        }
+        let is_more = state.has_jobs();
+        drop(state);
+        if is_more {
+            self.work.notify_waiters();
         }
         batch
     }
@@ -263,9 +273,13 @@ impl<P: Protocol, T> Queue<P, T> {
         self.answered.notify_one();
     }
 
-    /// Gives all that waits back with `attempt`.
+    /// A connection could not get ready: all that waits comes back with `attempt`, since it would fare no better now, and
+    /// whoever tries again knows when.
     pub(super) fn bounce(&self, attempt: &Attempt) {
-        self.lock().give_back(attempt);
+        let mut state = self.lock();
+        state.preparing -= 1;
+        state.give_back(attempt);
+        drop(state);
         self.answered.notify_one();
     }
 

@@ -29,8 +29,15 @@ pub(super) struct Shared<P: Protocol, T> {
 
 type Batch<P, T> = Vec<Delivery<<P as Protocol>::Notification, T>>;
 
+/// Begins as many connections as what waits wants.
+pub(super) fn begin<P: Protocol, T: Send + 'static>(shared: &Arc<Shared<P, T>>) {
+    for _ in 0..shared.queue.begin() {
+        tokio::spawn(run(Arc::clone(shared)));
+    }
+}
+
 /// Works until there is nothing more to do; the queue has counted it in.
-pub(super) async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>>) {
+async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>>) {
     let queue = &shared.queue;
     let mut connection = None;
     loop {
@@ -39,21 +46,18 @@ pub(super) async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>
         tokio::pin!(woken);
         woken.as_mut().enable();
         match queue.turn(Instant::now()) {
-            Turn::Prepare => {
-                let ready = shared.prepare(&mut connection).await;
-                let batch = queue.take(Instant::now());
-                match ready {
-                    Ok(access) if batch.is_empty() => drop(access),
-                    Ok(access) => shared.carry(&mut connection, access, batch).await,
-                    Err(attempt) => {
-                        connection = None;
-                        debug!(provider = P::NAME, %attempt, "cannot send");
-                        // What waits would fare no better now: whoever tries again knows when.
-                        queue.bounce(&attempt);
-                        shared.answer_all(batch, &attempt);
-                    }
+            Turn::Prepare => match shared.prepare(&mut connection).await {
+                Ok(access) => {
+                    let batch = queue.take(Instant::now());
+                    begin(&shared);
+                    shared.carry(&mut connection, access, batch).await;
                 }
-            }
+                Err(attempt) => {
+                    connection = None;
+                    debug!(provider = P::NAME, %attempt, "cannot send");
+                    queue.bounce(&attempt);
+                }
+            },
             Turn::At(at) => tokio::select! {
                 () = woken => {}
                 () = sleep_until(at.into()) => {}
@@ -108,7 +112,7 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
         Ok(connection.insert(open))
     }
 
-    /// Sends a batch and answers each of it once.
+    /// Sends a batch, if there is something in it, and answers each of it once.
     async fn carry(
         &self,
         connection: &mut Option<Connection>,

@@ -74,6 +74,7 @@ mod delivery;
 pub mod huawei;
 pub mod jitter;
 mod net;
+mod retry_after;
 
 pub use attempt::{Attempt, Cause};
 pub use client::{Answers, Client, ClientConfig, Started};

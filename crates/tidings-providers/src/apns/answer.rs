@@ -4,10 +4,11 @@
 //! for devices and [Handling error responses from Apple Push Notification service](https://developer.apple.com/documentation/usernotifications/handling-error-responses-from-apns)
 //! for channels and broadcasts.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tidings_model::{Outcome, Reason, UnixMillis};
+
+pub use crate::retry_after::RETRY_AFTER_MAX;
+use crate::retry_after::in_seconds;
 
 /// The provider token is older than an hour, or the clock that made it is wrong. [`outcome`] makes it a
 /// [`Outcome::Retry`]: tell the [`TokenSource`](super::TokenSource), leave the connection, send once more; if it
@@ -36,10 +37,6 @@ pub const TOO_MANY_PROVIDER_TOKEN_UPDATES: Reason = Reason::known("TooManyProvid
 /// as [`EXPIRED_PROVIDER_TOKEN`].
 /// Apple: [Handling notification responses from APNs](https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns).
 pub const UNRELATED_KEY_ID_IN_TOKEN: Reason = Reason::known("UnrelatedKeyIdInToken");
-
-/// `Retry-After`, at most: a longer one is taken for this, 24 hours. Our own bound (the header: RFC 9110, section
-/// 10.2.3).
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which outcome a reason leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +146,7 @@ pub fn outcome(status: u16, body: &[u8], retry_after: Option<&str>) -> Outcome {
         (None, Some(heard)) if !heard.as_str().is_empty() => (heard, by_status(status)),
         (None, _) => (Reason::heard(&format!("HTTP{status}")), by_status(status)),
     };
-    let after = retry_after.and_then(seconds);
+    let after = retry_after.and_then(in_seconds);
     match meaning {
         Meaning::Credential => Outcome::CredentialRejected { reason },
         Meaning::Payload => Outcome::PayloadRejected { reason },
@@ -188,13 +185,10 @@ fn by_status(status: u16) -> Meaning {
     }
 }
 
-fn seconds(retry_after: &str) -> Option<Duration> {
-    let secs = retry_after.trim().parse().ok()?;
-    Some(Duration::from_secs(secs).min(RETRY_AFTER_MAX))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 

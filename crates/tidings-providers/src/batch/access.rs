@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::config::TokenDialer;
-use crate::batch::exchange::{Connection, Failed};
+use crate::batch::exchange::Connection;
 use crate::batch::{Access, Config, ConfigError, Protocol, SignIn};
 
 /// Of its life, the part after which a token is renewed: so that none ends on its way.
@@ -133,12 +133,10 @@ impl<P: Protocol> Keeper<P> {
         let answered = connection
             .send(&there.dialer, &there.led(request), by)
             .await;
-        let response = answered.map_err(|failed| match failed {
-            Failed::With(Attempt::Unanswered(cause) | Attempt::NotSent(cause)) => {
-                Attempt::NotSent(cause)
-            }
-            Failed::With(answered) => answered,
-            Failed::Stale => Attempt::NotSent(Cause::ConnectionLost("closed at once".into())),
+        let response = answered.map_err(|failed| match failed.into() {
+            // What it was asked for has not left.
+            Attempt::Unanswered(cause) => Attempt::NotSent(cause),
+            attempt => attempt,
         })?;
         let granted = self.protocol.signed_in(&response);
         granted.map_err(|outcome| match outcome {

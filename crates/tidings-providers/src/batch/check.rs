@@ -6,7 +6,7 @@ use tidings_model::{Outcome, Reason, UnixMillis};
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Attempt, Cause};
-use crate::batch::exchange::{Connection, Failed};
+use crate::batch::exchange::Connection;
 use crate::batch::{Config, ConfigError, Protocol, SignIn};
 use crate::net::{DialError, Obstacle};
 
@@ -83,12 +83,7 @@ pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError
     let asked = async {
         let mut connection = Connection::over(tls).await.map_err(Attempt::NotSent)?;
         let answered = connection.send(&dialer, &request, by).await;
-        answered.map_err(|failed| match failed {
-            Failed::With(attempt) => attempt,
-            Failed::Stale => {
-                Attempt::NotSent(Cause::ConnectionLost("closed before the request".into()))
-            }
-        })
+        answered.map_err(Attempt::from)
     };
     let finding = match asked.await {
         Ok(response) => match config.protocol.signed_in(&response) {

@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::attempt::{Attempt, Cause};
 use crate::batch::Request;
 use crate::net::Dialer;
+use crate::retry_after::{RETRY_AFTER_MAX, in_seconds};
 
 /// Bytes of an answer's body, at most. An answer names at most 1,000 addresses of some 200 bytes.
 const BODY_LEN_MAX: usize = 1024 * 1024;
@@ -75,6 +76,17 @@ pub(super) enum Failed {
     /// Nothing of the request has left, since the connection had ended before.
     Stale,
     With(Attempt),
+}
+
+impl From<Failed> for Attempt {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Stale => {
+                Self::NotSent(Cause::ConnectionLost("closed before the request".into()))
+            }
+            Failed::With(attempt) => attempt,
+        }
+    }
 }
 
 impl Connection {
@@ -170,18 +182,12 @@ fn http_request(dialer: &Dialer, request: &Request) -> Result<http::Request<Full
     Ok(built)
 }
 
-/// Longest wait that is believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?;
-            let at = UnixMillis(date.timestamp().as_millisecond());
-            at.since(UnixMillis::now())
-        }
+    let until = || {
+        let date = jiff::fmt::rfc2822::parse(text).ok()?;
+        let at = UnixMillis(date.timestamp().as_millisecond());
+        Some(at.since(UnixMillis::now()).min(RETRY_AFTER_MAX))
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    in_seconds(text).or_else(until)
 }

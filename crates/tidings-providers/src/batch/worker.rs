@@ -198,12 +198,7 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
                     *connection = None;
                     continue;
                 }
-                Err(Failed::Stale) => {
-                    *has_left = false;
-                    let cause = Cause::ConnectionLost("closed before the request".into());
-                    return Err(Attempt::NotSent(cause));
-                }
-                Err(Failed::With(attempt)) => return Err(attempt),
+                Err(failed) => return Err(failed.into()),
             };
             *has_left = false;
             match protocol.answer(&response, tokens) {

@@ -37,8 +37,6 @@ pub struct Message {
     pub expires_at: Option<UnixMillis>,
     /// Which configuration of receipts.
     pub receipt_id: Option<String>,
-    /// Members of `message.android` as they are, which go before those above.
-    pub extra: Map<String, Value>,
     /// It is a test: 500 a day, outside of the limits.
     pub is_test: bool,
     /// Of data alone; high needs a right.
@@ -106,9 +104,6 @@ pub struct Shown {
     /// A later one with the same tag replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Members of `notification` as they are, which go before those above.
-    #[serde(skip)]
-    pub extra: Map<String, Value>,
 }
 
 /// `click_action`: what a click does.
@@ -282,8 +277,7 @@ impl Notification {
             target_user_type: message.is_test.then_some(1),
             urgency: message.urgency,
         };
-        let android = overlaid(to_map(&android), &message.extra);
-        let android = Value::Object(android).to_string();
+        let android = to_value(&android).to_string();
         // Without its braces: what depends on the time comes behind.
         let android: Box<str> = android[1..android.len() - 1].into();
         let notification = Self {
@@ -324,7 +318,7 @@ impl Notification {
 impl Shown {
     fn checked(&self) -> Result<Value, NotificationError> {
         for (field, text) in [("title", &self.title), ("body", &self.body)] {
-            if text.is_empty() && !self.extra.contains_key(field) {
+            if text.is_empty() {
                 return Err(NotificationError::Empty(field));
             }
         }
@@ -354,26 +348,11 @@ impl Shown {
             let range = "at most 5 lines of 1024 characters";
             return out_of_range("inbox_content", format!("{} lines", lines.len()), range);
         }
-        Ok(Value::Object(overlaid(to_map(self), &self.extra)))
+        Ok(to_value(self))
     }
 }
 
-fn to_map(value: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(map)) => map,
-        // All of these are structs of texts and numbers.
-        Ok(_) | Err(_) => Map::new(),
-    }
-}
-
-/// `map` with the members of `over` in the place of its own; objects are joined member by member.
-fn overlaid(mut map: Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
-    for (name, value) in over {
-        let joined = match (map.remove(name), value) {
-            (Some(Value::Object(own)), Value::Object(over)) => Value::Object(overlaid(own, over)),
-            (_, value) => value.clone(),
-        };
-        map.insert(name.clone(), joined);
-    }
-    map
+fn to_value(value: &impl Serialize) -> Value {
+    // All of these are structs of texts and numbers.
+    serde_json::to_value(value).unwrap_or_default()
 }

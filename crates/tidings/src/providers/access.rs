@@ -1,8 +1,13 @@
 //! How a provider is reached, where it is not by its own name: the fields that all credentials take.
 
+use std::sync::Arc;
+
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidings_model::Secret;
 use tidings_providers::{is_endpoint, is_proxy, is_url};
 
 use crate::api::error::{ApiError, Fault, shown};
@@ -13,13 +18,52 @@ const CA_CERTIFICATES_MAX: usize = 16;
 /// Characters of a base URL.
 const ENDPOINT_CHARS_MAX: usize = 512;
 
+/// Where a provider is, if not where it is known to be, and how to get there. Does not print.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Access {
+    /// PEM of the certificates to trust instead of the public roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<String>,
+    /// `https://HOST:PORT` of something other than the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// `http://[USER:PASSWORD@]HOST:PORT` of a proxy that tunnels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<String>,
+}
+
+impl Access {
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            ca: ca(fields)?,
+            endpoint: endpoint(fields)?,
+            proxy: proxy(fields)?,
+        })
+    }
+
+    /// Says of it what may be shown.
+    pub(super) fn show(&self, shown: &mut Value) {
+        shown["endpoint"] = self.endpoint.clone().into();
+        shown["has_ca"] = self.ca.is_some().into();
+        shown["has_proxy"] = self.proxy.is_some().into();
+    }
+
+    pub(super) fn roots(&self) -> Option<Arc<[u8]>> {
+        self.ca.as_ref().map(|pem| pem.as_bytes().into())
+    }
+
+    pub(super) fn tunnel(&self) -> Option<Secret> {
+        self.proxy.as_deref().map(Secret::new)
+    }
+}
+
 /// The text of a file, or another that is not empty.
 pub(super) fn text(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
     Ok(fields.text(key)?.filter(|text| !text.trim().is_empty()))
 }
 
 /// A base URL: `https`, host, perhaps a port.
-pub(super) fn endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+fn endpoint(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(text) = fields.text("endpoint")?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -49,7 +93,7 @@ pub(super) fn token_endpoint(fields: &mut Fields) -> Result<Option<String>, ApiE
 }
 
 /// An HTTP proxy. Its text is not shown, since a password may be in it.
-pub(super) fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(proxy) = fields.secret("proxy")? else {
         return Ok(None);
     };
@@ -65,7 +109,7 @@ pub(super) fn proxy(fields: &mut Fields) -> Result<Option<String>, ApiError> {
 }
 
 /// PEM of certificates that can be trusted.
-pub(super) fn ca(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+fn ca(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(text) = text(fields, "ca")? else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tidings_model::{Message, Reason};
 use tidings_providers::huawei::{
     Badge, Click, Content, Credential, Huawei, Importance, Message as Sent, Notification,
@@ -116,7 +116,6 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         expires_at: Some(message.expires_at),
         receipt_id: section.vendor_text("receipt_id").map(owned),
         is_test: section.vendor("target_user_type").and_then(integer) == Some(1),
-        extra: Map::new(),
         ..Sent::default()
     }
 }
@@ -200,7 +199,7 @@ fn sound(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
     use tidings_model::{
         AppId, Audience, MsgId, Notification as Shows, PlatformSet, Push, PushOptions, UnixMillis,
     };

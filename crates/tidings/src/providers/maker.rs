@@ -10,11 +10,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidings_model::{Environment, Message, Push, Reason, Secret};
+use tidings_model::{Environment, Message, Push, Reason};
 use tidings_providers::batch::check::{Finding, Report, check};
 use tidings_providers::batch::{Config, Protocol};
 
-use super::access::{ca, endpoint, proxy, token_endpoint};
+use super::access::{Access, token_endpoint};
 use super::{Adapter, Upload};
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Fields;
@@ -72,13 +72,9 @@ impl<M> Adapted<M> {
 /// What is kept of a credential.
 #[derive(Clone, Serialize, Deserialize)]
 struct Kept {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<String>,
+    #[serde(flatten)]
+    access: Access,
     fields: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proxy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_endpoint: Option<String>,
 }
@@ -86,7 +82,7 @@ struct Kept {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.access.endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -94,10 +90,10 @@ impl fmt::Debug for Kept {
 impl Kept {
     fn config<M: Maker>(&self) -> Result<Config<M::Protocol>, String> {
         let mut config = Config::new(M::protocol(&self.fields)?);
-        config.endpoint.clone_from(&self.endpoint);
+        config.endpoint.clone_from(&self.access.endpoint);
         config.token_endpoint.clone_from(&self.token_endpoint);
-        config.proxy = self.proxy.as_deref().map(Secret::new);
-        config.ca = self.ca.as_ref().map(|pem| pem.as_bytes().into());
+        config.proxy = self.access.tunnel();
+        config.ca = self.access.roots();
         Ok(config)
     }
 }
@@ -118,10 +114,8 @@ impl<M: Maker> Adapter for Adapted<M> {
             kept.insert((*name).to_owned(), value.to_owned());
         }
         let kept = Kept {
-            ca: ca(&mut fields)?,
-            endpoint: endpoint(&mut fields)?,
+            access: Access::read(&mut fields)?,
             fields: kept,
-            proxy: proxy(&mut fields)?,
             token_endpoint: match M::Protocol::TOKEN_ENDPOINT {
                 Some(_) => token_endpoint(&mut fields)?,
                 None => None,
@@ -130,12 +124,8 @@ impl<M: Maker> Adapter for Adapted<M> {
         fields.finish_strictly()?;
         M::protocol(&kept.fields)
             .map_err(|why| ApiError::new(Fault::Credential("unreadable"), why))?;
-        let mut shown = json!({
-            "endpoint": kept.endpoint,
-            "expires_at": null,
-            "has_ca": kept.ca.is_some(),
-            "has_proxy": kept.proxy.is_some(),
-        });
+        let mut shown = json!({"expires_at": null});
+        kept.access.show(&mut shown);
         for Field { name, .. } in M::FIELDS.iter().filter(|field| !field.is_secret) {
             shown[*name] = kept.fields.get(*name).cloned().into();
         }
@@ -208,10 +198,12 @@ impl<M: Maker> Adapter for Adapted<M> {
             Some((field.name.to_owned(), value))
         });
         let kept = Kept {
-            ca: text("ca"),
-            endpoint: text("endpoint"),
+            access: Access {
+                ca: text("ca"),
+                endpoint: text("endpoint"),
+                proxy: None,
+            },
             fields: fields.collect(),
-            proxy: None,
             token_endpoint: text("token_endpoint"),
         };
         Ok(serde_json::to_vec(&kept)?)

@@ -1,7 +1,7 @@
 //! What each provider is for the product: its credential as a back end's operator gives it, its addresses as devices register
 //! them, and a message as its devices get it. How it is spoken to stands in tidings-providers.
 
-mod access;
+pub(crate) mod access;
 mod android;
 pub(crate) mod apns;
 mod huawei;

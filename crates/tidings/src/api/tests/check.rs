@@ -8,6 +8,7 @@ use tidings_sandbox::{Sandbox, SandboxConfig};
 use tidings_store::CredentialSlot;
 
 use super::*;
+use crate::providers::access::Access;
 use crate::providers::apns::{ApnsCredential, ApnsFile};
 
 /// An app whose credential leads to the simulated APNs.
@@ -249,10 +250,8 @@ async fn what_cannot_be_checked_is_refused() {
 async fn a_certificate_that_has_expired_is_not_even_shown_to_apple() {
     let shop = Shop::start().await;
     let credential = ApnsCredential {
-        ca: None,
-        endpoint: None,
+        access: Access::default(),
         file: ApnsFile::p12(&certificate(-3), &Secret::new("secret")),
-        proxy: None,
         topic: None,
     };
     let plain = credential.to_bytes().expect("bytes");

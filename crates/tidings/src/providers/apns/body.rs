@@ -9,7 +9,7 @@ use tidings_model::{Environment, Secret};
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Fields;
 use crate::api::v1::required;
-use crate::providers::access::{ca, endpoint, proxy, text};
+use crate::providers::access::{Access, text};
 use crate::providers::apns::{ApnsCredential, ApnsFile};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -73,10 +73,8 @@ impl ApnsCredentialBody {
             }
         };
         let credential = ApnsCredential {
-            ca: ca(&mut fields)?,
-            endpoint: endpoint(&mut fields)?,
+            access: Access::read(&mut fields)?,
             file,
-            proxy: proxy(&mut fields)?,
             topic,
         };
         fields.finish_strictly()?;
@@ -182,10 +180,10 @@ mod tests {
             !printed.contains("hush") && !printed.contains("quiet") && !printed.contains("MII"),
             "{printed}"
         );
-        let endpoint = read.credential.endpoint.as_deref();
+        let endpoint = read.credential.access.endpoint.as_deref();
         assert_eq!(endpoint, Some("https://localhost:2197"));
-        assert_eq!(read.credential.ca, Some(ca));
-        let proxy = read.credential.proxy.as_deref();
+        assert_eq!(read.credential.access.ca, Some(ca));
+        let proxy = read.credential.access.proxy.as_deref();
         assert_eq!(proxy, Some("http://u:quiet@proxy:3128"));
         let ApnsFile::P12 { base64, password } = read.credential.file else {
             panic!("not a p12");

@@ -8,19 +8,14 @@ use serde::{Deserialize, Serialize};
 use tidings_model::{Environment, Secret};
 use tidings_providers::apns::{Config, Credential, CredentialError};
 
+use crate::providers::access::Access;
+
 /// What is kept of an APNs credential: the file as it was uploaded, and where it is used. Does not print its secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct ApnsCredential {
-    /// PEM of the certificates to trust instead of the public roots.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ca: Option<String>,
-    /// `https://HOST:PORT` of something other than Apple.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) endpoint: Option<String>,
+    #[serde(flatten)]
+    pub(crate) access: Access,
     pub(crate) file: ApnsFile,
-    /// `http://[USER:PASSWORD@]HOST:PORT` of a proxy that tunnels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) proxy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) topic: Option<String>,
 }
@@ -42,7 +37,7 @@ pub(crate) enum ApnsFile {
 impl fmt::Debug for ApnsCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApnsCredential")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.access.endpoint)
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }
@@ -80,9 +75,9 @@ impl ApnsCredential {
     pub(crate) fn config(&self, environment: Environment) -> Result<Config, CredentialError> {
         let mut config = Config::new(self.file.open()?, environment);
         config.topic.clone_from(&self.topic);
-        config.endpoint.clone_from(&self.endpoint);
-        config.proxy = self.proxy.as_deref().map(Secret::new);
-        config.ca = self.ca.as_ref().map(|pem| pem.as_bytes().into());
+        config.endpoint.clone_from(&self.access.endpoint);
+        config.proxy = self.access.tunnel();
+        config.ca = self.access.roots();
         Ok(config)
     }
 }

@@ -22,6 +22,7 @@ use crate::api::fields::Fields;
 use crate::api::v1::{required, rfc3339};
 use crate::credentials::{Checked, words};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
+use crate::providers::access::Access;
 use crate::providers::{Adapter, Upload};
 
 use body::ApnsCredentialBody;
@@ -138,14 +139,16 @@ impl Adapter for Apns {
         }
         let told = Told::deserialize(told)?;
         let credential = ApnsCredential {
-            ca: Some(told.ca),
-            endpoint: Some(told.endpoint),
+            access: Access {
+                ca: Some(told.ca),
+                endpoint: Some(told.endpoint),
+                proxy: None,
+            },
             file: ApnsFile::P8 {
                 key_id: told.key_id,
                 pem: told.p8,
                 team_id: told.team_id,
             },
-            proxy: None,
             topic: Some(SANDBOX_TOPIC.into()),
         };
         Ok(credential.to_bytes()?)
@@ -205,15 +208,14 @@ fn topic_for_alerts(summary: &Summary) -> Result<(), ApiError> {
 
 /// What may be shown of a credential.
 fn summarised(summary: &Summary, credential: &ApnsCredential) -> Value {
-    json!({
-        "endpoint": credential.endpoint,
+    let mut shown = json!({
         "expires_at": summary.expires_at.map(rfc3339),
-        "has_ca": credential.ca.is_some(),
-        "has_proxy": credential.proxy.is_some(),
         "kind": summary.kind.name(),
         "topic": summary.topic,
         "topics": summary.topics,
-    })
+    });
+    credential.access.show(&mut shown);
+    shown
 }
 
 #[cfg(test)]

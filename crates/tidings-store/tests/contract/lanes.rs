@@ -4,18 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, DeviceId, Environment, Message, MsgId, Platform, Provider, Push, PushOptions,
-    Reason, Selection, UnixMillis,
+    Audience, DeviceId, Environment, Message, MsgId, Platform, Provider, Push, PushOptions, Reason,
+    Selection, UnixMillis,
 };
 use tidings_store::{
     Addressed, ChannelChange, Chunk, Class, Delta, DeviceChange, End, Ending, Flushed, LaneKey,
     Leased, LeasedPage, Leaving, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest,
-    Room, Store, StoreError, TagChange, Tried, Turn,
+    Room, StoreError, TagChange, Tried, Turn,
 };
 
-use crate::support::{self, accept, device, link, open, push, to, to_tags};
+use crate::support::{self, Stage, accept, device, link, open, push, to, to_tags};
 
 fn apns(token: usize, environment: Option<Environment>) -> ChannelChange {
     support::apns(&format!("{token:064x}"), environment)
@@ -28,28 +27,7 @@ const ROOM: Room = Room {
     short: 2000,
 };
 
-struct Stage {
-    app: AppId,
-    dir: TempDir,
-    store: Store,
-}
-
 impl Stage {
-    async fn new() -> Self {
-        let dir = TempDir::new().expect("a directory");
-        let store = open(dir.path());
-        let app = store.create_app("test".into()).await.expect("an app").0.id;
-        Self { app, dir, store }
-    }
-
-    /// As after kill -9: what was committed is there, and nobody has anything out.
-    fn reopened(self) -> Self {
-        let Self { app, dir, store } = self;
-        drop(store);
-        let store = open(dir.path());
-        Self { app, dir, store }
-    }
-
     fn lane(&self) -> LaneKey {
         LaneKey {
             app: self.app,

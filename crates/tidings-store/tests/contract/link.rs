@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 use tidings_model::{
-    AppId, Audience, CustomMessage, DeviceId, Message, MsgId, Parts, Platform, Provider, Push,
+    Audience, CustomMessage, DeviceId, Message, MsgId, Parts, Platform, Provider, Push,
     PushOptions, UnixMillis,
 };
 use tidings_store::limits::FINISH_GRACE;
@@ -16,7 +16,7 @@ use tidings_store::{
     NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch, TagChange, Turn,
 };
 
-use crate::support::{accept, apns, end_tasks, link, on_link, open, push, to, to_tags};
+use crate::support::{Stage, accept, apns, end_tasks, link, on_link, push, to, to_tags};
 
 const SHOWN: Parts = Parts {
     message: false,
@@ -27,30 +27,7 @@ const HANDED: Parts = Parts {
     notification: false,
 };
 
-/// An app on a store of its own.
-struct Stage {
-    app: AppId,
-    dir: TempDir,
-    store: Store,
-}
-
 impl Stage {
-    async fn new() -> Self {
-        let dir = TempDir::new().expect("a directory");
-        let store = open(dir.path());
-        let app = store.create_app("test".into()).await.expect("an app").0.id;
-        Self { app, dir, store }
-    }
-
-    /// The same by the next process.
-    fn reopened(self) -> Self {
-        drop(self.store);
-        Self {
-            store: open(self.dir.path()),
-            ..self
-        }
-    }
-
     async fn register(&self) -> DeviceId {
         let registered = self.store.register(on_link(self.app)).await;
         registered.expect("registered").id
@@ -173,7 +150,7 @@ impl Stage {
         ledger.expect("read").expect("known")
     }
 
-    async fn counts(&self, message: &Message) -> Counts {
+    async fn total(&self, message: &Message) -> Counts {
         self.ledger(message).await.total()
     }
 
@@ -218,7 +195,7 @@ async fn an_entry_has_a_position_of_its_own_so_that_no_cursor_has_passed_it() {
     stage.end(device, (&slow, later), LinkEnd::Delivered).await;
     assert!(stage.judge(device, now).await.steps.is_empty());
     for message in [slow, quick] {
-        assert_eq!(stage.counts(&message).await.delivered, 1);
+        assert_eq!(stage.total(&message).await.delivered, 1);
     }
 }
 
@@ -237,7 +214,7 @@ async fn the_log_is_acknowledged_once_and_in_its_order() {
             .await;
     }
     for (index, delivered) in [1, 1, 0].into_iter().enumerate() {
-        let counts = stage.counts(&logged[index].0).await;
+        let counts = stage.total(&logged[index].0).await;
         assert_eq!((counts.targeted, counts.delivered), (1, delivered));
     }
     assert_eq!(stage.cursor(device).await, logged[1].1);
@@ -367,9 +344,9 @@ async fn what_was_not_acknowledged_is_an_exception_with_its_reason_and_counts_as
     assert_eq!(cursor.expect("on the link").at(arrived.1), Judged::Passed);
     let cursor = stage.journey(&arrived.0, witness).await.link.cursor;
     assert_eq!(cursor.expect("on the link").at(arrived.1), Judged::NotYet);
-    let counts = stage.counts(&large.0).await;
+    let counts = stage.total(&large.0).await;
     assert_eq!(counts.sent, 0, "what is too large does not leave");
-    assert_eq!(stage.counts(&refused.0).await.sent, 1);
+    assert_eq!(stage.total(&refused.0).await.sent, 1);
 }
 
 #[tokio::test]
@@ -415,7 +392,7 @@ async fn what_ends_before_an_older_one_counts_once_and_the_older_one_is_owed() {
         .end(device, (&taken.0, taken.1), LinkEnd::Delivered)
         .await;
     let ends = async |(message, _): &(Message, Position)| {
-        let counts = stage.counts(message).await;
+        let counts = stage.total(message).await;
         (counts.delivered, counts.dropped)
     };
     assert_eq!(ends(&silent).await, (0, 0));
@@ -487,7 +464,7 @@ async fn an_acknowledgement_on_its_way_counts_and_a_late_one_moves_no_count() {
         .end_row(slow, &waiting, SHOWN, LinkEnd::Delivered)
         .await;
     for message in [&logged, &waiting] {
-        let counts = stage.counts(message).await;
+        let counts = stage.total(message).await;
         let found = (counts.targeted, counts.delivered, counts.expired);
         assert_eq!(found, (2, 1, 1), "no count falls, and none is too many");
     }
@@ -623,7 +600,7 @@ async fn a_message_goes_to_inboxes_or_to_the_log_once() {
         let grown = stage.store.route(stage.app, vec![task(plan)]).await;
         assert!(!grown.expect("asked"));
     }
-    assert_eq!(stage.counts(&message).await.targeted, 1);
+    assert_eq!(stage.total(&message).await.targeted, 1);
     assert_eq!(stage.waiting(device).await, [(message.id, SHOWN)]);
     for _ in 0..2 {
         stage
@@ -631,7 +608,7 @@ async fn a_message_goes_to_inboxes_or_to_the_log_once() {
             .await;
     }
     assert_eq!(stage.waiting(device).await, []);
-    assert_eq!(stage.counts(&message).await.delivered, 1);
+    assert_eq!(stage.total(&message).await.delivered, 1);
 }
 
 #[tokio::test]
@@ -653,7 +630,7 @@ async fn what_is_in_the_log_is_counted_in_slices_while_devices_have_it_already()
             .await;
     }
     let targeted_and_delivered = async |stage: &Stage| {
-        let counts = stage.counts(&message).await;
+        let counts = stage.total(&message).await;
         (counts.targeted, counts.delivered)
     };
     assert_eq!(targeted_and_delivered(&stage).await, (2, 2));
@@ -760,7 +737,7 @@ async fn the_log_is_read_in_stretches_and_what_is_not_for_the_device_is_passed()
     let (ended, passed) = (None, Cursor::to(stretch.to));
     stage.say(device, Acked::Log { ended, passed }).await;
     assert_eq!(stage.cursor(device).await, last.1);
-    let counts = stage.counts(&last.0).await;
+    let counts = stage.total(&last.0).await;
     assert_eq!((counts.targeted, counts.delivered), (0, 0));
 }
 
@@ -838,7 +815,7 @@ async fn what_of_the_log_a_deleted_device_has_not_acknowledged_is_dropped() {
     }
     while stage.store.sweep().await.expect("swept").more {}
     let ends = async |message| {
-        let counts = stage.counts(message).await;
+        let counts = stage.total(message).await;
         (counts.targeted, counts.delivered, counts.dropped)
     };
     assert_eq!(ends(&taken.0).await, (2, 1, 0));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use tidings_model::{
     AppId, Audience, DeviceId, Environment, Message, Notification, Platform, PlatformSet, Provider,
     Push, PushOptions, Selection,
@@ -19,6 +20,31 @@ pub(crate) fn open(dir: &Path) -> Store {
 
 pub(crate) async fn app(store: &Store) -> AppId {
     store.create_app("test".into()).await.expect("an app").0.id
+}
+
+/// An app on a store of its own.
+pub(crate) struct Stage {
+    pub(crate) app: AppId,
+    pub(crate) dir: TempDir,
+    pub(crate) store: Store,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let store = open(dir.path());
+        let app = app(&store).await;
+        Self { app, dir, store }
+    }
+
+    /// As after kill -9: what was committed is there, and the next process has nothing out.
+    pub(crate) fn reopened(self) -> Self {
+        drop(self.store);
+        Self {
+            store: open(self.dir.path()),
+            ..self
+        }
+    }
 }
 
 pub(crate) fn apns(token: &str, environment: Option<Environment>) -> ChannelChange {

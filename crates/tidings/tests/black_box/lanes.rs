@@ -67,21 +67,6 @@ impl Stage {
         self.sandbox.call("DELETE", "faults", None);
     }
 
-    /// A push to devices by their ids.
-    fn push_to(&self, ids: &[&str]) -> String {
-        self.push(&json!({"registration_id": ids}))
-    }
-
-    fn push(&self, audience: &Value) -> String {
-        let body =
-            json!({"platform": "all", "audience": audience, "notification": {"alert": "hi"}});
-        let reply = self
-            .server
-            .call("POST", "/v3/push", &self.app.basic(), Some(&body));
-        let reply = reply.good();
-        reply["msg_id"].as_str().expect("an id").to_owned()
-    }
-
     /// Waits until so many have been accepted, and nothing else is said of any.
     fn wait_accepted(&self, message: &str, accepted: usize) {
         wait_for("the acceptances", || {
@@ -228,7 +213,7 @@ fn a_range_that_grew_before_a_crash_wedges_nothing_and_goes_to_its_own_devices()
     };
     let devices = stage.server.register_many(TAGGED * 30, tag);
     stage.fault(&json!({"delay_ms": 60_000}));
-    let message = stage.push(&json!({"tag": ["vip"]}));
+    let message = stage.push(&json!({"audience": {"tag": ["vip"]}}));
     catch("the cut", || {
         (stage.count(&message, "targeted") == TAGGED).then_some(())
     });

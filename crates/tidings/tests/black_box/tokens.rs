@@ -16,18 +16,6 @@ fn phone(stage: &Stage, number: usize, environment: &str) -> Device {
     }))
 }
 
-fn push_to(stage: &Stage, device: &Device) -> String {
-    let body = json!({
-        "platform": "all",
-        "audience": {"registration_id": [device.id]},
-        "notification": {"alert": "hello"},
-    });
-    let reply = stage
-        .server
-        .call("POST", "/v3/push", &stage.app.basic(), Some(&body));
-    reply.good()["msg_id"].as_str().expect("an id").to_owned()
-}
-
 fn dropped(stage: &Stage, message: &str, count: usize) {
     wait_for("Apple's word", || {
         (stage.counts(message)["dropped"] == count).then_some(())
@@ -84,7 +72,7 @@ fn a_misspelt_topic_costs_no_token_and_the_health_says_what_apple_says() {
     let phones: Vec<_> = (0..12).map(|n| phone(&stage, n, "production")).collect();
     let fault = refuse(&stage, "DeviceTokenNotForTopic", None);
     for phone in &phones {
-        let message = push_to(&stage, phone);
+        let message = stage.push_to(&[&phone.id]);
         dropped(&stage, &message, 1);
     }
     let message = stage.server.push_to_all(&stage.app, "hello");
@@ -111,18 +99,18 @@ fn a_misspelt_topic_costs_no_token_and_the_health_says_what_apple_says() {
     end(&stage, &fault);
     refuse(&stage, "DeviceTokenNotForTopic", Some(token(0)));
     stage.set_credential(&key_for(&stage, "production"));
-    let message = push_to(&stage, &phones[0]);
+    let message = stage.push_to(&[&phones[0].id]);
     dropped(&stage, &message, 1);
     assert!(
         has_token(&stage, &phones[0], &message),
         "nothing vouches yet"
     );
-    let message = push_to(&stage, &phones[1]);
+    let message = stage.push_to(&[&phones[1].id]);
     accepted(&stage, &message, 1);
     wait_for("the health", || {
         (listed(&stage, "production")["health"] == "good").then_some(())
     });
-    let message = push_to(&stage, &phones[0]);
+    let message = stage.push_to(&[&phones[0].id]);
     dropped(&stage, &message, 1);
     assert!(!has_token(&stage, &phones[0], &message));
     assert!(has_token(&stage, &phones[1], &message));
@@ -135,7 +123,10 @@ fn a_credential_that_is_led_to_the_other_environment_costs_no_token() {
     stage.set_credential(&key_for(&stage, "production"));
     let phones: Vec<_> = (0..30).map(|n| phone(&stage, n, "production")).collect();
     refuse(&stage, "BadDeviceToken", None);
-    let messages: Vec<_> = phones.iter().map(|phone| push_to(&stage, phone)).collect();
+    let messages: Vec<_> = phones
+        .iter()
+        .map(|phone| stage.push_to(&[&phone.id]))
+        .collect();
     for (phone, message) in phones.iter().zip(&messages) {
         dropped(&stage, message, 1);
         assert!(has_token(&stage, phone, message));
@@ -172,12 +163,12 @@ fn one_environments_credential_leaves_the_others_alone() {
         "provider": "apns", "status": 403, "reason": "InvalidProviderToken", "token": token(1), "count": 1,
     });
     stage.sandbox.call("POST", "faults", Some(&refusing));
-    let waits = push_to(&stage, &parked);
+    let waits = stage.push_to(&[&parked.id]);
     wait_for("the rejection", || {
         (listed(&stage, "sandbox")["health"] == "rejected").then_some(())
     });
     stage.set_credential(&key_for(&stage, "production"));
-    let message = push_to(&stage, &other);
+    let message = stage.push_to(&[&other.id]);
     accepted(&stage, &message, 1);
     assert_eq!(listed(&stage, "sandbox")["health"], "rejected");
     assert_eq!(stage.counts(&waits)["accepted"], 0, "it is still parked");
@@ -197,7 +188,7 @@ fn what_cannot_be_made_for_apple_ends_with_the_true_reason() {
     let topic = "com.example.app.push-type.liveactivity";
     set_credential(stage.data.path(), &stage.app, &key, topic);
     stage.server = Server::start(stage.data.path(), None);
-    let message = push_to(&stage, &device);
+    let message = stage.push_to(&[&device.id]);
     wait_for("the failure", || {
         (stage.counts(&message)["failed"] == 1).then_some(())
     });

@@ -1,100 +1,51 @@
 //! Which way a device gets a message, and what is said of it, where the device changes between the push and its arrival.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::line::Line;
-use crate::support::sandbox::Sandbox;
-use crate::support::server::{App, Device, Server, on_link, token};
+use crate::support::server::{Device, on_link, token};
+use crate::support::stage::Stage;
 use crate::support::wait_for;
 
-struct Stage {
-    app: App,
-    _data: TempDir,
-    sandbox: Sandbox,
-    server: Server,
+/// An iPhone that is on the link, too.
+fn both(stage: &Stage, number: usize) -> Device {
+    stage.server.register(&json!({
+        "app_key": stage.app.key,
+        "platform": "ios",
+        "channels": channels(Some(number), true),
+    }))
 }
 
-impl Stage {
-    fn new() -> Self {
-        let data = TempDir::new().expect("a directory");
-        let sandbox = Sandbox::start();
-        let server = Server::start(data.path(), Some(&sandbox.control));
-        let app = server.app();
-        Self {
-            app,
-            _data: data,
-            sandbox,
-            server,
-        }
-    }
+fn connect(stage: &Stage, device: &Device) -> Line {
+    Line::connect(&stage.server.link, &stage.app, device, None)
+}
 
-    /// An iPhone that is on the link, too.
-    fn both(&self, number: usize) -> Device {
-        self.server.register(&json!({
-            "app_key": self.app.key,
-            "platform": "ios",
-            "channels": channels(Some(number), true),
-        }))
-    }
+fn change(stage: &Stage, device: &Device, body: &Value) {
+    let path = format!("/v1/devices/{}", device.id);
+    let bearer = format!("Bearer {}", device.secret);
+    stage
+        .server
+        .call("PATCH", &path, &bearer, Some(body))
+        .good();
+}
 
-    fn line(&self, device: &Device) -> Line {
-        Line::connect(&self.server.link, &self.app, device, None)
-    }
+fn count(stage: &Stage, message: &str, name: &str, count: u64) {
+    stage.wait_for_counts(message, &[(name, count)]);
+}
 
-    fn change(&self, device: &Device, body: &Value) {
-        let path = format!("/v1/devices/{}", device.id);
-        let bearer = format!("Bearer {}", device.secret);
-        self.server.call("PATCH", &path, &bearer, Some(body)).good();
-    }
-
-    fn push(&self, body: &Value) -> String {
-        let mut push =
-            json!({"platform": "all", "audience": "all", "notification": {"alert": "hello"}});
-        for (name, value) in body.as_object().expect("an object") {
-            push[name] = value.clone();
-        }
-        let reply = self
-            .server
-            .call("POST", "/v3/push", &self.app.basic(), Some(&push));
-        reply.good()["msg_id"].as_str().expect("an id").to_owned()
-    }
-
-    fn count(&self, message: &str, name: &str, count: u64) {
-        wait_for(name, || {
-            let counts = self.server.counts(&self.app, message);
-            (counts[name].as_u64() == Some(count)).then_some(())
-        });
-    }
-
-    fn journey(&self, message: &str, device: &Device) -> Value {
-        let path = format!("/v1/messages/{message}/devices/{}", device.id);
-        self.server
-            .call("GET", &path, &self.app.basic(), None)
-            .good()
-    }
-
-    /// What `/v3/status/message` says of a device.
-    fn status(&self, message: &str, device: &Device) -> Value {
-        let body = json!({
-            "msg_id": message.parse::<u64>().expect("an id"),
-            "registration_ids": [device.id],
-        });
-        let reply = self
-            .server
-            .call("POST", "/v3/status/message", &self.app.basic(), Some(&body));
-        reply.good()[&device.id]["status"].clone()
-    }
-
-    fn deliveries(&self) -> usize {
-        self.sandbox.deliveries_after(0).len()
-    }
-
-    fn uninstall(&self, number: usize) {
-        let path = format!("phones/apns/{}", token(number));
-        let gone = json!({"state": "uninstalled"});
-        self.sandbox.call("PUT", &path, Some(&gone));
-    }
+/// What `/v3/status/message` says of a device.
+fn status(stage: &Stage, message: &str, device: &Device) -> Value {
+    let body = json!({
+        "msg_id": message.parse::<u64>().expect("an id"),
+        "registration_ids": [device.id],
+    });
+    let reply = stage.server.call(
+        "POST",
+        "/v3/status/message",
+        &stage.app.basic(),
+        Some(&body),
+    );
+    reply.good()[&device.id]["status"].clone()
 }
 
 fn channels(apns: Option<usize>, link: bool) -> Value {
@@ -105,10 +56,12 @@ fn channels(apns: Option<usize>, link: bool) -> Value {
 
 #[test]
 fn the_push_after_a_dead_token_goes_over_the_connection_that_is_there() {
-    let stage = Stage::new();
-    let phone = stage.both(1);
-    let mut line = stage.line(&phone);
-    stage.uninstall(1);
+    let stage = Stage::wired();
+    let phone = both(&stage, 1);
+    let mut line = connect(&stage, &phone);
+    let gone = json!({"state": "uninstalled"});
+    let path = format!("phones/apns/{}", token(1));
+    stage.sandbox.call("PUT", &path, Some(&gone));
     let first = stage.push(&json!({}));
     let came = line.next();
     assert_eq!(came.id, first, "the way that has ended hands it on");
@@ -117,21 +70,21 @@ fn the_push_after_a_dead_token_goes_over_the_connection_that_is_there() {
     let came = line.next();
     assert_eq!(came.id, second);
     line.answer(&came, 0);
-    stage.count(&second, "delivered", 1);
+    count(&stage, &second, "delivered", 1);
 }
 
 #[test]
 fn whoever_loses_its_token_to_another_device_gets_the_next_push_over_the_link() {
-    let stage = Stage::new();
-    let former = stage.both(1);
-    let mut line = stage.line(&former);
+    let stage = Stage::wired();
+    let former = both(&stage, 1);
+    let mut line = connect(&stage, &former);
     let present = stage.server.register(&json!({
         "app_key": stage.app.key, "platform": "ios", "channels": channels(Some(1), false),
     }));
     assert_ne!(present.id, former.id);
     let message = stage.push(&json!({}));
-    stage.count(&message, "accepted", 1);
-    assert_eq!(stage.deliveries(), 1);
+    count(&stage, &message, "accepted", 1);
+    assert_eq!(stage.sandbox.deliveries_after(0).len(), 1);
     // A device that has not shown itself since is no target; by its connection it has.
     let shown = stage.push(&json!({"audience": {"registration_id": [former.id]}}));
     let mut ids = vec![line.next().id];
@@ -143,29 +96,37 @@ fn whoever_loses_its_token_to_another_device_gets_the_next_push_over_the_link() 
 
 #[test]
 fn what_waits_on_the_link_is_not_lost_when_a_token_comes() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&json!({
         "app_key": stage.app.key, "platform": "ios", "channels": channels(None, true),
     }));
     let message = stage.push(&json!({}));
-    stage.count(&message, "targeted", 1);
-    stage.change(&phone, &json!({"channels": channels(Some(1), true)}));
-    let mut line = stage.line(&phone);
+    count(&stage, &message, "targeted", 1);
+    change(
+        &stage,
+        &phone,
+        &json!({"channels": channels(Some(1), true)}),
+    );
+    let mut line = connect(&stage, &phone);
     let came = line.next();
     assert_eq!(came.id, message);
     line.answer(&came, 0);
-    stage.count(&message, "delivered", 1);
-    assert_eq!(stage.deliveries(), 0, "it went one way");
+    count(&stage, &message, "delivered", 1);
+    assert_eq!(
+        stage.sandbox.deliveries_after(0).len(),
+        0,
+        "it went one way"
+    );
 }
 
 #[test]
 fn a_phone_that_gives_its_token_up_gets_nothing_again() {
-    let stage = Stage::new();
-    let phone = stage.both(1);
+    let stage = Stage::wired();
+    let phone = both(&stage, 1);
     let message = stage.push(&json!({}));
-    stage.count(&message, "accepted", 1);
-    stage.change(&phone, &json!({"channels": channels(None, true)}));
-    let mut line = stage.line(&phone);
+    count(&stage, &message, "accepted", 1);
+    change(&stage, &phone, &json!({"channels": channels(None, true)}));
+    let mut line = connect(&stage, &phone);
     let next = stage.push(&json!({}));
     let came = line.next();
     assert_eq!(came.id, next, "Apple had the first");
@@ -175,7 +136,7 @@ fn a_phone_that_gives_its_token_up_gets_nothing_again() {
 
 #[test]
 fn a_dead_token_takes_only_itself_away() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&json!({
         "app_key": stage.app.key, "platform": "ios", "channels": channels(Some(1), false),
     }));
@@ -190,41 +151,49 @@ fn a_dead_token_takes_only_itself_away() {
     });
     // Registered while Apple thinks about the old one.
     crate::support::pause(std::time::Duration::from_millis(500));
-    stage.change(&phone, &json!({"channels": channels(Some(2), false)}));
+    change(
+        &stage,
+        &phone,
+        &json!({"channels": channels(Some(2), false)}),
+    );
     wait_for("the end", || {
         let counts = stage.server.counts(&stage.app, &message);
         (counts["dropped"] == 1 || counts["accepted"] == 1).then_some(())
     });
     let next = stage.push(&json!({}));
-    stage.count(&next, "accepted", 1);
+    count(&stage, &next, "accepted", 1);
 }
 
 #[test]
 fn an_accepted_delivery_stays_accepted_when_the_token_changes() {
-    let stage = Stage::new();
-    let phone = stage.both(1);
+    let stage = Stage::wired();
+    let phone = both(&stage, 1);
     let message = stage.push(&json!({}));
-    stage.count(&message, "accepted", 1);
-    stage.change(&phone, &json!({"channels": channels(Some(2), true)}));
-    let journey = stage.journey(&message, &phone);
+    count(&stage, &message, "accepted", 1);
+    change(
+        &stage,
+        &phone,
+        &json!({"channels": channels(Some(2), true)}),
+    );
+    let journey = stage.journey(&message, &phone.id);
     assert_eq!(journey["state"], "accepted", "{journey}");
-    assert_eq!(stage.status(&message, &phone), 0);
+    assert_eq!(status(&stage, &message, &phone), 0);
 }
 
 #[test]
 fn only_what_a_device_got_can_be_opened_by_it() {
-    let stage = Stage::new();
-    let phone = stage.both(1);
-    let stranger = stage.both(2);
+    let stage = Stage::wired();
+    let phone = both(&stage, 1);
+    let stranger = both(&stage, 2);
     let message = stage.push(&json!({
         "audience": {"registration_id": [phone.id]},
         "notification": null, "message": {"msg_content": "m"},
     }));
-    let mut line = stage.line(&phone);
+    let mut line = connect(&stage, &phone);
     let came = line.next();
     assert!(came.payload["message"].is_object(), "{came:?}");
     line.answer(&came, 0);
-    stage.count(&message, "delivered", 1);
+    count(&stage, &message, "delivered", 1);
     for device in [&stranger, &phone] {
         let path = format!("/v1/devices/{}/events", device.id);
         let bearer = format!("Bearer {}", device.secret);
@@ -234,31 +203,34 @@ fn only_what_a_device_got_can_be_opened_by_it() {
             .call("POST", &path, &bearer, Some(&events))
             .good();
     }
-    stage.count(&message, "opened", 1);
-    assert_eq!(stage.journey(&message, &stranger)["state"], "not_targeted");
+    count(&stage, &message, "opened", 1);
+    assert_eq!(
+        stage.journey(&message, &stranger.id)["state"],
+        "not_targeted"
+    );
 }
 
 #[test]
 fn what_expired_before_a_later_one_was_acknowledged_has_not_arrived() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&on_link(&stage.app));
     let short = stage.push(&json!({"options": {"time_to_live": 1}}));
-    stage.count(&short, "targeted", 1);
+    count(&stage, &short, "targeted", 1);
     crate::support::pause(std::time::Duration::from_millis(1200));
     let long = stage.push(&json!({}));
-    let mut line = stage.line(&phone);
+    let mut line = connect(&stage, &phone);
     let came = line.next();
     assert_eq!(came.id, long);
     line.answer(&came, 0);
-    stage.count(&long, "delivered", 1);
-    let journey = stage.journey(&short, &phone);
+    count(&stage, &long, "delivered", 1);
+    let journey = stage.journey(&short, &phone.id);
     assert_eq!(journey["state"], "expired", "{journey}");
-    assert_ne!(stage.status(&short, &phone), 0);
+    assert_ne!(status(&stage, &short, &phone), 0);
 }
 
 #[test]
 fn what_is_too_large_for_the_phone_has_not_arrived() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&on_link(&stage.app));
     let large = stage.push(&json!({"notification": {"alert": "x".repeat(500)}}));
     let small = stage.push(&json!({"notification": {"alert": "x"}}));
@@ -266,71 +238,71 @@ fn what_is_too_large_for_the_phone_has_not_arrived() {
     let came = line.next();
     assert_eq!(came.id, small);
     line.answer(&came, 0);
-    stage.count(&small, "delivered", 1);
-    stage.count(&large, "dropped", 1);
-    let journey = stage.journey(&large, &phone);
+    count(&stage, &small, "delivered", 1);
+    count(&stage, &large, "dropped", 1);
+    let journey = stage.journey(&large, &phone.id);
     assert_eq!(
         (&journey["state"], &journey["reason"]),
         (&json!("dropped"), &json!("TooLargeForDevice")),
         "{journey}"
     );
-    assert_ne!(stage.status(&large, &phone), 0);
+    assert_ne!(status(&stage, &large, &phone), 0);
 }
 
 #[test]
 fn what_the_phone_refused_has_not_arrived() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&on_link(&stage.app));
     for code in [0x87, 0x97] {
         let message = stage.push(&json!({}));
-        let mut line = stage.line(&phone);
+        let mut line = connect(&stage, &phone);
         let came = line.next();
         assert_eq!(came.id, message);
         line.answer(&came, code);
-        stage.count(&message, "dropped", 1);
-        let journey = stage.journey(&message, &phone);
+        count(&stage, &message, "dropped", 1);
+        let journey = stage.journey(&message, &phone.id);
         assert_eq!(journey["state"], "dropped", "{journey}");
         let reason = journey["reason"].as_str().expect("a reason");
         assert!(reason.contains(&format!("{code:02x}")), "{reason}");
-        assert_ne!(stage.status(&message, &phone), 0);
+        assert_ne!(status(&stage, &message, &phone), 0);
     }
 }
 
 #[test]
 fn a_push_to_a_tag_was_not_for_a_phone_that_got_the_tag_later() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let mut tagged = on_link(&stage.app);
     tagged["tags"] = json!(["vip"]);
     stage.server.register(&tagged);
     let phone = stage.server.register(&on_link(&stage.app));
     let message = stage.push(&json!({"audience": {"tag": ["vip"]}}));
-    stage.count(&message, "targeted", 1);
-    stage.change(&phone, &json!({"tags": ["vip"]}));
+    count(&stage, &message, "targeted", 1);
+    change(&stage, &phone, &json!({"tags": ["vip"]}));
     let next = stage.push(&json!({"audience": {"tag": ["vip"]}}));
-    let mut line = stage.line(&phone);
+    let mut line = connect(&stage, &phone);
     let came = line.next();
     assert_eq!(came.id, next);
     line.answer(&came, 0);
-    let journey = stage.journey(&message, &phone);
+    let journey = stage.journey(&message, &phone.id);
     assert_eq!(journey["state"], "not_targeted", "{journey}");
 }
 
 #[test]
 fn a_message_for_those_who_are_there_has_not_arrived_at_one_who_was_away() {
-    let stage = Stage::new();
+    let stage = Stage::wired();
     let phone = stage.server.register(&on_link(&stage.app));
     let message = stage.push(&json!({"options": {"time_to_live": 0}}));
-    stage.count(&message, "targeted", 1);
+    count(&stage, &message, "targeted", 1);
     let next = stage.push(&json!({}));
-    let mut line = stage.line(&phone);
+    let mut line = connect(&stage, &phone);
     let came = line.next();
     assert_eq!(came.id, next);
     line.answer(&came, 0);
-    stage.count(&next, "delivered", 1);
+    count(&stage, &next, "delivered", 1);
     let journey = wait_for("the verdict", || {
-        let journey = stage.journey(&message, &phone);
+        let journey = stage.journey(&message, &phone.id);
         (journey["state"] != "waiting").then_some(journey)
     });
     assert_eq!(journey["state"], "expired", "{journey}");
-    assert_ne!(stage.status(&message, &phone), 0);
+    assert_ne!(status(&stage, &message, &phone), 0);
 }

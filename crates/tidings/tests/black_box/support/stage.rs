@@ -1,12 +1,13 @@
-//! A server beside a simulated Apple that it does not know by itself.
+//! A server beside simulated providers, and an app.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::sandbox::Sandbox;
 use super::server::{App, Server};
+use super::wait_for;
 
-/// A sandbox, a server that does not know it by itself, and an app.
+/// A sandbox, a server, and an app.
 pub(crate) struct Stage {
     pub(crate) app: App,
     pub(crate) data: TempDir,
@@ -15,10 +16,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// The server does not know the sandbox by itself.
     pub(crate) fn new() -> Self {
+        Self::of(Sandbox::start(), false)
+    }
+
+    /// Apps without a credential have the sandbox's.
+    pub(crate) fn wired() -> Self {
+        Self::of(Sandbox::start(), true)
+    }
+
+    fn of(sandbox: Sandbox, is_wired: bool) -> Self {
         let data = TempDir::new().expect("a directory");
-        let sandbox = Sandbox::start();
-        let server = Server::start(data.path(), None);
+        let control = is_wired.then_some(sandbox.control.as_str());
+        let server = Server::start(data.path(), control);
         let app = server.app();
         Self {
             app,
@@ -54,6 +65,35 @@ impl Stage {
     pub(crate) fn credential(&self) -> Value {
         let path = format!("/v1/apps/{}/credentials", self.app.key);
         self.server.admin("GET", &path, None).good()["credentials"][0].clone()
+    }
+
+    /// Pushes an alert to everyone, but for what `more` says.
+    pub(crate) fn push(&self, more: &Value) -> String {
+        let mut body =
+            json!({"platform": "all", "audience": "all", "notification": {"alert": "hello"}});
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let reply = self
+            .server
+            .call("POST", "/v3/push", &self.app.basic(), Some(&body));
+        reply.good()["msg_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Pushes to devices by their ids.
+    pub(crate) fn push_to(&self, ids: &[&str]) -> String {
+        self.push(&json!({"audience": {"registration_id": ids}}))
+    }
+
+    /// Waits until the message has these counts.
+    pub(crate) fn wait_for_counts(&self, message: &str, expected: &[(&str, u64)]) {
+        wait_for(&format!("{expected:?}"), || {
+            let counts = self.counts(message);
+            let is_so = expected
+                .iter()
+                .all(|(name, count)| counts[*name].as_u64() == Some(*count));
+            is_so.then_some(())
+        });
     }
 
     pub(crate) fn counts(&self, message: &str) -> Value {

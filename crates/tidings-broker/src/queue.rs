@@ -291,6 +291,12 @@ impl<D> Queue<D> {
                 self.pause.succeeded();
                 self.settle(item, Err(Failure::Refused(outcome)), 1);
             }
+            Outcome::QuotaSpent(spent) => {
+                let progress = &mut item.state.progress;
+                progress.retries = progress.retries.saturating_add(1);
+                progress.last = Some(spent.reason.clone());
+                self.settle(item, Err(Failure::QuotaSpent(spent)), 0);
+            }
             Outcome::CredentialRejected { .. } if !self.parks => {
                 self.settle(item, Err(Failure::Refused(outcome)), 1);
             }
@@ -325,6 +331,11 @@ impl<D> Queue<D> {
     }
 
     fn unsent(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
+        if let Cause::QuotaSpent(spent) = cause {
+            // The provider has said so of another, and that is an answer.
+            item.state.progress.last = Some(spent.reason.clone());
+            return self.settle(item, Err(Failure::QuotaSpent(spent)), 0);
+        }
         if self.closed {
             return self.stop(item, cause);
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use thiserror::Error;
-use tidings_model::{Outcome, ProviderId, Reason};
+use tidings_model::{Outcome, ProviderId, Reason, Spent};
 use tidings_providers::Cause;
 
 use crate::queue::Item;
@@ -33,6 +33,9 @@ pub enum Failure {
     /// doubles nothing.
     #[error("not sent: {0}")]
     NotSent(Cause),
+    /// A quota of the provider is used up: this may go after [`Spent::until`], and nothing of its class before.
+    #[error("a quota is used up ({})", .0.reason)]
+    QuotaSpent(Spent),
     /// The provider refused it, or its address, or the credential: its answer.
     #[error("refused: {}", word(.0))]
     Refused(Outcome),
@@ -55,6 +58,7 @@ impl Failure {
         match self {
             Self::Expired { last } => last.as_ref(),
             Self::GivenUp(outcome) | Self::Refused(outcome) => outcome.reason(),
+            Self::QuotaSpent(spent) => Some(&spent.reason),
             Self::NotSent(Cause::NotNow(word)) | Self::Unanswered(Cause::NotNow(word)) => {
                 Some(word)
             }

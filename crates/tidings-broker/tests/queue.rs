@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tidings_broker::queue::{Item, Queue};
 use tidings_broker::{Failure, Progress, RetryPolicy};
-use tidings_model::{Outcome, Reason};
+use tidings_model::{Outcome, Reason, Spent, UnixMillis};
 use tidings_providers::jitter::Jitter;
 use tidings_providers::{Attempt, Cause};
 
@@ -25,6 +25,10 @@ fn rejected() -> Attempt {
     Attempt::Answered(Outcome::CredentialRejected {
         reason: reason("InvalidProviderToken"),
     })
+}
+
+fn spent() -> Spent {
+    Spent::until(reason("33"), UnixMillis(1_800_000_000_000))
 }
 
 fn unfit() -> Attempt {
@@ -66,6 +70,8 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         1 => Just(unfit()),
         2 => proptest::option::of(0u64..100).prop_map(|secs| retry(secs.map(Duration::from_secs))),
         1 => Just(Attempt::Answered(Outcome::Throttled { reason: reason("TooManyRequests"), after: None })),
+        1 => Just(Attempt::Answered(Outcome::QuotaSpent(spent()))),
+        1 => Just(Attempt::NotSent(Cause::QuotaSpent(spent()))),
         2 => Just(Attempt::NotSent(Cause::RefusedStream)),
         2 => Just(Attempt::Unanswered(Cause::TimedOut)),
         1 => Just(rejected()),
@@ -592,4 +598,31 @@ fn what_is_gathered_comes_back_together() {
     };
     assert!(moments(true) <= 5, "a second at most, four times a second");
     assert!(moments(false) > 900);
+}
+
+#[test]
+fn what_a_quota_is_used_up_for_comes_back_with_the_time_and_keeps_no_other() {
+    let now = Instant::now();
+    let mut queue = queue();
+    queue.defer(Some(Duration::from_secs(2)));
+    for number in 0..100 {
+        push(&mut queue, number, None);
+    }
+    let answered = [
+        Attempt::Answered(Outcome::QuotaSpent(spent())),
+        Attempt::NotSent(Cause::QuotaSpent(spent())),
+    ];
+    let attempts = answered.into_iter().cycle().take(98);
+    for (item, attempt) in ready(&mut queue, now).into_iter().zip(attempts) {
+        queue.apply(now, item, attempt);
+    }
+    let settled: Vec<_> = queue.fetch(100).collect();
+    assert_eq!(settled.len(), 98);
+    for (settlement, attempts) in settled.iter().zip([1, 0].into_iter().cycle()) {
+        assert_eq!(settlement.result, Err(Failure::QuotaSpent(spent())));
+        assert_eq!(settlement.attempts, attempts);
+        assert_eq!(settlement.progress.last, Some(reason("33")));
+    }
+    push(&mut queue, 100, None);
+    assert_eq!(numbers(ready(&mut queue, now)), [100], "no pause");
 }

@@ -16,7 +16,7 @@ pub mod way;
 pub use audience::{Audience, Selection};
 pub use device::{Alias, Tag};
 pub use id::{AppId, AppKey, DeviceId, IdClock, MsgId, delivery_id};
-pub use outcome::{Outcome, ProviderId, Reason};
+pub use outcome::{Outcome, ProviderId, Reason, Spent};
 pub use provider::{Environment, Platform, PlatformSet, Provider, ProviderSet};
 pub use push::{
     CustomMessage, InterruptionLevel, IosNotification, Message, Notification, Push, PushOptions,

@@ -65,6 +65,43 @@ impl fmt::Display for ProviderId {
     }
 }
 
+/// A quota that is used up: what it is for is taken again from `until` on, and is not to be sent before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Which of the credential's notifications it is for, as the provider tells them apart; empty is all of them.
+    pub class: Box<str>,
+    pub reason: Reason,
+    pub until: UnixMillis,
+}
+
+impl Spent {
+    /// Of one credential.
+    pub const KNOWN_MAX: usize = 64;
+
+    /// Of all that is sent with the credential; whoever knows what was sent says of which class it was.
+    pub fn until(reason: Reason, until: UnixMillis) -> Self {
+        Self {
+            class: Box::default(),
+            reason,
+            until,
+        }
+    }
+
+    /// Enters it into those that are known, in the place of one of its class and of those that are over at `now`. When there
+    /// are [`Self::KNOWN_MAX`] of them it is not: the provider will say so again.
+    pub fn enter(&self, known: &mut Vec<Self>, now: UnixMillis) {
+        known.retain(|known| known.until > now && known.class != self.class);
+        if known.len() < Self::KNOWN_MAX {
+            known.push(self.clone());
+        }
+    }
+
+    /// Whether it keeps back what is of `class` at `now`.
+    pub fn holds(&self, class: &str, now: UnixMillis) -> bool {
+        now < self.until && (self.class.is_empty() || *self.class == *class)
+    }
+}
+
 /// What a provider answered to one attempt. An answer that says no is an outcome, not an error; only silence is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,6 +114,8 @@ pub enum Outcome {
     CredentialRejected { reason: Reason },
     /// This notification is wrong and would be refused again; its neighbours may be fine.
     PayloadRejected { reason: Reason },
+    /// A quota is used up: this goes when there is another, or by another way.
+    QuotaSpent(Spent),
     /// The provider could not now; again later, not before `after` when it said so.
     Retry {
         reason: Reason,
@@ -109,6 +148,7 @@ impl Outcome {
             Self::Accepted { .. } => None,
             Self::CredentialRejected { reason }
             | Self::PayloadRejected { reason }
+            | Self::QuotaSpent(Spent { reason, .. })
             | Self::Retry { reason, .. }
             | Self::Throttled { reason, .. }
             | Self::Unregistered { reason, .. } => Some(reason),

@@ -64,6 +64,8 @@ named!(Provider {
 pub struct Nature {
     /// Its worlds, each with its own addresses and credential; none when there is only one.
     pub environments: &'static [Environment],
+    /// It has a word that it says of dead addresses only. Else what it says of them can always be the credential's fault, too.
+    pub has_word_for_dead: bool,
     /// The devices that can have an address there.
     pub platforms: PlatformSet,
     /// As sentences name it.
@@ -75,16 +77,19 @@ impl Provider {
         match self {
             Self::Apns => Nature {
                 environments: &Environment::ALL,
+                has_word_for_dead: true,
                 platforms: PlatformSet::of(&[Platform::Ios]),
                 title: "Apple",
             },
             Self::Huawei => Nature {
                 environments: &[],
+                has_word_for_dead: false,
                 platforms: PlatformSet::of(&[Platform::Android]),
                 title: "Huawei",
             },
             Self::Link => Nature {
                 environments: &[],
+                has_word_for_dead: true,
                 platforms: PlatformSet::ALL,
                 title: "the link",
             },

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidings_model::{Outcome, Reason};
+use tidings_model::{Outcome, Reason, Spent};
 
 /// One try of one delivery at a provider. What never left may be tried again freely; what left without an answer may
 /// have been taken, so whoever tries again must keep the delivery's id and bound the number of times. APNs does not
@@ -58,6 +58,10 @@ pub enum Cause {
     /// own: it gives the answer.
     #[error("the provider said {0}, and there was no other try")]
     NotNow(Reason),
+    /// The provider has said of another that this quota is used up, and so this one has not left. Always
+    /// [`Attempt::NotSent`].
+    #[error("the provider's quota is used up ({})", .0.reason)]
+    QuotaSpent(Spent),
     /// REFUSED_STREAM (RFC 9113, section 8.7). A client has sent it again 8 times. Always [`Attempt::NotSent`].
     #[error("the provider refused the stream")]
     RefusedStream,

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
 
+use tidings_model::Spent;
+
 use crate::{Attempt, Delivery};
 
 /// What a client of a provider is made from. Whoever is generic over providers is generic over this.
@@ -30,6 +32,12 @@ pub trait ClientConfig: Clone + Send + Sync + Sized + 'static {
 
     /// The configuration with another number of connections at most.
     fn with_connections_max(self, connections_max: usize) -> Self;
+
+    /// The configuration with what is known of quotas that are used up: what they are for is not sent before they end. A
+    /// provider without quotas does not heed it.
+    fn with_spent(self, _: Vec<Spent>) -> Self {
+        self
+    }
 }
 
 /// A client that was started, and what tells of it.

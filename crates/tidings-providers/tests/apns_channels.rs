@@ -66,6 +66,7 @@ fn said(attempt: &Attempt) -> (&'static str, &str) {
         Outcome::Accepted { .. } => "accepted",
         Outcome::CredentialRejected { .. } => "credential",
         Outcome::PayloadRejected { .. } => "payload",
+        Outcome::QuotaSpent(_) => "quota",
         Outcome::Retry { .. } => "retry",
         Outcome::Throttled { .. } => "throttled",
         Outcome::Unregistered { .. } => "unregistered",

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_model::{Outcome, UnixMillis};
+use tidings_model::{Outcome, Reason, Spent, UnixMillis};
 use tidings_providers::batch::check::{Finding, check};
 use tidings_providers::batch::{Config, Pace};
 use tidings_providers::huawei::{Content, Credential, Huawei, Message, Notification, Shown};
-use tidings_providers::{Answers, Attempt, Client, ClientConfig, Delivery, Route};
+use tidings_providers::{Answers, Attempt, Cause, Client, ClientConfig, Delivery, Route};
 use tidings_sandbox::{Action, Call, Fault, FaultBody, Sandbox, SandboxConfig};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -295,4 +295,28 @@ async fn what_is_left_when_a_request_goes_waits_for_none_that_is_not_answered() 
     assert_eq!(count, Ok(1));
     assert_eq!(answered[0].0.tag, 500);
     assert!(answered[0].1.is_accepted());
+}
+
+#[tokio::test]
+async fn what_a_spent_quota_is_for_does_not_leave_before_there_is_another() {
+    let sandbox = sandbox().await;
+    let until = UnixMillis::now().plus(Duration::from_millis(700));
+    let spent = Spent::until(Reason::known("spent"), until);
+    let config = config(&sandbox).with_spent(vec![spent.clone()]);
+    let (client, mut answers) = config.start::<usize>().expect("a client");
+    client.try_submit_many(&mut deliveries(&hello("early"), 0..10));
+    let mut answered = Vec::new();
+    while answered.len() < 10 {
+        answers.recv_many(&mut answered, 100).await;
+    }
+    for (_, attempt) in &answered {
+        assert_eq!(*attempt, Attempt::NotSent(Cause::QuotaSpent(spent.clone())));
+    }
+    assert_eq!(sandbox.deliveries().count(), 0);
+    tokio::time::sleep(until.since(UnixMillis::now())).await;
+    client.try_submit_many(&mut deliveries(&hello("later"), 10..20));
+    drop(client);
+    let answered = all(answers).await;
+    assert!(answered.values().all(Attempt::is_accepted), "{answered:?}");
+    assert_eq!(answered.len(), 10);
 }

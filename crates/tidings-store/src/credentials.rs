@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
-use tidings_model::{AppId, AppKey, Environment, Provider, Reason, UnixMillis};
+use tidings_model::{AppId, AppKey, Environment, Provider, Reason, Spent, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::{Store, StoreError, WriteTx, apps, from_json};
+use crate::{Store, StoreError, WriteTx, apps, from_json, to_json};
 
 /// The place of a credential: an app has at most one for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,15 +30,19 @@ impl CredentialSlot {
 /// What is known of a credential without opening it.
 #[derive(Clone, Debug)]
 pub struct CredentialRecord {
+    /// The provider has taken something that was sent with it since it was set.
+    pub accepted: bool,
     /// Why the provider refused it, if it did since it was set.
     pub rejected: Option<Reason>,
     pub slot: CredentialSlot,
+    /// Quotas that were used up when it was last used; those whose time is over are of no account.
+    pub spent: Vec<Spent>,
     /// What may be shown: kind, topics, expiry.
     pub summary: Value,
     pub updated_at: UnixMillis,
 }
 
-const COLUMNS: &str = "app, provider, environment, summary, rejected, updated_at";
+const COLUMNS: &str = "app, provider, environment, summary, rejected, updated_at, spent, accepted";
 
 impl Store {
     /// Sets the credential of a slot, replacing what was there; its health starts anew.
@@ -55,7 +59,8 @@ impl Store {
             let mut put = tx.sql.prepare_cached(
                 "INSERT INTO credentials (app, provider, environment, summary, sealed, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (app, provider, environment) DO UPDATE SET summary = ?4, sealed = ?5, updated_at = ?6, rejected = NULL",
+                 ON CONFLICT (app, provider, environment) DO UPDATE SET summary = ?4, sealed = ?5, updated_at = ?6, rejected = NULL,
+                     spent = NULL, accepted = 0",
             )?;
             let (provider, environment) = (AsCode(slot.provider), AsCode(slot.environment));
             put.execute(params![
@@ -111,7 +116,7 @@ impl Store {
                  ORDER BY app, provider, environment"
             ))?;
             let rows = select.query_map([], |row| {
-                let key = AppKey(row.get(6)?);
+                let key = AppKey(row.get(8)?);
                 Ok(read(row).map(|record| (key, record)))
             })?;
             rows.map(|row| row?).collect()
@@ -145,6 +150,37 @@ impl Store {
         self.engine.write(update).await
     }
 
+    /// Notes what the use of a credential has shown, if it is still the one that was set at `as_of`; false when it is not.
+    pub async fn note_use(
+        &self,
+        slot: CredentialSlot,
+        accepted: bool,
+        spent: &[Spent],
+        as_of: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let spent = match spent.is_empty() {
+            true => None,
+            false => Some(to_json(&spent)?),
+        };
+        let update = move |tx: &mut WriteTx<'_>| {
+            let mut update = tx.sql.prepare_cached(
+                "UPDATE credentials SET spent = ?4, accepted = ?5
+                 WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND updated_at = ?6",
+            )?;
+            let (provider, environment) = (AsCode(slot.provider), AsCode(slot.environment));
+            let noted = update.execute(params![
+                slot.app.0,
+                provider,
+                environment,
+                spent,
+                accepted,
+                as_of.0
+            ])?;
+            Ok(noted == 1)
+        };
+        self.engine.write(update).await
+    }
+
     /// False when there was none.
     pub async fn delete_credential(&self, slot: CredentialSlot) -> Result<bool, StoreError> {
         let delete = move |tx: &mut WriteTx<'_>| {
@@ -163,7 +199,9 @@ impl Store {
 
 fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
     let rejected: Option<String> = row.get(4)?;
+    let spent: Option<String> = row.get(6)?;
     Ok(CredentialRecord {
+        accepted: row.get(7)?,
         slot: CredentialSlot {
             app: AppId(row.get(0)?),
             provider: row.get::<_, AsCode<Provider>>(1)?.0,
@@ -171,6 +209,7 @@ fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
         },
         summary: from_json(&row.get::<_, String>(3)?)?,
         rejected: rejected.as_deref().map(Reason::heard),
+        spent: spent.as_deref().map_or_else(|| Ok(Vec::new()), from_json)?,
         updated_at: UnixMillis(row.get(5)?),
     })
 }

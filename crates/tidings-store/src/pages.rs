@@ -547,12 +547,11 @@ fn in_page(
         attempts: end.attempts,
     });
     let tried = members[index].tried.as_deref();
-    let waits = tried
-        .filter(|_| answer.is_none() && state != State::Out)
-        .map(|tried| Waits {
-            attempts: tried.attempts(),
-            due: UnixMillis(due),
-            last: tried.last.clone(),
-        });
+    let is_waiting = answer.is_none() && state != State::Out && (tried.is_some() || due > 0);
+    let waits = is_waiting.then(|| Waits {
+        attempts: tried.map_or(0, crate::Tried::attempts),
+        due: UnixMillis(due),
+        last: tried.and_then(|tried| tried.last.clone()),
+    });
     Ok(of(answer, waits))
 }

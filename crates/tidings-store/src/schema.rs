@@ -5,12 +5,13 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_lives.sql"),
     include_str!("../migrations/sqlite/0003_deletion.sql"),
     include_str!("../migrations/sqlite/0004_log.sql"),
     include_str!("../migrations/sqlite/0005_pages.sql"),
+    include_str!("../migrations/sqlite/0006_quotas.sql"),
 ];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.

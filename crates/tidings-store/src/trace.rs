@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{
-    AppId, DeviceHistory, DeviceId, Environment, Message, MsgId, Provider, Reason, UnixMillis,
+    AppId, DeviceHistory, DeviceId, Environment, Message, MsgId, Provider, Reason, Spent,
+    UnixMillis,
 };
 
 use crate::codes::AsCode;
@@ -11,13 +12,15 @@ use crate::inbox::{self, InboxRow};
 use crate::ledger::EventKind;
 use crate::log::Position;
 use crate::pages::{self, PageStanding};
-use crate::{Store, StoreError, devices, messages};
+use crate::{Store, StoreError, devices, from_json, messages};
 
 /// What is known of one message and one device.
 #[derive(Clone, Debug)]
 pub struct Journey {
     /// Which of the app's credentials the provider refuses, and why: what waits for one waits for a new one.
     pub credentials_rejected: Vec<(Provider, Option<Environment>, Reason)>,
+    /// The quotas of the app's credentials that were used up, as far as that has been noted.
+    pub credentials_spent: Vec<(Provider, Vec<Spent>)>,
     /// What the device said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
     /// Nothing more can happen to the message, and its counts add up.
@@ -84,6 +87,7 @@ fn journey(
     let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
     Ok(Some(Journey {
         credentials_rejected: rejected(sql, app)?,
+        credentials_spent: spent(sql, app)?,
         events: events(sql, id, device)?,
         finished: select.query_row(params![id.0], |row| row.get(0))?,
         history: devices::history(sql, app, device)?,
@@ -113,6 +117,21 @@ fn rejected(
         Ok((provider.0, environment.0, Reason::heard(&reason)))
     })?;
     rows.map(|row| Ok(row?)).collect()
+}
+
+fn spent(sql: &Connection, app: AppId) -> Result<Vec<(Provider, Vec<Spent>)>, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT provider, spent FROM credentials WHERE app = ?1 AND spent IS NOT NULL",
+    )?;
+    let rows = select.query_map(params![app.0], |row| {
+        let provider: AsCode<Provider> = row.get(0)?;
+        Ok((provider.0, row.get::<_, String>(1)?))
+    })?;
+    rows.map(|row| {
+        let (provider, spent) = row?;
+        Ok((provider, from_json(&spent)?))
+    })
+    .collect()
 }
 
 /// What the pages of a provider say of the device, if it had such a channel at the message.

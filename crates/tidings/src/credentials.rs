@@ -7,7 +7,7 @@ pub(crate) mod words;
 use tidings_store::{CredentialSlot, Store, StoreError};
 
 pub(crate) use checked::{CheckResult, Checked};
-pub(crate) use expiry::{Health, days_left, expires_at, watch};
+pub(crate) use expiry::{Health, days_left, expires_at, spent, watch};
 
 /// The stored one of a slot; none when none is set. The inner error: it does not open with this server's seal key, and has to
 /// be set again.

@@ -201,6 +201,7 @@ mod tests {
             Outcome::Accepted { .. } => "accepted",
             Outcome::CredentialRejected { .. } => "credential",
             Outcome::PayloadRejected { .. } => "payload",
+            Outcome::QuotaSpent(_) => "quota",
             Outcome::Retry { .. } => "retry",
             Outcome::Throttled { .. } => "throttled",
             Outcome::Unregistered { certain: true, .. } => "unregistered",

@@ -86,6 +86,7 @@
 //!         Attempt::Answered(Outcome::Unregistered { .. }) => "forget the token, if it was registered before `since`",
 //!         Attempt::Answered(Outcome::PayloadRejected { .. }) => "a fault of ours: never again as it is",
 //!         Attempt::Answered(Outcome::CredentialRejected { .. }) => "stop until the credential is replaced",
+//!         Attempt::Answered(Outcome::QuotaSpent(_)) => "not before `until`; Apple has no quotas",
 //!         Attempt::Answered(Outcome::Retry { .. }) => "later, not before `after`",
 //!         Attempt::Answered(Outcome::Throttled { .. }) => "later, this device only",
 //!         Attempt::NotSent(_) => "again, as often as one likes",

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_model::Spent;
+
 use crate::attempt::Attempt;
 use crate::batch::access::Keeper;
 use crate::batch::queue::{Closing, Queue};
@@ -51,6 +53,10 @@ impl<P: Protocol> crate::ClientConfig for Config<P> {
             connections_max,
             ..self
         }
+    }
+
+    fn with_spent(self, spent: Vec<Spent>) -> Self {
+        Self { spent, ..self }
     }
 }
 

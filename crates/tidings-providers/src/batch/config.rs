@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
-use tidings_model::Secret;
+use tidings_model::{Secret, Spent};
 
 use crate::batch::{Pace, Protocol, Request};
 use crate::net::{Dialer, Endpoint, Proxy, roots, split_url};
@@ -26,6 +26,8 @@ pub struct Config<P> {
     pub proxy: Option<Secret>,
     /// How fast it sends; what the provider publishes by default.
     pub pace: Pace,
+    /// Quotas that are known to be used up; none.
+    pub spent: Vec<Spent>,
     /// Connections at most, each with one request at a time, 1 to 64; 8 by default.
     pub connections_max: usize,
     /// For DNS, proxy, TCP and TLS together; 10 s by default.
@@ -101,6 +103,7 @@ impl<P: Protocol> Config<P> {
             ca: None,
             proxy: None,
             pace: P::PACE,
+            spent: Vec::new(),
             connections_max: 8,
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),

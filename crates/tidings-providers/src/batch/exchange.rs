@@ -29,6 +29,8 @@ const BUFFER_LEN_MAX: usize = 64 * 1024;
 pub struct Response {
     /// HTTP's.
     pub status: u16,
+    /// When it came.
+    pub at: UnixMillis,
     /// As the provider asks, in seconds or as a date (RFC 9110, section 10.2.3).
     pub retry_after: Option<Duration>,
     /// At most a megabyte.
@@ -148,6 +150,7 @@ impl Connection {
             let body =
                 body.map_err(|error| unanswered(Cause::ConnectionLost(error.to_string().into())))?;
             Ok(Response {
+                at: UnixMillis::now(),
                 status,
                 retry_after,
                 body: body.to_bytes(),

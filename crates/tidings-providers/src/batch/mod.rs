@@ -12,6 +12,7 @@ mod config;
 mod exchange;
 mod pace;
 mod queue;
+pub mod quota;
 mod worker;
 
 use std::time::Duration;
@@ -40,6 +41,11 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
 
     /// Devices that one request with this takes, at least 1.
     fn batch_max(notification: &Self::Notification) -> usize;
+
+    /// What quota a notification is of, where the provider has several: a word by which those are known that share one.
+    fn class(_: &Self::Notification) -> &str {
+        ""
+    }
 
     /// How access is had at `now`.
     fn sign_in(&self, now: UnixMillis) -> SignIn;

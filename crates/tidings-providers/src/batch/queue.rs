@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tidings_model::{Spent, UnixMillis};
 use tokio::sync::Notify;
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::pace::Pacer;
+use crate::batch::quota::Quotas;
 use crate::batch::{Config, Protocol};
 use crate::delivery::Delivery;
 
@@ -47,6 +49,7 @@ pub(super) struct State<P: Protocol, T> {
     pub(super) answers: VecDeque<(Delivery<P::Notification, T>, Attempt)>,
     held: usize,
     pacer: Pacer,
+    quotas: Quotas,
     pub(super) connections_max: usize,
     /// Connections that there are.
     pub(super) live: usize,
@@ -56,6 +59,10 @@ pub(super) struct State<P: Protocol, T> {
     pub(super) preparing: usize,
     pub(super) closing: Closing,
     deaf: bool,
+}
+
+fn withheld(spent: &Spent) -> Attempt {
+    Attempt::NotSent(Cause::QuotaSpent(spent.clone()))
 }
 
 /// What a connection has to do.
@@ -90,9 +97,20 @@ impl<P: Protocol, T> State<P, T> {
     }
 
     fn give_back(&mut self, attempt: &Attempt) {
-        let waiting = self.urgent.drain(..).chain(self.others.drain(..));
-        self.answers
-            .extend(waiting.map(|job| (job, attempt.clone())));
+        self.give_back_if(attempt, |_| true);
+    }
+
+    /// Answers those that wait and are of a class that is meant.
+    fn give_back_if(&mut self, attempt: &Attempt, meant: impl Fn(&str) -> bool) {
+        for jobs in [&mut self.urgent, &mut self.others] {
+            for job in std::mem::take(jobs) {
+                if meant(P::class(&job.notification)) {
+                    self.answers.push_back((job, attempt.clone()));
+                } else {
+                    jobs.push_back(job);
+                }
+            }
+        }
         self.drop_unheard();
     }
 
@@ -165,6 +183,7 @@ impl<P: Protocol, T> Queue<P, T> {
                 answers: VecDeque::new(),
                 held: 0,
                 pacer: Pacer::new(config.pace, Instant::now()),
+                quotas: Quotas::new(&config.spent),
                 connections_max: config.connections_max,
                 live: 0,
                 idle: 0,
@@ -188,17 +207,40 @@ impl<P: Protocol, T> Queue<P, T> {
         let mut state = self.lock();
         let taken = state.room().min(deliveries.len());
         state.held += taken;
+        let wall = UnixMillis::now();
+        let before = state.answers.len();
         for delivery in deliveries.drain(..taken) {
-            if delivery.route.urgent {
+            let class = P::class(&delivery.notification);
+            if let Some(spent) = state.quotas.of(class, wall) {
+                let attempt = withheld(spent);
+                state.answers.push_back((delivery, attempt));
+            } else if delivery.route.urgent {
                 state.urgent.push_back(delivery);
             } else {
                 state.others.push_back(delivery);
             }
         }
+        let is_answered = state.answers.len() > before;
+        state.drop_unheard();
         drop(state);
         if taken > 0 {
             self.work.notify_waiters();
         }
+        if is_answered {
+            self.answered.notify_one();
+        }
+    }
+
+    /// A quota is used up: what waits and is of it comes back.
+    pub(super) fn spent(&self, spent: &Spent) {
+        let mut state = self.lock();
+        state.quotas.note(spent, UnixMillis::now());
+        let attempt = withheld(spent);
+        state.give_back_if(&attempt, |class| {
+            spent.class.is_empty() || *spent.class == *class
+        });
+        drop(state);
+        self.answered.notify_one();
     }
 
     /// How many connections are to be begun for what waits; they count as there from now on.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tidings_model::{Outcome, Reason, UnixMillis};
 use tokio::time::{sleep_until, timeout};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::access::{Granted, Keeper};
@@ -140,6 +140,7 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
             Err(Attempt::Unanswered(cause)) if !has_left => Err(Attempt::NotSent(cause)),
             said => said,
         };
+        let said = said.map(|answer| self.heed(answer, P::class(&notification)));
         match said {
             Ok(Answer::Each(outcomes)) if outcomes.len() == batch.len() => {
                 let outcomes = outcomes.into_iter().map(Attempt::Answered);
@@ -161,6 +162,33 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
                 self.answer_all(batch, &attempt);
             }
         }
+    }
+
+    /// Keeps what is of `class` back from now on if the answer says that its quota is used up.
+    fn heed(&self, mut answer: Answer, class: &str) -> Answer {
+        let outcomes = match &mut answer {
+            Answer::AccessRefused(_) => &mut [],
+            Answer::All(outcome) => std::slice::from_mut(outcome),
+            Answer::Each(outcomes) => &mut outcomes[..],
+        };
+        let mut spent = None;
+        for outcome in outcomes {
+            if let Outcome::QuotaSpent(of_class) = outcome {
+                of_class.class = class.into();
+                spent = Some(&*of_class);
+            }
+        }
+        if let Some(spent) = spent {
+            warn!(
+                provider = P::NAME,
+                class,
+                reason = %spent.reason,
+                until_ms = spent.until.0,
+                "a quota is used up: what it is for waits"
+            );
+            self.queue.spent(spent);
+        }
+        answer
     }
 
     fn answer_all(&self, batch: Batch<P, T>, attempt: &Attempt) {

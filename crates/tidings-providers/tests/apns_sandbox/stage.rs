@@ -131,6 +131,7 @@ pub(crate) fn said(attempt: &Attempt) -> (&'static str, &str) {
         Outcome::Accepted { .. } => "accepted",
         Outcome::CredentialRejected { .. } => "credential",
         Outcome::PayloadRejected { .. } => "payload",
+        Outcome::QuotaSpent(_) => "quota",
         Outcome::Retry { after, .. } => {
             assert_eq!(*after, Some(RETRY_AFTER));
             "retry"

@@ -207,6 +207,7 @@ impl Stage {
                 .note_credential(slot, None, as_of)
                 .await
                 .expect("noted");
+            store.note_use(slot, true, &[], as_of).await.expect("noted");
             store.delete_credential(slot).await.expect("deleted");
         }
         store.all_credentials().await.expect("read");

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tidings_model::{
     AppId, Audience, CustomMessage, DeviceId, Environment, Message, MsgId, Platform, Provider,
-    Push, Reason, Secret, Selection, UnixMillis,
+    Push, Reason, Secret, Selection, Spent, UnixMillis,
 };
 use tidings_store::limits::{FINISH_GRACE, PAGE_MAX};
 
@@ -654,4 +654,37 @@ async fn a_life_that_saw_no_message_leaves_nothing() {
     // The one that the message saw, and the link.
     assert_eq!((lives("labels"), lives("channels")), (1, 2));
     assert_eq!(reached(&store, &message, Provider::Apns).await, [device]);
+}
+
+#[tokio::test]
+async fn what_the_use_of_a_credential_has_shown_ends_with_it() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let app = app(&store).await;
+    let slot = CredentialSlot {
+        app,
+        environment: None,
+        provider: Provider::Huawei,
+    };
+    let summary = json!({});
+    let set = store.put_credential(slot, &summary, b"secret").await;
+    set.expect("set");
+    let set_at = store.credentials(app).await.expect("listed")[0].updated_at;
+    let spent = [Spent {
+        class: "operation".into(),
+        reason: Reason::known("10070"),
+        until: UnixMillis(1_800_000_000_000),
+    }];
+    for (as_of, is_noted) in [(UnixMillis(set_at.0 - 1), false), (set_at, true)] {
+        let noted = store.note_use(slot, true, &spent, as_of).await;
+        assert_eq!(noted.expect("noted"), is_noted);
+    }
+    drop(store);
+    let store = open(dir.path());
+    let record = &store.credentials(app).await.expect("listed")[0];
+    assert_eq!((record.accepted, &record.spent[..]), (true, &spent[..]));
+    let set = store.put_credential(slot, &summary, b"another").await;
+    set.expect("set");
+    let record = &store.credentials(app).await.expect("listed")[0];
+    assert_eq!((record.accepted, &record.spent[..]), (false, &[][..]));
 }

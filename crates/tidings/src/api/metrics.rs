@@ -79,12 +79,14 @@ mod tests {
     #[test]
     fn a_credential_that_expires_is_a_line() {
         let record = |environment, expires_at: Value| CredentialRecord {
+            accepted: false,
             rejected: None,
             slot: CredentialSlot {
                 app: AppId(1),
                 environment: Some(environment),
                 provider: Provider::Apns,
             },
+            spent: Vec::new(),
             summary: json!({"expires_at": expires_at}),
             updated_at: UnixMillis(0),
         };

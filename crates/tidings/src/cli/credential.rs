@@ -104,6 +104,7 @@ impl CredentialVerb {
                     "expires_at",
                     "health",
                     "rejected",
+                    "until",
                 ];
                 Ok(remote.output().list(&reply, "credentials", &columns))
             }

@@ -167,13 +167,29 @@ fn told(credential: &Value) -> String {
             reason => format!("{} [{}]", text(&check["text"]), text(reason)),
         },
     };
+    let spent = credential["spent"].as_array().into_iter().flatten();
+    let spent: String = spent.map(quota_told).collect();
     format!(
-        "{} {}: {} for {}, health {}, {expiry}. {found}",
+        "{} {}: {} for {}, health {}, {expiry}. {spent}{found}",
         field("provider"),
         field("environment"),
         field("kind"),
         field("topic"),
         field("health"),
+    )
+}
+
+/// What is told of a quota that is used up.
+fn quota_told(spent: &Value) -> String {
+    let field = |key: &str| text(&spent[key]);
+    let of = match field("class").as_str() {
+        "" => String::new(),
+        class => format!(" of {class} messages"),
+    };
+    format!(
+        "Its quota{of} is used up ({}): nothing of it is sent before {}. ",
+        field("reason"),
+        field("until"),
     )
 }
 

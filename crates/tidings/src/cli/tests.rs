@@ -155,7 +155,7 @@ async fn credentials_are_set_from_files() {
         .expect("a list");
     assert_eq!(
         listed,
-        "apns  sandbox  token  com.example.app  -  good  -\n"
+        "apns  sandbox  token  com.example.app  -  good  -  -\n"
     );
     let delete = ["credential", "delete", "apns", "--app", key];
     assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tidings_model::{AppKey, Environment, Provider, UnixMillis};
+use tidings_model::{AppKey, Environment, Provider, Spent, UnixMillis};
 use tidings_store::{CredentialRecord, Store};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
@@ -25,6 +25,8 @@ pub(crate) enum Health {
     Good,
     /// The provider refused it when it was last used or checked.
     Rejected,
+    /// A quota of it is used up.
+    Throttled,
 }
 
 impl Health {
@@ -32,6 +34,7 @@ impl Health {
         match (&record.rejected, expires_at(record)) {
             (Some(_), _) => Self::Rejected,
             (None, Some(end)) if end < now => Self::Expired,
+            (None, _) if spent(record, now).next().is_some() => Self::Throttled,
             (None, Some(end)) if is_near(end, now) => Self::Expiring,
             (None, _) => Self::Good,
         }
@@ -43,8 +46,17 @@ impl Health {
             Self::Expiring => "expiring",
             Self::Good => "good",
             Self::Rejected => "rejected",
+            Self::Throttled => "throttled",
         }
     }
+}
+
+/// Its quotas that are used up at `now`.
+pub(crate) fn spent(
+    record: &CredentialRecord,
+    now: UnixMillis,
+) -> impl Iterator<Item = &Spent> + Clone {
+    record.spent.iter().filter(move |spent| spent.until > now)
 }
 
 /// When it ends; none for a signing key, which does not.
@@ -158,7 +170,9 @@ mod tests {
             format!("{end:.3}")
         });
         CredentialRecord {
+            accepted: false,
             rejected: None,
+            spent: Vec::new(),
             slot: CredentialSlot {
                 app: AppId(1),
                 environment: Some(Environment::Production),
@@ -186,6 +200,12 @@ mod tests {
             assert_eq!(Health::of(&record, NOW).name(), health, "{left:?}");
             let found = expires_at(&record).map(|end| days_left(end, NOW));
             assert_eq!(found, days, "{left:?}");
+            if left.is_none_or(|left| left >= 0) {
+                let until = UnixMillis(NOW.0 + 1);
+                record.spent = vec![Spent::until(Reason::known("33"), until)];
+                assert_eq!(Health::of(&record, NOW), Health::Throttled);
+                assert_ne!(Health::of(&record, until), Health::Throttled);
+            }
             record.rejected = Some(Reason::known("BadCertificate"));
             assert_eq!(Health::of(&record, NOW), Health::Rejected);
         }

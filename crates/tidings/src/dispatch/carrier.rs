@@ -7,7 +7,7 @@ use anyhow::Result;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled, Status};
-use tidings_model::{Environment, Message, MsgId, Reason, UnixMillis, delivery_id};
+use tidings_model::{Environment, Message, MsgId, Reason, Spent, UnixMillis, delivery_id};
 use tidings_providers::ClientConfig;
 use tidings_store::Tried;
 use tokio::task::spawn_blocking;
@@ -52,8 +52,8 @@ pub(crate) enum Unsent {
 }
 
 pub(crate) trait Carrier: Send {
-    /// Goes on with another credential; nothing is lost.
-    fn replace(&mut self, plain: Vec<u8>) -> BoxFuture<'_, Result<()>>;
+    /// Goes on with another credential, of which these quotas are used up; nothing is lost.
+    fn replace(&mut self, plain: Vec<u8>, spent: Vec<Spent>) -> BoxFuture<'_, Result<()>>;
 
     /// Queues a page at `now`. Returns those that cannot be sent, and why: none of them has left.
     fn queue(&mut self, taken: Taken, now: UnixMillis) -> BoxFuture<'_, Vec<(Tag, Unsent)>>;
@@ -70,10 +70,11 @@ pub(crate) trait Carrier: Send {
     fn stop(&self, within: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// Starts the broker of a provider with a stored credential.
+/// Starts the broker of a provider with a stored credential, of which these quotas are used up.
 pub(crate) async fn start<S: Sends>(
     plain: Vec<u8>,
     world: Option<Environment>,
+    spent: Vec<Spent>,
 ) -> Result<Box<dyn Carrier>> {
     let (config, place) = spawn_blocking(move || S::open(&plain, world)).await??;
     let broker_config = BrokerConfig {
@@ -81,7 +82,7 @@ pub(crate) async fn start<S: Sends>(
         defer: Some(DEFER),
         ..BrokerConfig::default()
     };
-    let (broker, events) = Broker::start(config, broker_config)?;
+    let (broker, events) = Broker::start(config.with_spent(spent), broker_config)?;
     Ok(Box::new(Typed::<S> {
         broker: Arc::new(broker),
         events,
@@ -167,11 +168,11 @@ impl<S: Sends> Typed<S> {
 }
 
 impl<S: Sends> Carrier for Typed<S> {
-    fn replace(&mut self, plain: Vec<u8>) -> BoxFuture<'_, Result<()>> {
+    fn replace(&mut self, plain: Vec<u8>, spent: Vec<Spent>) -> BoxFuture<'_, Result<()>> {
         async move {
             let world = self.world;
             let (config, place) = spawn_blocking(move || S::open(&plain, world)).await??;
-            self.broker.replace(config)?;
+            self.broker.replace(config.with_spent(spent))?;
             (self.place, self.rendered) = (place, None);
             Ok(())
         }

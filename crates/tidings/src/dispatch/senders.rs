@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tidings_broker::Settled;
-use tidings_model::{Reason, UnixMillis};
+use tidings_broker::{Failure, Settled};
+use tidings_model::{Reason, Spent, UnixMillis};
 use tidings_store::{CredentialSlot, LaneKey};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -27,20 +27,32 @@ pub(super) struct Sender {
     parked: Option<Reason>,
     /// What the store has of the credential; none for the sandbox's.
     record: Option<Noted>,
+    /// Quotas of it that are used up, or were.
+    spent: Vec<Spent>,
 }
 
 /// What the store says of a credential.
 struct Noted {
     as_of: UnixMillis,
     rejected: Option<Reason>,
+    used: Used,
+}
+
+/// What the use of a credential has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) accepted: bool,
+    pub(super) spent: Vec<Spent>,
 }
 
 /// What the store should say of a credential, if it is still that of `as_of`.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
     pub(super) as_of: UnixMillis,
-    pub(super) rejected: Option<Reason>,
+    /// None where nothing is new.
+    pub(super) rejected: Option<Option<Reason>>,
     pub(super) slot: CredentialSlot,
+    pub(super) used: Option<Used>,
 }
 
 /// What the lane's credential should be.
@@ -92,6 +104,10 @@ async fn wanted(sender: Option<&mut Sender>, context: &Context, lane: LaneKey) -
     let noted = Noted {
         as_of: record.updated_at,
         rejected: record.rejected,
+        used: Used {
+            accepted: record.accepted,
+            spent: record.spent,
+        },
     };
     if sender.is_some_and(|sender| sender.goes_on_as(&noted)) {
         return Ok(Wanted::Same);
@@ -139,23 +155,29 @@ async fn equip(
     lane: LaneKey,
     record: Option<Noted>,
 ) -> Result<()> {
+    let used = record.as_ref().map(|record| record.used.clone());
+    let Used { accepted, spent } = used.unwrap_or_default();
     match sender {
         Some(sender) => {
-            sender.carrier.replace(credential).await?;
+            sender.carrier.replace(credential, spent.clone()).await?;
             // Whether this one is accepted, or parks the lane for the same reason, is news.
-            (sender.guard, sender.parked, sender.record) = (Guard::default(), None, record);
+            (sender.guard, sender.parked) = (Guard::new(lane.provider, accepted), None);
+            (sender.record, sender.spent) = (record, spent);
         }
         None => {
             let Some(adapter) = providers::adapter(lane.provider) else {
                 anyhow::bail!("{} has no credential", lane.provider);
             };
             *sender = Some(Sender {
-                carrier: adapter.carrier(credential, lane.environment).await?,
+                carrier: adapter
+                    .carrier(credential, lane.environment, spent.clone())
+                    .await?,
                 ended: false,
-                guard: Guard::default(),
+                guard: Guard::new(lane.provider, accepted),
                 lane,
                 parked: None,
                 record,
+                spent,
             });
         }
     }
@@ -237,15 +259,22 @@ impl Sender {
             }
             self.parked.clone_from(&parked);
         }
-        let rejected = match parked {
-            Some(reason) => Some(reason),
-            None => self.guard.word()?.cloned(),
-        };
         let record = self.record.as_ref()?;
-        (rejected != record.rejected).then(|| Note {
+        let rejected = match parked {
+            Some(reason) => Some(Some(reason)),
+            None => self.guard.word().map(|word| word.cloned()),
+        };
+        let rejected = rejected.filter(|rejected| *rejected != record.rejected);
+        let used = Used {
+            accepted: record.used.accepted || self.guard.has_accepted(),
+            spent: self.spent.clone(),
+        };
+        let used = (used != record.used).then_some(used);
+        (rejected.is_some() || used.is_some()).then(|| Note {
             as_of: record.as_of,
             rejected,
             slot: slot(self.lane),
+            used,
         })
     }
 
@@ -254,7 +283,12 @@ impl Sender {
         if let Some(record) = &mut self.record
             && record.as_of == note.as_of
         {
-            record.rejected = note.rejected;
+            if let Some(rejected) = note.rejected {
+                record.rejected = rejected;
+            }
+            if let Some(used) = note.used {
+                record.used = used;
+            }
         }
     }
 
@@ -262,6 +296,12 @@ impl Sender {
     pub(super) fn hear(&mut self, settled: &[Settled<Tag>], now: Instant) {
         for settled in settled {
             self.guard.hear(settled, now);
+            if let Err(Failure::QuotaSpent(spent)) = &settled.result
+                && !settled.outdated
+                && !self.spent.contains(spent)
+            {
+                spent.enter(&mut self.spent, UnixMillis::now());
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidings_model::{Environment, Message, Push, Reason};
+use tidings_model::{Environment, Message, Push, Reason, Spent};
 use tidings_providers::batch::check::{Finding, Report, check};
 use tidings_providers::batch::{Config, Protocol};
 
@@ -187,8 +187,9 @@ impl<M: Maker> Adapter for Adapted<M> {
         &self,
         plain: Vec<u8>,
         world: Option<Environment>,
+        spent: Vec<Spent>,
     ) -> BoxFuture<'static, Result<Box<dyn Carrier>>> {
-        carrier::start::<Self>(plain, world).boxed()
+        carrier::start::<Self>(plain, world, spent).boxed()
     }
 
     fn sandbox(&self, told: &Value) -> Result<Vec<u8>> {

@@ -10,7 +10,7 @@ mod maker;
 use anyhow::Result;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tidings_model::{Environment, Provider, Push, Reason};
+use tidings_model::{Environment, Provider, Push, Reason, Spent};
 
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
@@ -39,11 +39,12 @@ pub(crate) trait Adapter: Sync {
     /// Refuses a push that the provider would refuse for its own sake, so that nothing has to be refused later.
     fn accepts(&self, push: &Push) -> Result<(), ApiError>;
 
-    /// Starts what sends with a stored credential.
+    /// Starts what sends with a stored credential, of which these quotas are used up.
     fn carrier(
         &self,
         plain: Vec<u8>,
         world: Option<Environment>,
+        spent: Vec<Spent>,
     ) -> BoxFuture<'static, Result<Box<dyn Carrier>>>;
 
     /// What is stored of the credential that the sandbox tells, for apps that have none: its fields, address and roots.

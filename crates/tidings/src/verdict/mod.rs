@@ -9,7 +9,7 @@ mod words;
 use tidings_model::{DeviceHistory, DeviceId, Part, Provider, Push, Reason, UnixMillis};
 use tidings_store::{
     Answer, Device, Ending, InboxRow, Journey, Judged, NOT_ACKNOWLEDGED, NOT_CONNECTED,
-    PageStanding,
+    PageStanding, Waits,
 };
 
 /// How a message and a device stand to each other.
@@ -85,12 +85,19 @@ pub(crate) struct End {
 }
 
 /// What a delivery waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum For {
     /// The provider's answer.
     Answer,
     /// That the device comes to the link and acknowledges it.
     Device,
+    /// A quota of the provider's, which is used up until then.
+    Quota { reason: Reason, until: UnixMillis },
+    /// Its next try, which is not before this; the provider's last word, if it has said one.
+    Time {
+        last: Option<Reason>,
+        until: UnixMillis,
+    },
     /// That the device's turn comes.
     Turn,
 }
@@ -219,9 +226,31 @@ fn by_page(journey: &Journey, provider: Provider) -> Outcome {
                 reason,
             })
         }
+        Some(PageStanding {
+            waits: Some(waits), ..
+        }) if waits.due.0 > 0 => Outcome::Waiting(until(journey, provider, waits)),
         Some(PageStanding { answer: None, .. }) => Outcome::Waiting(For::Answer),
         None if journey.to_come.contains(&provider) => Outcome::Waiting(For::Turn),
         None => Outcome::Unknown,
+    }
+}
+
+/// What it waits for that is not to go before its time.
+fn until(journey: &Journey, by: Provider, waits: &Waits) -> For {
+    let until = waits.due;
+    let spent = journey.credentials_spent.iter();
+    let mut spent = spent
+        .filter(|(provider, _)| *provider == by)
+        .flat_map(|(_, spent)| spent);
+    match spent.find(|spent| spent.until == until) {
+        Some(spent) => For::Quota {
+            reason: spent.reason.clone(),
+            until,
+        },
+        None => For::Time {
+            last: waits.last.clone(),
+            until,
+        },
     }
 }
 

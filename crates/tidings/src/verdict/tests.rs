@@ -1,7 +1,7 @@
 use serde_json::{Map, json};
 use tidings_model::{
     AppId, Audience, CustomMessage, Environment, IosNotification, Life, Message, MsgId,
-    Notification, Parts, Platform, PlatformSet, PushOptions, Secret, Selection,
+    Notification, Parts, Platform, PlatformSet, PushOptions, Secret, Selection, Spent,
 };
 use tidings_store::{
     ACKNOWLEDGED_LATE, ChannelRecord, Cursor, EventKind, Exception, LinkStanding, Position,
@@ -49,6 +49,7 @@ fn start() -> (Journey, Device) {
     };
     let journey = Journey {
         credentials_rejected: Vec::new(),
+        credentials_spent: Vec::new(),
         events: vec![],
         finished: false,
         history: Some(history),
@@ -204,6 +205,36 @@ fn what_apple_says_is_passed_on() {
         "Unregistered",
         "It was dropped at 2027-01-15T08:00:01.000Z: Apple says that the device's token was not good (Unregistered). \
          The token is kept, since it was registered again later, or since the credential may be to blame.",
+    );
+    let until = UnixMillis(AT.0 + 3_600_000);
+    let waits = |journey: &mut Journey, _: &mut Device| {
+        let waits = Waits {
+            attempts: 0,
+            due: until,
+            last: None,
+        };
+        journey.pages = vec![PageStanding {
+            answer: None,
+            provider: Provider::Apns,
+            waits: Some(waits),
+        }];
+    };
+    check(
+        with(start(), waits),
+        State::Waiting,
+        "",
+        "It waits: Apple is asked again at 2027-01-15T09:00:01.000Z.",
+    );
+    let without_quota = |journey: &mut Journey, device: &mut Device| {
+        waits(journey, device);
+        let spent = Spent::until(Reason::known("10070"), until);
+        journey.credentials_spent = vec![(Provider::Apns, vec![spent])];
+    };
+    check(
+        with(start(), without_quota),
+        State::Waiting,
+        "",
+        "It waits: the app's quota at Apple is used up (10070), and there is another from 2027-01-15T09:00:01.000Z on.",
     );
     let parked = |journey: &mut Journey, _: &mut Device| {
         journey.pages = vec![PageStanding {

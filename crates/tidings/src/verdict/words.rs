@@ -55,6 +55,20 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Waiting(For::Device) => format!(
             "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to the link."
         ),
+        Outcome::Waiting(For::Quota { reason, until }) => format!(
+            "It waits: the app's quota at {provider} is used up ({reason}), and there is another from {} on.",
+            rfc3339(*until)
+        ),
+        Outcome::Waiting(For::Time {
+            last: Some(last),
+            until,
+        }) => format!(
+            "It waits: {provider} could not take it ({last}), and is asked again at {}.",
+            rfc3339(*until)
+        ),
+        Outcome::Waiting(For::Time { last: None, until }) => {
+            format!("It waits: {provider} is asked again at {}.", rfc3339(*until))
+        }
         Outcome::Waiting(For::Turn) => {
             "It is under way: the device's turn has not come yet.".into()
         }

@@ -5,7 +5,7 @@ pub(crate) mod check;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidings_model::{AppId, Environment, Provider, UnixMillis};
 use tidings_store::{CredentialRecord, CredentialSlot};
 use tokio::task::spawn_blocking;
@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
 use crate::api::http::RawBody;
-use crate::credentials::{Health, days_left, expires_at};
+use crate::credentials::{Health, days_left, expires_at, spent};
 use crate::dispatch::Command;
 use crate::providers::{self, Adapter};
 
@@ -109,6 +109,18 @@ fn listed(known: &CredentialRecord, now: UnixMillis) -> Value {
     record["expires_in_days"] = expires_at(known).map(|end| days_left(end, now)).into();
     record["health"] = Health::of(known, now).name().into();
     record["rejected"] = known.rejected.as_ref().map(|reason| reason.as_str()).into();
+    let spent = spent(known, now);
+    let until = spent.clone().map(|spent| spent.until).max();
+    record["until"] = until.map(rfc3339).into();
+    record["spent"] = spent
+        .map(|spent| {
+            json!({
+                "class": spent.class,
+                "reason": spent.reason,
+                "until": rfc3339(spent.until),
+            })
+        })
+        .collect();
     record["updated_at"] = rfc3339(known.updated_at).into();
     record
 }

@@ -13,7 +13,7 @@ use super::rfc3339;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::{ApiError, Fault, shown};
-use crate::verdict::{Outcome, Way, verdict};
+use crate::verdict::{For, Outcome, Way, verdict};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct MessageReply {
@@ -212,6 +212,9 @@ struct WayReply {
     reason: Option<String>,
     /// Times that it left for the provider; the outcome is what came of the last.
     attempts: u32,
+    /// When it goes on, if it waits for a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 impl From<&Way> for WayReply {
@@ -220,13 +223,20 @@ impl From<&Way> for WayReply {
             Outcome::Ended(end) => Some(end),
             Outcome::Unknown | Outcome::Waiting(_) => None,
         };
+        let (until, word) = match &way.outcome {
+            Outcome::Waiting(For::Quota { reason, until }) => (Some(*until), Some(reason)),
+            Outcome::Waiting(For::Time { last, until }) => (Some(*until), last.as_ref()),
+            Outcome::Ended(end) => (None, end.reason.as_ref()),
+            Outcome::Unknown | Outcome::Waiting(_) => (None, None),
+        };
         Self {
             provider: way.provider.name(),
             part: way.part.name(),
             at: end.and_then(|end| end.at).map(rfc3339),
             outcome: way.outcome.name(),
-            reason: end.and_then(|end| Some(end.reason.as_ref()?.to_string())),
+            reason: word.map(ToString::to_string),
             attempts: end.map_or(0, |end| end.attempts),
+            until: until.map(rfc3339),
         }
     }
 }

@@ -270,6 +270,12 @@ impl Book {
         }
     }
 
+    /// Whether a delivery's message still lives at `at`. Of a page that is not out any more it is nobody's business.
+    pub(in crate::dispatch) fn is_wanted_at(&self, tag: Tag, at: UnixMillis) -> bool {
+        let page = self.pages.get(&tag.page);
+        page.is_some_and(|page| at < page.message.expires_at)
+    }
+
     /// Enters what became of a delivery. Of a page that is not out any more it is nobody's business.
     pub(in crate::dispatch) fn came(&mut self, tag: Tag, came: Came) {
         let Some(page) = self.pages.get_mut(&tag.page) else {

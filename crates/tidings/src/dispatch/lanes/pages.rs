@@ -22,7 +22,7 @@ use crate::dispatch::limits::{
     FLUSH_EVERY, IDLE, LEASE, LEASE_MARGIN, LONG_AT_ONCE, NOTE_EVERY, REMOVED_GRACE,
     SETTLED_AT_ONCE, STORE_PAUSE,
 };
-use crate::dispatch::senders::{self, Note, Sender};
+use crate::dispatch::senders::{self, Note, Sender, Used};
 use crate::dispatch::suspects::Suspects;
 use crate::dispatch::{Context, Signal, Wakes};
 
@@ -505,6 +505,14 @@ impl Lane {
                 let wait = until.saturating_duration_since(std::time::Instant::now());
                 not_ended(Some(now.plus(wait)))
             }
+            // There is another quota before its time is over, or another way.
+            Err(Failure::QuotaSpent(spent)) if self.book.is_wanted_at(tag, spent.until) => {
+                not_ended(Some(spent.until))
+            }
+            Err(Failure::QuotaSpent(spent)) if unanswered == 0 => {
+                Came::Left(end(Ending::Failed, Some(spent.reason)))
+            }
+            Err(Failure::QuotaSpent(spent)) => Came::Ended(end(Ending::Failed, Some(spent.reason))),
             Err(Failure::Expired { last }) => Came::Ended(end(Ending::Expired, last)),
             Err(Failure::GivenUp(outcome)) => {
                 Came::Ended(end(Ending::Failed, outcome.reason().cloned()))
@@ -673,9 +681,19 @@ impl Lane {
                 as_of,
                 rejected,
                 slot,
+                used,
             } = note.clone();
             // Another credential that was set meanwhile is announced.
-            let noted = store.note_credential(slot, rejected, as_of).await;
+            let noted = async {
+                if let Some(rejected) = rejected {
+                    store.note_credential(slot, rejected, as_of).await?;
+                }
+                if let Some(Used { accepted, spent }) = used {
+                    store.note_use(slot, accepted, &spent, as_of).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            let noted = noted.await;
             if let Err(error) = &noted {
                 error!(%error, app = slot.app.0, "cannot note a credential's state");
                 sleep(STORE_PAUSE).await;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidings_model::{Environment, Message, Platform, Push, Reason, UnixMillis};
+use tidings_model::{Environment, Message, Platform, Push, Reason, Spent, UnixMillis};
 use tidings_providers::apns::{
     Config, CredentialError, CredentialKind, Notification, NotificationError, PushType, Summary,
     answer,
@@ -124,8 +124,9 @@ impl Adapter for Apns {
         &self,
         plain: Vec<u8>,
         world: Option<Environment>,
+        spent: Vec<Spent>,
     ) -> BoxFuture<'static, Result<Box<dyn Carrier>>> {
-        carrier::start::<Self>(plain, world).boxed()
+        carrier::start::<Self>(plain, world, spent).boxed()
     }
 
     fn sandbox(&self, told: &Value) -> Result<Vec<u8>> {

@@ -2,24 +2,36 @@
 //! holds there today.
 
 use rusqlite::{Connection, Row, params};
-use tidings_model::{AppId, DeviceId, Environment, Life, MsgId, Provider, UnixMillis};
+use tidings_model::{AppId, DeviceId, Environment, Life, MsgId, Provider, Reason, UnixMillis};
 
-use crate::audience;
+use crate::StoreError;
 use crate::codes::AsCode;
 use crate::members::Member;
-use crate::{StoreError, Target};
 
 /// Channels that a walk over a page's range may meet for each of its members: when it meets more, looking each up costs
 /// less.
 const MET_FOR_EACH: usize = 2;
 
 /// Where a device is reached now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub device: DeviceId,
+    /// Why the device no longer holds the channel by which it is a target; none while it holds it, and then the rest is of
+    /// now.
+    pub ended: Option<Reason>,
+    pub environment: Option<Environment>,
+    pub registered_at: UnixMillis,
+    /// None on the link.
+    pub token: Option<Box<str>>,
+}
+
+/// An address, as far as it is that of the message's id.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
+pub(crate) struct Place {
+    pub(crate) address: Address,
     /// Its token names no environment, and that of the message's id named one: it is cut for another lane than it may be
     /// of.
     pub(crate) lost_name: bool,
-    pub(crate) target: Target,
 }
 
 /// For each of the members, which are in the order of their devices, its address; none of a device that is gone.
@@ -29,42 +41,57 @@ pub(crate) fn of(
     provider: Provider,
     at: MsgId,
     members: &[Member],
-) -> Result<Vec<Option<Address>>, StoreError> {
+) -> Result<Vec<Option<Place>>, StoreError> {
     let mut found = Found {
+        addresses: vec![None; members.len()],
         members,
         place: 0,
-        targets: vec![None; members.len()],
     };
     if members.len() > 8 {
         walk(sql, app, provider, at, &mut found)?;
     }
     look_up(sql, app, provider, at, &mut found)?;
-    let addresses = found.targets.into_iter().map(|target| {
-        target
-            .map(|target| address(sql, app, provider, target))
+    let places = found.addresses.into_iter().map(|address| {
+        address
+            .map(|address| place(sql, app, provider, address))
             .transpose()
     });
-    addresses.collect()
+    places.collect()
 }
 
 struct Found<'a> {
+    addresses: Vec<Option<Address>>,
     members: &'a [Member],
     /// Those before have been looked for.
     place: usize,
-    targets: Vec<Option<Target>>,
+}
+
+const COLUMNS: &str = "c.device, c.environment, c.registered_at, c.token, c.ended";
+
+/// A channel that was read as [`COLUMNS`].
+fn address(row: &Row<'_>, device: DeviceId) -> rusqlite::Result<Address> {
+    Ok(Address {
+        device,
+        ended: row
+            .get::<_, Option<String>>(4)?
+            .map(|reason| Reason::heard(&reason)),
+        environment: row.get::<_, AsCode<Option<Environment>>>(1)?.0,
+        registered_at: UnixMillis(row.get(2)?),
+        token: row.get::<_, Option<Box<str>>>(3)?,
+    })
 }
 
 impl Found<'_> {
     /// Takes a channel, which come in the order of their devices, if it is a member's.
     fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
-        let device = audience::device(row)?;
+        let device = row.get(0).map(DeviceId)?;
         while let Some(member) = self.members.get(self.place)
             && member.device < device
         {
             self.place += 1;
         }
         if self.members.get(self.place).map(|member| member.device) == Some(device) {
-            self.targets[self.place] = Some(audience::target(row)?);
+            self.addresses[self.place] = Some(address(row, device)?);
             self.place += 1;
         }
         Ok(())
@@ -86,7 +113,7 @@ fn walk(
         "SELECT {} FROM channels AS c
          WHERE c.app = ?1 AND c.provider = ?2 AND c.device >= ?4 AND c.device <= ?5 AND c.since < ?3 AND c.until > ?3
          ORDER BY c.device LIMIT ?6",
-        audience::COLUMNS
+        COLUMNS
     ))?;
     let met_max = found.members.len() * MET_FOR_EACH;
     let mut rows = select.query(params![
@@ -127,7 +154,7 @@ fn look_up(
     let mut select = sql.prepare_cached(&format!(
         "SELECT {} FROM json_each(?4) AS w CROSS JOIN channels AS c
          WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value AND c.since < ?3 AND c.until > ?3",
-        audience::COLUMNS
+        COLUMNS
     ))?;
     let mut rows = select.query(params![app.0, AsCode(provider), at.0, left])?;
     while let Some(row) = rows.next()? {
@@ -138,19 +165,19 @@ fn look_up(
 
 /// The address of a device by its channel. One that has ended and that the device has again: what it holds now is the
 /// address.
-fn address(
+fn place(
     sql: &Connection,
     app: AppId,
     provider: Provider,
-    mut target: Target,
-) -> Result<Address, StoreError> {
-    let was_named = target.environment.is_some();
-    if target.ended.is_some() {
-        find_again(sql, app, provider, &mut target)?;
+    mut address: Address,
+) -> Result<Place, StoreError> {
+    let was_named = address.environment.is_some();
+    if address.ended.is_some() {
+        find_again(sql, app, provider, &mut address)?;
     }
-    Ok(Address {
-        lost_name: target.ended.is_none() && was_named && target.environment.is_none(),
-        target,
+    Ok(Place {
+        lost_name: address.ended.is_none() && was_named && address.environment.is_none(),
+        address,
     })
 }
 
@@ -158,19 +185,19 @@ fn find_again(
     sql: &Connection,
     app: AppId,
     provider: Provider,
-    target: &mut Target,
+    address: &mut Address,
 ) -> Result<(), StoreError> {
     let mut select = sql.prepare_cached(
         "SELECT environment, registered_at, token FROM channels INDEXED BY channels_by_device
          WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
     )?;
-    let place = params![app.0, target.device.0, Life::ON, AsCode(provider)];
+    let place = params![app.0, address.device.0, Life::ON, AsCode(provider)];
     let mut rows = select.query(place)?;
     if let Some(row) = rows.next()? {
-        target.ended = None;
-        target.environment = row.get::<_, AsCode<Option<Environment>>>(0)?.0;
-        target.registered_at = UnixMillis(row.get(1)?);
-        target.token = row.get::<_, Option<String>>(2)?.map(String::into);
+        address.ended = None;
+        address.environment = row.get::<_, AsCode<Option<Environment>>>(0)?.0;
+        address.registered_at = UnixMillis(row.get(1)?);
+        address.token = row.get(2)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params};
 use tidings_model::{
     AppId, Audience, DeviceId, Environment, Life, Message, MsgId, Platform, PlatformSet, Provider,
-    ProviderSet, Push, Reason, UnixMillis,
+    ProviderSet, Push,
 };
 
 use crate::candidates::Candidates;
@@ -56,18 +56,13 @@ impl Scope {
 /// Later than every id of today: as it is now.
 const NOW: MsgId = MsgId(Life::ON - 1);
 
-/// One device of a page.
+/// One device of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub device: DeviceId,
-    /// Why the device no longer holds the channel by which it is a target; none while it holds it, and then the rest is the
-    /// address of now.
-    pub ended: Option<Reason>,
+    /// What it named at the message, whatever it names by now.
     pub environment: Option<Environment>,
     pub platform: Platform,
-    pub registered_at: UnixMillis,
-    /// None on the link.
-    pub token: Option<Box<str>>,
 }
 
 /// A part of a scope.
@@ -158,7 +153,7 @@ impl Store {
             let last = DeviceId(scope.at.0);
             let part = self
                 .engine
-                .scan(move |sql| walk(sql, &looked, after, last, (1, look), |_| Ok(())))
+                .scan(move |sql| walk(sql, &looked, after, last, (1, look), |_, _| Ok(())))
                 .await?;
             if !part.found.is_empty() {
                 return Ok(true);
@@ -185,8 +180,7 @@ pub(crate) fn used(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at. Each by
-/// the channel that it had at the message: pages are cut by that one's environment, whatever the device has by now.
+/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at.
 pub(crate) fn select(
     sql: &Connection,
     scope: &Scope,
@@ -215,7 +209,7 @@ pub(crate) fn count(
     after: DeviceId,
 ) -> Result<Found<(Platform, u64)>, StoreError> {
     let (last, bounds) = (DeviceId(scope.at.0), (usize::MAX, CANDIDATES_MAX));
-    let platform = |row: &Row<'_>| Ok(row.get::<_, AsCode<Platform>>(PLATFORM)?.0);
+    let platform = |_: &Row<'_>, platform| Ok(platform);
     let Found { found, more_after } = walk(sql, scope, after, last, bounds, platform)?;
     Ok(Found {
         found: tally(found.into_iter()),
@@ -235,35 +229,20 @@ pub(crate) fn tally(platforms: impl Iterator<Item = Platform>) -> Vec<(Platform,
     counts
 }
 
-/// The device of a channel that was read as [`COLUMNS`].
-pub(crate) fn device(row: &Row<'_>) -> rusqlite::Result<DeviceId> {
-    row.get(DEVICE).map(DeviceId)
-}
-
-/// A channel that was read as [`COLUMNS`].
-pub(crate) fn target(row: &Row<'_>) -> rusqlite::Result<Target> {
+fn target(row: &Row<'_>, platform: Platform) -> rusqlite::Result<Target> {
     Ok(Target {
         device: DeviceId(row.get(DEVICE)?),
-        ended: row
-            .get::<_, Option<String>>(ENDED)?
-            .map(|reason| Reason::heard(&reason)),
         environment: row.get::<_, AsCode<Option<Environment>>>(ENVIRONMENT)?.0,
-        platform: row.get::<_, AsCode<Platform>>(PLATFORM)?.0,
-        registered_at: UnixMillis(row.get(REGISTERED_AT)?),
-        token: row.get::<_, Option<String>>(TOKEN)?.map(String::into),
+        platform,
     })
 }
 
-pub(crate) const COLUMNS: &str =
-    "c.device, c.platform, c.environment, c.registered_at, c.token, c.ended";
+const COLUMNS: &str = "c.device, c.platform, c.environment";
 const DEVICE: usize = 0;
 const PLATFORM: usize = 1;
 const ENVIRONMENT: usize = 2;
-const REGISTERED_AT: usize = 3;
-const TOKEN: usize = 4;
-const ENDED: usize = 5;
 /// Whether the device could be reached by a provider that is taken before.
-const OTHERWISE: usize = 6;
+const OTHERWISE: usize = 3;
 
 /// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until about `look` have been looked at.
 fn walk<T>(
@@ -272,16 +251,17 @@ fn walk<T>(
     after: DeviceId,
     last: DeviceId,
     (limit, look): (usize, usize),
-    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    mut take: impl FnMut(&Row<'_>, Platform) -> rusqlite::Result<T>,
 ) -> Result<Found<T>, StoreError> {
     let last = last.min(DeviceId(scope.at.0));
-    let otherwise = otherwise(scope);
+    let before = before(sql, scope)?;
+    let otherwise = otherwise(before);
     let mut found = Vec::new();
     let mut visit = |row: &Row<'_>| -> rusqlite::Result<bool> {
         let AsCode(platform) = row.get(PLATFORM)?;
-        let belongs = scope.platforms.contains(platform) && !row.get::<_, bool>(OTHERWISE)?;
-        if belongs {
-            found.push(take(row)?);
+        let goes_before = !before.is_empty() && row.get(OTHERWISE)?;
+        if scope.platforms.contains(platform) && !goes_before {
+            found.push(take(row, platform)?);
         }
         Ok(found.len() < limit)
     };
@@ -349,23 +329,31 @@ fn walk<T>(
     Ok(Found { found, more_after })
 }
 
-/// An SQL expression: whether the device could be reached by a provider that is taken before the scope's.
-fn otherwise(scope: &Scope) -> String {
-    let others: Vec<String> = scope
-        .without
-        .iter()
-        .map(|provider| {
-            format!(
-                "EXISTS (SELECT 1 FROM channels AS o INDEXED BY sqlite_autoindex_channels_1 WHERE o.app = ?1 AND o.provider = {} AND o.device = c.device
-                     AND o.since < ?3 AND o.until > ?3)",
-                provider.code()
-            )
-        })
-        .collect();
-    match others.is_empty() {
-        true => "0".into(),
-        false => others.join(" OR "),
+/// Those of the providers that are taken before the scope's by which any device of the app has ever been reached.
+fn before(sql: &Connection, scope: &Scope) -> Result<ProviderSet, StoreError> {
+    if scope.without.is_empty() {
+        return Ok(scope.without);
     }
+    let mut select =
+        sql.prepare_cached("SELECT DISTINCT provider FROM app_providers WHERE app = ?1")?;
+    let rows = select.query_map([scope.app.0], |row| {
+        Ok(row.get::<_, AsCode<Provider>>(0)?.0)
+    })?;
+    let used: ProviderSet = rows.collect::<Result<_, _>>()?;
+    Ok(scope.without.and(used))
+}
+
+/// An SQL expression: whether the device could be reached by one of these.
+fn otherwise(before: ProviderSet) -> String {
+    if before.is_empty() {
+        return "0".into();
+    }
+    let codes: Vec<String> = before.iter().map(|one| one.code().to_string()).collect();
+    format!(
+        "EXISTS (SELECT 1 FROM channels AS o INDEXED BY channels_by_device
+             WHERE o.app = ?1 AND o.device = c.device AND o.until > ?3 AND o.since < ?3 AND o.provider IN ({}))",
+        codes.join(", ")
+    )
 }
 
 /// A list that narrows what another list gives, as JSON for the statement; none when it asks for nothing, or is that list.

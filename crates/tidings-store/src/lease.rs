@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::members::Member;
 use crate::pages::{self, Class, LaneKey, PageKey, by, read_key};
 use crate::progress::Progress;
-use crate::{Store, StoreError, Target, WriteTx, addresses, devices, messages, trace};
+use crate::{Address, Store, StoreError, WriteTx, addresses, devices, messages, trace};
 
 /// How much a lane can take out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub enum Addressed {
     /// In another environment than the page's: it is another lane's by now.
     Elsewhere(Option<Environment>),
     /// By the channel that it was a target by, if it still holds it.
-    Here(Target),
+    Here(Address),
     /// A newer message with the same collapse id goes to it by the same provider: this one would undo that.
     Superseded,
 }
@@ -305,7 +305,7 @@ fn open(
     let progress = Progress::unpack(&detail)?;
     let members = pages::members_of(sql, key)?;
     let addresses = addresses::of(sql, message.app, key.provider, message.id, &members)?;
-    let lost_name = addresses.iter().flatten().any(|address| address.lost_name);
+    let lost_name = addresses.iter().flatten().any(|place| place.lost_name);
     let unnamed = match lost_name {
         true => pages::default_environment(sql, &message, key.provider)?,
         false => None,
@@ -319,27 +319,25 @@ fn open(
         Some(_) | None => Vec::new(),
     };
     let mut places = Vec::with_capacity(members.len());
-    for (index, address) in addresses.into_iter().enumerate() {
-        let environment = address
-            .as_ref()
-            .and_then(|address| match address.lost_name {
-                true => unnamed,
-                false => address.target.environment,
-            });
-        places.push(match address.map(|address| address.target) {
+    for (index, place) in addresses.into_iter().enumerate() {
+        let environment = place.as_ref().and_then(|place| match place.lost_name {
+            true => unnamed,
+            false => place.address.environment,
+        });
+        places.push(match place.map(|place| place.address) {
             _ if progress.has(index) => None,
             None => Some(Addressed::Gone),
-            Some(target)
-                if target.ended.is_none()
+            Some(address)
+                if address.ended.is_none()
                     && environment.is_some()
                     && environment != key.environment =>
             {
                 Some(Addressed::Elsewhere(environment))
             }
-            Some(target) if is_superseded(sql, &newer, key.provider, target.device)? => {
+            Some(address) if is_superseded(sql, &newer, key.provider, address.device)? => {
                 Some(Addressed::Superseded)
             }
-            Some(target) => Some(Addressed::Here(target)),
+            Some(address) => Some(Addressed::Here(address)),
         });
     }
     Ok(OpenPage {

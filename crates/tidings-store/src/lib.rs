@@ -49,6 +49,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
+pub use addresses::Address;
 pub use apps::App;
 pub use audience::{Scope, Target};
 pub use credentials::{CredentialRecord, CredentialSlot};

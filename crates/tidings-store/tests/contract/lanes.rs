@@ -255,6 +255,24 @@ async fn an_audience_is_cut_into_pages_and_counted_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn a_device_whose_token_is_anothers_by_now_is_reached_nowhere() {
+    let stage = Stage::new().await;
+    let former = stage.iphones(1..2).await[0];
+    let message = stage.push(Audience::All).await;
+    stage.cut_all().await;
+    let owner = stage.store.register(stage.iphone(1, None)).await;
+    let owner = owner.expect("registered");
+    assert_eq!(owner.former, [former]);
+    let out = stage.only_out().await;
+    assert_eq!(out.page.key.message, message.id);
+    let [Some(Addressed::Here(address))] = out.open.places.as_slice() else {
+        panic!("{:?}", out.open.places);
+    };
+    assert_eq!((address.device, &address.token), (former, &None));
+    assert_eq!(address.ended.as_ref().map(Reason::as_str), Some("moved"));
+}
+
+#[tokio::test]
 async fn a_chunk_whose_task_has_moved_is_not_cut_again() {
     let stage = Stage::new().await;
     stage.iphones(0..1500).await;

@@ -143,15 +143,20 @@ impl<S: Sends> Typed<S> {
         let ahead = UnixMillis::now().since(now);
         let mut unsent = Vec::new();
         let mut deliveries = Vec::with_capacity(outgoing.len());
-        for Outgoing { tag, target, tried } in outgoing {
-            let Some(token) = target.token else {
+        for Outgoing {
+            address,
+            tag,
+            tried,
+        } in outgoing
+        {
+            let Some(token) = address.token else {
                 unsent.push((tag, Unsent::Never(Reason::known("NoToken"))));
                 continue;
             };
             deliveries.push(Delivery {
                 notification: Arc::clone(&notification),
                 token,
-                id: delivery_id(message.id, target.device),
+                id: delivery_id(message.id, address.device),
                 expires: Some(message.expires_at.plus(ahead)),
                 progress: tried.map(|tried| progress(*tried)).unwrap_or_default(),
                 urgent,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidings_model::{DeviceId, Environment, Message, MsgId, Reason, UnixMillis};
 use tidings_store::{
-    Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Leaving, Member, OpenPage,
-    PageFlush, PageKey, Progress, Removal, Rest, Room, Target, Tried,
+    Address, Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Leaving, Member,
+    OpenPage, PageFlush, PageKey, Progress, Removal, Rest, Room, Tried,
 };
 use tokio::time::Instant;
 
@@ -27,8 +27,8 @@ pub(crate) struct Tag {
 /// A delivery that is to be sent.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
+    pub(in crate::dispatch) address: Address,
     pub(in crate::dispatch) tag: Tag,
-    pub(in crate::dispatch) target: Target,
     pub(in crate::dispatch) tried: Option<Box<Tried>>,
 }
 
@@ -236,18 +236,22 @@ impl Book {
             let tried = page.members[index].tried.clone();
             match page.turn(index, place, now) {
                 None => {}
-                Some(target) => {
+                Some(address) => {
                     page.open += 1;
                     page.known[index] = Some(Known {
                         // Where there is only one, there is nothing to name.
-                        is_named: target.environment.is_some() || self.key.environment.is_none(),
-                        registered_at: target.registered_at,
+                        is_named: address.environment.is_some() || self.key.environment.is_none(),
+                        registered_at: address.registered_at,
                     });
                     let tag = Tag {
                         index,
                         page: number,
                     };
-                    outgoing.push(Outgoing { tag, target, tried });
+                    outgoing.push(Outgoing {
+                        address,
+                        tag,
+                        tried,
+                    });
                 }
             }
         }
@@ -550,7 +554,7 @@ impl Book {
 
 impl OutPage {
     /// What the turn of a member means: whom to send to, or what became of it without.
-    fn turn(&mut self, index: usize, place: Addressed, now: UnixMillis) -> Option<Target> {
+    fn turn(&mut self, index: usize, place: Addressed, now: UnixMillis) -> Option<Address> {
         let tried = self.members[index].tried.as_deref();
         let attempts = tried.map_or(0, Tried::attempts);
         let last = tried.and_then(|tried| tried.last.clone());
@@ -566,7 +570,7 @@ impl OutPage {
             Addressed::Elsewhere(_) | Addressed::Here(_) if self.message.expires_at <= now => {
                 Came::Ended(end(Ending::Expired, last))
             }
-            Addressed::Here(Target {
+            Addressed::Here(Address {
                 ended: Some(reason),
                 ..
             }) => {
@@ -587,7 +591,7 @@ impl OutPage {
                 });
                 return None;
             }
-            Addressed::Here(target) => return Some(target),
+            Addressed::Here(address) => return Some(address),
         };
         self.came(index, came);
         None
@@ -765,11 +769,10 @@ mod tests {
     }
 
     fn here(device: i64, environment: Option<Environment>) -> Addressed {
-        Addressed::Here(Target {
+        Addressed::Here(Address {
             device: DeviceId(device),
             ended: None,
             environment,
-            platform: Platform::Ios,
             registered_at: UnixMillis(5),
             token: Some("aa".into()),
         })
@@ -933,11 +936,11 @@ mod tests {
 
     #[test]
     fn who_cannot_be_sent_to_ends_without_being_sent_to() {
-        let ended = Addressed::Here(Target {
+        let ended = Addressed::Here(Address {
             ended: Some(Reason::known("moved")),
             token: None,
             ..match here(3, None) {
-                Addressed::Here(target) => target,
+                Addressed::Here(address) => address,
                 other => panic!("{other:?}"),
             }
         });
@@ -1151,13 +1154,13 @@ mod tests {
         };
         open.members = Arc::new(vec![member(1, 0), member(2, 1)]);
         for device in [1, 2] {
-            let Addressed::Here(target) = here(device, None) else {
+            let Addressed::Here(address) = here(device, None) else {
                 unreachable!()
             };
-            open.places.push(Some(Addressed::Here(Target {
+            open.places.push(Some(Addressed::Here(Address {
                 ended: Some(Reason::known("replaced")),
                 token: None,
-                ..target
+                ..address
             })));
         }
         let mut book = Book::new(LANE);

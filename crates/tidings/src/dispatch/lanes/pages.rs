@@ -193,8 +193,10 @@ impl Lane {
             match senders::load(&mut self.sender, &self.context, self.key).await {
                 Ok(None) => return,
                 Ok(Some(gone)) => {
-                    for settled in gone.end(REMOVED_GRACE).await {
-                        self.came(settled, Back::NoCredential);
+                    let ended = gone.end(REMOVED_GRACE).await;
+                    let now = self.context.clock.now();
+                    for settled in ended {
+                        self.came(settled, Back::NoCredential, now);
                     }
                     return;
                 }
@@ -228,8 +230,9 @@ impl Lane {
             Some(sender) => sender.withdraw(|tag| overdue.contains(&tag.page)),
             None => Vec::new(),
         };
+        let now = self.context.clock.now();
         for settled in unsent {
-            self.came(settled, Back::Waits);
+            self.came(settled, Back::Waits, now);
         }
     }
 
@@ -460,14 +463,14 @@ impl Lane {
                 }
             }
         }
+        let now = self.context.clock.now();
         for settled in settled.drain(..) {
-            self.came(settled, Back::Waits);
+            self.came(settled, Back::Waits, now);
         }
     }
 
-    /// Enters what became of a delivery. `back` says what it means that it has not ended.
-    fn came(&mut self, settled: Settled<Tag>, back: Back) {
-        let now = self.context.clock.now();
+    /// Enters what became of a delivery by `now`. `back` says what it means that it has not ended.
+    fn came(&mut self, settled: Settled<Tag>, back: Back, now: UnixMillis) {
         let Settled {
             attempts,
             id,
@@ -773,7 +776,7 @@ mod tests {
             progress: tidings_broker::Progress::default(),
             provider_id: None,
         };
-        lane.came(settled, Back::Waits);
+        lane.came(settled, Back::Waits, now);
         let batch = lane.book.flush(now, false, false);
         let rest = batch.pages[0].rest.as_ref().expect("nothing is out");
         assert_eq!(rest[0].due, None);

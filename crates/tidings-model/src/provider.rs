@@ -15,7 +15,7 @@ pub struct UnknownName(&'static str);
 macro_rules! named {
     ($type:ident { $first:ident = $first_name:literal $(, $variant:ident = $name:literal)* $(,)? }) => {
         impl $type {
-            /// All of them, in the order of their names.
+            /// All of them.
             pub const ALL: [Self; [$first_name $(, $name)*].len()] = [Self::$first $(, Self::$variant)*];
 
             pub fn name(self) -> &'static str {
@@ -49,6 +49,7 @@ macro_rules! named {
 pub enum Provider {
     Apns,
     Huawei,
+    Xiaomi,
     /// The last resort.
     Link,
 }
@@ -56,6 +57,7 @@ pub enum Provider {
 named!(Provider {
     Apns = "apns",
     Huawei = "huawei",
+    Xiaomi = "xiaomi",
     Link = "link",
 });
 
@@ -86,6 +88,12 @@ impl Provider {
                 has_word_for_dead: false,
                 platforms: PlatformSet::of(&[Platform::Android]),
                 title: "Huawei",
+            },
+            Self::Xiaomi => Nature {
+                environments: &[],
+                has_word_for_dead: false,
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "Xiaomi",
             },
             Self::Link => Nature {
                 environments: &[],

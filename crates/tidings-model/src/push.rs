@@ -145,7 +145,7 @@ impl PushOptions {
     pub fn collapse_id(&self, provider: Provider) -> Option<&str> {
         match provider {
             Provider::Apns => self.apns_collapse_id.as_deref(),
-            Provider::Huawei | Provider::Link => None,
+            _ => None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Senders for the push providers: one delivery in, one outcome out. So far that is Apple's ([`apns`]).
+//! Senders for the push providers: one delivery in, one outcome out. Apple's is [`apns`]; the phone makers' are modules of
+//! their names over [`batch`].
 //!
 //! # The smallest program
 //!
@@ -75,6 +76,7 @@ pub mod huawei;
 pub mod jitter;
 mod net;
 mod retry_after;
+pub mod xiaomi;
 
 pub use attempt::{Attempt, Cause};
 pub use client::{Answers, Client, ClientConfig, Started};

@@ -29,7 +29,8 @@ codes!(
     Provider,
     Provider::Apns = 1,
     Provider::Link = 2,
-    Provider::Huawei = 3
+    Provider::Huawei = 3,
+    Provider::Xiaomi = 5
 );
 codes!(
     Platform,

@@ -1,4 +1,4 @@
-//! Whether a provider takes a credential, without a push.
+//! Whether a provider takes a credential, without a push that reaches anybody.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::exchange::Connection;
-use crate::batch::{Config, ConfigError, Protocol, SignIn};
-use crate::net::{DialError, Obstacle};
+use crate::batch::{Answer, Config, ConfigError, Protocol, Request, Response, SignIn};
+use crate::net::{DialError, Dialer, Obstacle};
 
 /// What a check found.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// How long it took to connect; none when there was no connection.
     pub connecting: Option<Duration>,
-    /// `HOST` or `HOST:PORT` of who was asked.
+    /// `HOST` or `HOST:PORT` of who was asked last.
     pub endpoint: String,
     /// What it came to.
     pub finding: Finding,
@@ -24,10 +24,8 @@ pub struct Report {
 /// What a check came to.
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// It gave an access token.
+    /// It gave an access token, and had nothing to say against the app.
     Good,
-    /// The provider has no question that tells, other than a push.
-    NoQuestion,
     /// It refused the credential.
     Rejected(Reason),
     /// It said something else.
@@ -44,54 +42,98 @@ pub enum Finding {
 /// For all of a check together.
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// Asks for an access token, once. Takes 15 s at most.
+/// Asks for an access token, once, and what the provider says to a push to an address that nobody has
+/// ([`Protocol::probe`]), as far as there are such questions. Takes 15 s at most.
 pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError> {
     config.check()?;
-    let (dialer, request) = match (
-        config.token_dialer()?,
-        config.protocol.sign_in(UnixMillis::now()),
-    ) {
+    let protocol = &config.protocol;
+    let by = Instant::now() + WITHIN;
+    let now = UnixMillis::now();
+    let (mut report, access) = match (config.token_dialer()?, protocol.sign_in(now)) {
         (Some(there), SignIn::Ask(request)) => {
-            let request = there.led(request);
-            (there.dialer, Some(request))
+            let (report, response) = ask(&there.dialer, &there.led(request), by).await;
+            let Some(response) = response else {
+                return Ok(report);
+            };
+            match protocol.signed_in(&response) {
+                Ok(access) => (report, access),
+                Err(outcome) => return Ok(report.found(said(outcome))),
+            }
         }
-        _ => (config.dialer()?, None),
+        (_, SignIn::Have(access)) => {
+            let endpoint = config.dialer()?.endpoint.authority.to_string();
+            (Report::of(endpoint), access)
+        }
+        // A protocol that asks says where.
+        (None, SignIn::Ask(_)) => {
+            let reason = Reason::known("NoTokenEndpoint");
+            return Ok(Report::of(String::new()).found(Finding::Rejected(reason)));
+        }
     };
-    let endpoint = dialer.endpoint.authority.to_string();
+    if let Some((notification, nobody)) = protocol.probe() {
+        let request = protocol.request(&notification, &[nobody], &access.token, now);
+        let (asked, response) = ask(&config.dialer()?, &request, by).await;
+        report = asked;
+        if let Some(response) = response {
+            report.finding = match protocol.answer(&response, &[nobody]) {
+                Answer::AccessRefused(reason) => Finding::Rejected(reason),
+                Answer::All(outcome) => said(outcome),
+                Answer::Each(outcomes) => outcomes.into_iter().next().map_or(Finding::Good, said),
+            };
+        }
+    }
+    Ok(report)
+}
+
+/// What an answer shows of the credential.
+fn said(outcome: Outcome) -> Finding {
+    match outcome {
+        // It complains of the address and of nothing else; or it has such a phone, as a simulator.
+        Outcome::Accepted { .. } | Outcome::Unregistered { .. } => Finding::Good,
+        Outcome::CredentialRejected { reason } => Finding::Rejected(reason),
+        outcome => Finding::Undecided(Attempt::Answered(outcome)),
+    }
+}
+
+impl Report {
+    fn of(endpoint: String) -> Self {
+        Self {
+            connecting: None,
+            endpoint,
+            finding: Finding::Good,
+        }
+    }
+
+    fn found(self, finding: Finding) -> Self {
+        Self { finding, ..self }
+    }
+}
+
+/// One request over a connection of its own: its answer, or a report of why there is none.
+async fn ask(dialer: &Dialer, request: &Request, by: Instant) -> (Report, Option<Response>) {
+    let report = Report::of(dialer.endpoint.authority.to_string());
     let began = Instant::now();
-    let by = began + WITHIN;
-    let dialed = timeout_at(by, dialer.dial()).await;
-    let report = |connecting, finding| Report {
-        connecting,
-        endpoint,
-        finding,
-    };
-    let tls = match dialed {
+    let tls = match timeout_at(by, dialer.dial()).await {
         Ok(Ok((_, tls))) => tls,
         Ok(Err(DialError {
             cause, obstacle, ..
-        })) => return Ok(report(None, Finding::Unreachable { cause, obstacle })),
+        })) => return (report.found(Finding::Unreachable { cause, obstacle }), None),
         Err(_) => {
             let (cause, obstacle) = (Cause::TimedOut, Obstacle::Silence);
-            return Ok(report(None, Finding::Unreachable { cause, obstacle }));
+            return (report.found(Finding::Unreachable { cause, obstacle }), None);
         }
     };
-    let connecting = Some(began.elapsed());
-    let Some(request) = request else {
-        return Ok(report(connecting, Finding::NoQuestion));
+    let report = Report {
+        connecting: Some(began.elapsed()),
+        ..report
     };
     let asked = async {
         let mut connection = Connection::over(tls).await.map_err(Attempt::NotSent)?;
-        let answered = connection.send(&dialer, &request, by).await;
+        let answered = connection.send(dialer, request, by).await;
         answered.map_err(Attempt::from)
     };
-    let finding = match asked.await {
-        Ok(response) => match config.protocol.signed_in(&response) {
-            Ok(_) => Finding::Good,
-            Err(Outcome::CredentialRejected { reason }) => Finding::Rejected(reason),
-            Err(outcome) => Finding::Undecided(Attempt::Answered(outcome)),
-        },
-        Err(attempt) => Finding::Undecided(attempt),
-    };
-    Ok(report(connecting, finding))
+    match asked.await {
+        Ok(response) => (report, Some(response)),
+        Err(attempt) => (report.found(Finding::Undecided(attempt)), None),
+    }
 }

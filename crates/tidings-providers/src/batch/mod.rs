@@ -10,6 +10,9 @@ pub mod check;
 mod client;
 mod config;
 mod exchange;
+pub(crate) mod meaning;
+mod notification;
+pub(crate) mod oauth;
 mod pace;
 mod queue;
 pub mod quota;
@@ -23,6 +26,7 @@ use tidings_model::{Outcome, Reason, UnixMillis};
 pub use client::{Answers, Client};
 pub use config::{Config, ConfigError};
 pub use exchange::Response;
+pub use notification::NotificationError;
 pub use pace::Pace;
 
 /// A provider's protocol, with the credential of one app. `Debug` prints no secret.
@@ -53,8 +57,10 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
     /// Whether its time is over at `now`: then it does not leave any more.
     fn is_over(notification: &Self::Notification, now: UnixMillis) -> bool;
 
-    /// What came of the request in [`SignIn::Ask`].
-    fn signed_in(&self, response: &Response) -> Result<Access, Outcome>;
+    /// What came of the request in [`SignIn::Ask`]; by default as OAuth has it.
+    fn signed_in(&self, response: &Response) -> Result<Access, Outcome> {
+        oauth::access(response)
+    }
 
     /// The request that pushes `notification` to `tokens` at `now`.
     fn request(
@@ -67,6 +73,12 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
 
     /// What the answer to such a request says.
     fn answer(&self, response: &Response, tokens: &[&str]) -> Answer;
+
+    /// What a check asks beyond an access token: a notification, and an address of the right form that nobody has. None where
+    /// an access token is asked for and shows all that there is to know.
+    fn probe(&self) -> Option<(Self::Notification, &'static str)> {
+        None
+    }
 }
 
 /// How a client comes to what it shows with each request.

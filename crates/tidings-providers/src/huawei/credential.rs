@@ -49,12 +49,8 @@ impl Credential {
         &self.app_id
     }
 
-    /// The form that asks for an access token (RFC 6749, section 4.4).
-    pub(super) fn token_request(&self) -> String {
-        form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "client_credentials")
-            .append_pair("client_id", &self.app_id)
-            .append_pair("client_secret", self.app_secret.expose())
-            .finish()
+    /// Shows to whom it speaks that it is the app's.
+    pub(super) fn app_secret(&self) -> &Secret {
+        &self.app_secret
     }
 }

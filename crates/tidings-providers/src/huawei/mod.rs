@@ -3,19 +3,19 @@
 //! HarmonyOS 5 and later is another channel, with another credential, address and request.
 //! Huawei: [Downlink message sending](https://developer.huawei.com/consumer/en/doc/HMSCore-References/https-send-api-0000001050986197).
 
-mod answer;
+pub(crate) mod answer;
 mod credential;
 mod notification;
 
 use bytes::Bytes;
-use tidings_model::{Outcome, UnixMillis};
+use tidings_model::UnixMillis;
 
-use crate::batch::{Access, Answer, Pace, Protocol, Request, Response, SignIn};
+use crate::batch::{Answer, Pace, Protocol, Request, Response, SignIn, oauth};
 
 pub use credential::{Credential, CredentialError};
 pub use notification::{
-    BODY_LEN_MAX, Badge, Click, Content, Importance, Message, Notification, NotificationError,
-    Shown, Style, TTL_MAX, Urgency,
+    BODY_LEN_MAX, Badge, Click, Content, Importance, Message, Notification, Shown, Style, TTL_MAX,
+    Urgency,
 };
 
 /// Tokens of one request, at most.
@@ -45,22 +45,12 @@ impl Protocol for Huawei {
     }
 
     fn sign_in(&self, _: UnixMillis) -> SignIn {
-        SignIn::Ask(Request {
-            path: "/oauth2/v3/token".to_owned(),
-            headers: vec![(
-                "content-type",
-                "application/x-www-form-urlencoded".to_owned(),
-            )],
-            body: self.credential.token_request().into(),
-        })
+        let (id, secret) = (self.credential.app_id(), self.credential.app_secret());
+        SignIn::Ask(oauth::request("/oauth2/v3/token", id, secret))
     }
 
     fn is_over(notification: &Notification, now: UnixMillis) -> bool {
         notification.is_over(now)
-    }
-
-    fn signed_in(&self, response: &Response) -> Result<Access, Outcome> {
-        answer::access(response)
     }
 
     fn request(
@@ -81,6 +71,19 @@ impl Protocol for Huawei {
     }
 
     fn answer(&self, response: &Response, tokens: &[&str]) -> Answer {
-        answer::answer(response, tokens)
+        answer::answer(Self::NAME, response, tokens, |_| None)
+    }
+
+    fn probe(&self) -> Option<(Notification, &'static str)> {
+        let shown = Shown {
+            title: "check".to_owned(),
+            body: "check".to_owned(),
+            ..Shown::default()
+        };
+        let message = Message {
+            content: Content::Shown(Box::new(shown)),
+            ..Message::default()
+        };
+        Some((Notification::new(&message).ok()?, "tidings-check"))
     }
 }

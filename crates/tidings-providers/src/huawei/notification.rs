@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use thiserror::Error;
 use tidings_model::UnixMillis;
+
+use crate::batch::NotificationError;
 
 /// Bytes of a message, tokens left out, at most.
 pub const BODY_LEN_MAX: usize = 4096;
@@ -208,27 +209,6 @@ pub enum Urgency {
     Normal,
 }
 
-/// What Huawei would refuse.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NotificationError {
-    /// A notification needs both.
-    #[error("{0}: is empty; Huawei shows nothing without it")]
-    Empty(&'static str),
-    /// Out of the range that Huawei's page gives.
-    #[error("{field}: {value} is not {range}")]
-    OutOfRange {
-        /// By Huawei's name.
-        field: &'static str,
-        /// What it is.
-        value: String,
-        /// What it should be.
-        range: &'static str,
-    },
-    /// 80300008.
-    #[error("the message has {0} bytes; Huawei takes {BODY_LEN_MAX}")]
-    TooLarge(usize),
-}
-
 /// `message.android` but for what depends on the time, in the order in which it is written.
 #[derive(Serialize)]
 struct Android<'a> {
@@ -261,11 +241,13 @@ impl Notification {
             Content::Shown(shown) => Some(shown.checked()?),
         };
         if let Some(key) = message.collapse_key.filter(|key| !(-1..=100).contains(key)) {
-            return Err(NotificationError::OutOfRange {
-                field: "collapse_key",
-                value: key.to_string(),
-                range: "from -1 to 100",
-            });
+            let range = "from -1 to 100";
+            let value = key.to_string();
+            return Err(NotificationError::out_of_range(
+                "collapse_key",
+                value,
+                range,
+            ));
         }
         let android = Android {
             bi_tag: message.bi_tag.as_deref(),
@@ -286,7 +268,10 @@ impl Notification {
         };
         let len = notification.body(&[], UnixMillis::now()).len();
         if len > BODY_LEN_MAX {
-            return Err(NotificationError::TooLarge(len));
+            return Err(NotificationError::TooLarge {
+                len,
+                max: BODY_LEN_MAX,
+            });
         }
         Ok(notification)
     }
@@ -322,13 +307,8 @@ impl Shown {
                 return Err(NotificationError::Empty(field));
             }
         }
-        let out_of_range = |field, value: String, range| {
-            Err(NotificationError::OutOfRange {
-                field,
-                value,
-                range,
-            })
-        };
+        let out_of_range =
+            |field, value: String, range| Err(NotificationError::out_of_range(field, value, range));
         if let Some(badge) = &self.badge {
             if let Some(add) = badge.add_num.filter(|add| !(1..=99).contains(add)) {
                 return out_of_range("badge.add_num", add.to_string(), "from 1 to 99");

@@ -117,13 +117,43 @@ pub(crate) fn good(topic: Option<&str>) -> String {
 pub(crate) const SEALED: &str =
     "The stored credential does not open with this server's seal key; set it again.";
 
-/// The words for a connection that did not come about; `details` is what the system said.
-pub(crate) fn unreachable(obstacle: Obstacle, details: &str) -> String {
-    sentence_of(&format!("{} ({details})", in_the_way(obstacle)))
+/// Who was to be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whom {
+    pub(crate) name: &'static str,
+    /// Where else it can be reached, if it can.
+    other_port: &'static str,
+    speaks: &'static str,
 }
 
-fn in_the_way(obstacle: Obstacle) -> &'static str {
-    match obstacle {
+impl Whom {
+    pub(crate) const APPLE: Self = Self {
+        name: "Apple",
+        other_port: " take Apple's port 2197,",
+        speaks: "TLS and HTTP/2",
+    };
+
+    pub(crate) const fn maker(name: &'static str) -> Self {
+        Self {
+            name,
+            other_port: "",
+            speaks: "TLS",
+        }
+    }
+}
+
+/// The words for a connection that did not come about; `details` is what the system said.
+pub(crate) fn unreachable(whom: Whom, obstacle: Obstacle, details: &str) -> String {
+    sentence_of(&format!("{} ({details})", in_the_way(whom, obstacle)))
+}
+
+fn in_the_way(whom: Whom, obstacle: Obstacle) -> String {
+    let Whom {
+        name,
+        other_port,
+        speaks,
+    } = whom;
+    let words = match obstacle {
         Obstacle::Lost => "the connection was lost before the answer; try again",
         Obstacle::Name => {
             "the name of the endpoint has no address; check `endpoint` and this machine's DNS"
@@ -138,15 +168,22 @@ fn in_the_way(obstacle: Obstacle) -> &'static str {
             "nothing listens at the endpoint; check `endpoint`, or the firewall that answers in its place"
         }
         Obstacle::Silence => {
-            "the endpoint does not answer, as when a firewall swallows packets; let port 443 out, take Apple's port 2197, or set a proxy"
+            return format!(
+                "the endpoint does not answer, as when a firewall swallows packets; let port 443 out,{other_port} or set a proxy"
+            );
         }
         Obstacle::Tls => {
-            "the endpoint does not speak TLS and HTTP/2 as APNs does; check `endpoint`"
+            return format!(
+                "the endpoint does not speak {speaks} as {name} does; check `endpoint`"
+            );
         }
         Obstacle::Untrusted => {
-            "the certificate of the endpoint is not trusted; give its authority as `ca` if the endpoint is yours, and if it should be Apple, something in between opens TLS: go around it"
+            return format!(
+                "the certificate of the endpoint is not trusted; give its authority as `ca` if the endpoint is yours, and if it should be {name}, something in between opens TLS: go around it"
+            );
         }
-    }
+    };
+    words.to_owned()
 }
 
 /// The words for a check that does not say whether the credential is good.
@@ -232,7 +269,7 @@ mod tests {
             Obstacle::Tls,
             Obstacle::Untrusted,
         ] {
-            let item = format!("- {}\n", in_the_way(obstacle));
+            let item = format!("- {}\n", in_the_way(Whom::APPLE, obstacle));
             assert!(DOCS.contains(&item), "docs/credentials.md lacks: {item}");
         }
     }
@@ -240,7 +277,7 @@ mod tests {
     #[test]
     fn words_are_sentences() {
         assert_eq!(
-            unreachable(Obstacle::Lost, "reset"),
+            unreachable(Whom::APPLE, Obstacle::Lost, "reset"),
             "The connection was lost before the answer; try again (reset)."
         );
         let late = Doubt::Attempt(Attempt::Unanswered(Cause::TimedOut));

@@ -20,6 +20,8 @@ pub(super) struct Section<'a> {
 pub(super) enum Tap<'a> {
     /// An intent's action.
     Action(&'a str),
+    /// The class of a page of the app.
+    Activity(&'a str),
     /// The app's first page.
     App,
     /// `intent:…;end`, or a deep link.
@@ -88,6 +90,7 @@ impl<'a> Section<'a> {
         self.text("title").unwrap_or_else(|| self.alert())
     }
 
+    /// A page that the push names for makers' channels goes before an action.
     pub(super) fn tap(&self) -> Tap<'a> {
         let url = self
             .value("intent")
@@ -96,11 +99,32 @@ impl<'a> Section<'a> {
             Some(url) if url.starts_with("intent:") && url.contains(START_PAGE) => Tap::App,
             Some(url) if url.starts_with("http://") || url.starts_with("https://") => Tap::Web(url),
             Some(url) => Tap::Intent(url),
-            None => match self.text("uri_action") {
-                Some(action) => Tap::Action(action),
-                None => Tap::App,
+            None => match (self.text("uri_activity"), self.text("uri_action")) {
+                (Some(class), _) if is_class(class) => Tap::Activity(class),
+                (_, Some(action)) => Tap::Action(action),
+                _ => Tap::App,
             },
         }
+    }
+
+    /// The alert in at most so many characters; `key` of the extras has a shorter one for this maker.
+    pub(super) fn alert_within(&self, key: &str, chars: usize) -> String {
+        let extras = self.value("extras");
+        let shorter = extras.and_then(|extras| extras[key].as_str());
+        let shorter = shorter.filter(|text| !text.trim().is_empty());
+        cut(shorter.unwrap_or_else(|| self.alert()), chars)
+    }
+
+    /// The title in at most so many characters.
+    pub(super) fn title_within(&self, chars: usize) -> String {
+        cut(self.title(), chars)
+    }
+
+    /// Sound 1, vibration 2, lights 4 together; -1 is all, 0 none.
+    pub(super) fn alert_type(&self) -> Option<i8> {
+        let kinds = self.number("alert_type");
+        let kinds = kinds.filter(|kinds| (-1..=7).contains(kinds))?;
+        i8::try_from(kinds).ok()
     }
 
     pub(super) fn layout(&self) -> Layout<'a> {
@@ -142,5 +166,83 @@ impl<'a> Section<'a> {
         };
         extras.insert("_j_msgid".to_owned(), message.id.0.into());
         extras
+    }
+}
+
+/// As much of a text as a maker takes; what is cut ends with an ellipsis.
+fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
+    format!("{}\u{2026}", kept.trim_end())
+}
+
+/// Whether it can be the name of a class, perhaps within the package.
+fn is_class(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+    use tidings_model::{
+        AppId, Audience, MsgId, Notification, PlatformSet, Push, PushOptions, UnixMillis,
+    };
+
+    use super::*;
+
+    pub(in crate::providers) fn map(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    /// A message of id 77 with a minute to live and the alert "for all", with an `android` section unless it is empty, and with
+    /// what is said to a maker.
+    pub(in crate::providers) fn message(android: Value, vendor: &str, said: Value) -> Message {
+        Message {
+            accepted_at: UnixMillis::now(),
+            app: AppId(1),
+            expires_at: UnixMillis(UnixMillis::now().0 + 60_000),
+            id: MsgId(77),
+            push: Push {
+                audience: Audience::All,
+                message: None,
+                notification: Some(Notification {
+                    alert: Some("for all".into()),
+                    android: Some(map(android)).filter(|android| !android.is_empty()),
+                    ..Notification::default()
+                }),
+                options: PushOptions {
+                    third_party_channel: map(json!({vendor: said})),
+                    ..PushOptions::default()
+                },
+                platforms: PlatformSet::ALL,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!(cut("\u{6c49}\u{5b57}", 2), "\u{6c49}\u{5b57}");
+        assert_eq!(cut("\u{6c49}\u{5b57}!", 2), "\u{6c49}\u{2026}");
+        assert_eq!(cut("a bcd", 3), "a\u{2026}");
+    }
+
+    #[test]
+    fn a_shorter_text_for_a_maker_goes_before_the_alert() {
+        let extras = json!({"alert": "a long text", "extras": {"mipns_content_forshort": "short"}});
+        let message = message(extras, "xiaomi", json!({}));
+        let section = Section::of(&message, "xiaomi").expect("for Android");
+        assert_eq!(section.alert_within("mipns_content_forshort", 20), "short");
+        assert_eq!(
+            section.alert_within("mzpns_content_forshort", 6),
+            "a lon\u{2026}"
+        );
     }
 }

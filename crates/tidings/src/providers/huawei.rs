@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidings_model::{Message, Reason};
+use tidings_model::Message;
 use tidings_providers::huawei::{
-    Badge, Click, Content, Credential, Huawei, Importance, Message as Sent, Notification,
-    NotificationError, Shown, Style,
+    Badge, Click, Content, Credential, Huawei, Importance, Message as Sent, Notification, Shown,
+    Style,
 };
 
 use super::android::{Layout, Section, Tap};
-use super::maker::{Field, Maker};
+use super::maker::{Field, Maker, unfit};
 use crate::api::fields::{flag, integer};
 use crate::dispatch::Unfit;
 
@@ -43,8 +43,7 @@ impl Maker for OfHuawei {
         })
     }
 
-    const OF_PHONES: &'static [&'static str] =
-        &["80100000", "80200001", "80300002", "80300007", "80300037"];
+    const OF_PHONES: &'static [&'static str] = &["80100000", "80300007"];
 
     fn words(reason: &str) -> Option<&'static str> {
         Some(match reason {
@@ -73,15 +72,7 @@ impl Maker for OfHuawei {
     fn render(message: &Message) -> Option<Result<Notification, Unfit>> {
         let section = Section::of(message, "huawei")?;
         let built = Notification::new(&sent(message, &section));
-        Some(built.map_err(|error| Unfit {
-            reason: match error {
-                NotificationError::TooLarge(_) => Reason::known("PayloadTooLarge"),
-                NotificationError::Empty(_) | NotificationError::OutOfRange { .. } => {
-                    Reason::known("BadPayload")
-                }
-            },
-            text: error.to_string(),
-        }))
+        Some(built.map_err(unfit))
     }
 }
 
@@ -123,7 +114,8 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
 fn click(section: &Section<'_>) -> Click {
     match section.tap() {
         Tap::Action(action) => Click::Action(action.to_owned()),
-        Tap::App => Click::App,
+        // Huawei wants a whole intent, with the package.
+        Tap::Activity(_) | Tap::App => Click::App,
         Tap::Intent(intent) => Click::Intent(intent.to_owned()),
         // Huawei opens https only; any other is a deep link, which the browser takes.
         Tap::Web(url) if url.starts_with("https://") => Click::Url(url.to_owned()),
@@ -199,46 +191,15 @@ fn sound(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
-    use tidings_model::{
-        AppId, Audience, MsgId, Notification as Shows, PlatformSet, Push, PushOptions, UnixMillis,
-    };
+    use serde_json::json;
+    use tidings_model::{Platform, UnixMillis};
 
     use super::*;
-
-    fn map(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(map) => map,
-            other => panic!("{other} is no object"),
-        }
-    }
-
-    fn message(android: Value, huawei: Value) -> Message {
-        Message {
-            accepted_at: UnixMillis::now(),
-            app: AppId(1),
-            expires_at: UnixMillis(UnixMillis::now().0 + 60_000),
-            id: MsgId(77),
-            push: Push {
-                audience: Audience::All,
-                message: None,
-                notification: Some(Shows {
-                    alert: Some("for all".into()),
-                    android: Some(map(android)).filter(|android| !android.is_empty()),
-                    ios: None,
-                }),
-                options: PushOptions {
-                    third_party_channel: map(json!({"huawei": huawei})),
-                    ..PushOptions::default()
-                },
-                platforms: PlatformSet::ALL,
-            },
-        }
-    }
+    use crate::providers::android::tests::message;
 
     /// `message.android` as Huawei is given it.
     fn rendered(android: Value, huawei: Value) -> Value {
-        let notification = OfHuawei::render(&message(android, huawei));
+        let notification = OfHuawei::render(&message(android, "huawei", huawei));
         let notification = notification.expect("for Android").expect("fit");
         let body = notification.body(&["token"], UnixMillis::now());
         let body: Value = serde_json::from_slice(&body).expect("JSON");
@@ -355,8 +316,8 @@ mod tests {
 
     #[test]
     fn what_is_not_for_android_is_not_for_huawei() {
-        let mut message = message(json!({}), json!({}));
-        message.push.platforms = [tidings_model::Platform::Ios].into_iter().collect();
+        let mut message = message(json!({}), "huawei", json!({}));
+        message.push.platforms = [Platform::Ios].into_iter().collect();
         assert!(OfHuawei::render(&message).is_none());
     }
 }

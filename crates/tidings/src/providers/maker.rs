@@ -11,15 +11,17 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings_model::{Environment, Message, Push, Reason, Spent};
+use tidings_providers::Attempt;
 use tidings_providers::batch::check::{Finding, Report, check};
-use tidings_providers::batch::{Config, Protocol};
+use tidings_providers::batch::{Config, NotificationError, Protocol};
 
 use super::access::{Access, token_endpoint};
 use super::{Adapter, Upload};
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Fields;
 use crate::api::v1::required;
-use crate::credentials::{CheckResult, Checked, words};
+use crate::credentials::words::{self, Whom};
+use crate::credentials::{CheckResult, Checked};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
 
 /// Characters of a field of a credential.
@@ -41,10 +43,11 @@ pub(super) trait Maker: Send + Sync + 'static {
     /// Checks the form of a credential. The error begins with the field.
     fn protocol(fields: &BTreeMap<String, String>) -> Result<Self::Protocol, String>;
 
-    /// Reasons that show with a push only: an access token that is given refutes none of them.
+    /// Reasons that are said of the phones' own addresses: a check, which asks of none, refutes none of them.
     const OF_PHONES: &'static [&'static str];
 
-    /// What a reason for which it refuses a credential means and what is to be done; none when it is not known.
+    /// What a reason for which it refuses a credential, or takes nothing today, means and what is to be done; none when it is
+    /// not known.
     fn words(reason: &str) -> Option<&'static str>;
 
     /// The message as its phones get it; none when it has nothing for them.
@@ -241,6 +244,23 @@ fn rejected<M: Maker>(reason: &Reason) -> String {
     }
 }
 
+/// What the provider says beside the question, in words.
+fn undecided<M: Maker>(attempt: &Attempt) -> String {
+    let name = M::Protocol::NAME;
+    let known = match attempt {
+        Attempt::Answered(outcome) => outcome
+            .reason()
+            .and_then(|reason| M::words(reason.as_str())),
+        Attempt::NotSent(_) | Attempt::Unanswered(_) => None,
+    };
+    match known {
+        Some(words) => words::sentence_of(words),
+        None => format!(
+            "{name} did not say whether it takes the credential ({attempt}); try again later."
+        ),
+    }
+}
+
 fn checked<M: Maker>(report: Report) -> Checked {
     let name = M::Protocol::NAME;
     let (result, reason, text) = match report.finding {
@@ -249,26 +269,21 @@ fn checked<M: Maker>(report: Report) -> Checked {
             None,
             format!("{name} takes the credential."),
         ),
-        Finding::NoQuestion => (
-            CheckResult::Undecided,
-            None,
-            format!("{name} is there; whether it takes the credential shows with the first push."),
-        ),
         Finding::Rejected(reason) => {
             let text = rejected::<M>(&reason);
             (CheckResult::Rejected, Some(reason), text)
         }
-        Finding::Undecided(attempt) => (
-            CheckResult::Undecided,
-            None,
-            format!(
-                "{name} did not say whether it takes the credential ({attempt}); try again later."
-            ),
-        ),
+        Finding::Undecided(attempt) => {
+            let reason = match &attempt {
+                Attempt::Answered(outcome) => outcome.reason().cloned(),
+                Attempt::NotSent(_) | Attempt::Unanswered(_) => None,
+            };
+            (CheckResult::Undecided, reason, undecided::<M>(&attempt))
+        }
         Finding::Unreachable { cause, obstacle } => (
             CheckResult::Unreachable,
             None,
-            words::unreachable(obstacle, &cause.to_string()),
+            words::unreachable(Whom::maker(name), obstacle, &cause.to_string()),
         ),
     };
     Checked {
@@ -277,5 +292,18 @@ fn checked<M: Maker>(report: Report) -> Checked {
         reason,
         result,
         text,
+    }
+}
+
+/// What a maker would refuse of a message.
+pub(super) fn unfit(error: NotificationError) -> Unfit {
+    Unfit {
+        reason: match error {
+            NotificationError::TooLarge { .. } => Reason::known("PayloadTooLarge"),
+            NotificationError::Empty(_) | NotificationError::OutOfRange { .. } => {
+                Reason::known("BadPayload")
+            }
+        },
+        text: error.to_string(),
     }
 }

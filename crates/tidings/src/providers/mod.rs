@@ -6,6 +6,7 @@ mod android;
 pub(crate) mod apns;
 mod huawei;
 mod maker;
+mod xiaomi;
 
 use anyhow::Result;
 use futures_util::future::BoxFuture;
@@ -67,6 +68,7 @@ pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
     match provider {
         Provider::Apns => Some(&apns::Apns),
         Provider::Huawei => Some(&Adapted::<huawei::OfHuawei>::NEW),
+        Provider::Xiaomi => Some(&Adapted::<xiaomi::OfXiaomi>::NEW),
         Provider::Link => None,
     }
 }

@@ -1,93 +1,15 @@
-//! Huawei's channel through the whole server, to a simulated Huawei.
-
-use std::collections::{HashMap, HashSet};
+//! What a push becomes at Huawei, through the whole server, to a simulated Huawei.
 
 use serde_json::{Value, json};
 
-use crate::support::server::Device;
-use crate::support::stage::Stage;
+use crate::makers::huawei::MAKER;
+use crate::support::maker::MakerStage;
 use crate::support::wait_for;
-
-/// What a simulated phone got.
-#[derive(Debug)]
-struct Got {
-    payload: Value,
-    request: u64,
-    token: String,
-}
-
-fn register(stage: &Stage, count: usize) -> Vec<Device> {
-    stage
-        .server
-        .register_many(count, |number| phone(stage, number))
-}
-
-fn phone(stage: &Stage, number: usize) -> Value {
-    json!({
-        "app_key": stage.app.key,
-        "platform": "android",
-        "channels": [{"provider": "huawei", "token": token(number)}],
-    })
-}
-
-fn got(stage: &Stage) -> Vec<Got> {
-    let path = "deliveries?provider=huawei&limit=10000";
-    let page = stage.sandbox.call("GET", path, None);
-    let deliveries = page["deliveries"].as_array().expect("a list");
-    let got = deliveries.iter().map(|delivery| Got {
-        payload: delivery["payload"].clone(),
-        request: delivery["request"].as_u64().expect("a number"),
-        token: delivery["token"].as_str().expect("a token").to_owned(),
-    });
-    got.collect()
-}
-
-fn meet(stage: &Stage, mut fault: Value) {
-    fault["provider"] = "huawei".into();
-    stage.sandbox.call("POST", "faults", Some(&fault));
-}
-
-fn access_tokens(stage: &Stage) -> u64 {
-    let told = stage.sandbox.call("GET", "tokens/huawei", None);
-    told["issued"].as_u64().expect("a number")
-}
-
-/// Sets the credential that the sandbox tells, changed.
-fn set_credential(stage: &Stage, changed: &Value) -> Value {
-    let told = stage.sandbox.call("GET", "credentials", None);
-    let mut body = told["huawei"].clone();
-    body["ca"] = told["ca"].clone();
-    for (name, value) in changed.as_object().expect("an object") {
-        body[name] = value.clone();
-    }
-    let path = format!("/v1/apps/{}/credentials/huawei", stage.app.key);
-    stage.server.admin("PUT", &path, Some(&body)).good()
-}
-
-fn check(stage: &Stage) -> Value {
-    let path = format!("/v1/apps/{}/credentials/huawei/check", stage.app.key);
-    stage.server.admin("POST", &path, None).good()["checks"][0].clone()
-}
-
-fn rejected(stage: &Stage) -> Value {
-    wait_for("the health", || {
-        let credential = stage.credential();
-        (credential["health"] == "rejected").then_some(credential)
-    })
-}
-
-fn has_token(stage: &Stage, message: &str, device: &Device) -> bool {
-    stage.journey(message, &device.id)["channels"] != json!([])
-}
-
-fn token(number: usize) -> String {
-    format!("IQAAAACy0{number:08}-huawei_Token")
-}
 
 #[test]
 fn a_phone_gets_what_the_push_says_of_it() {
-    let stage = Stage::wired();
-    let phone = stage.server.register(&phone(&stage, 1));
+    let stage = MakerStage::new(&MAKER);
+    let phone = stage.server.register(&stage.phone(1));
     let message = stage.push(&json!({
         "audience": {"registration_id": [phone.id]},
         "notification": {"alert": "for all", "android": {
@@ -101,11 +23,7 @@ fn a_phone_gets_what_the_push_says_of_it() {
         }}},
     }));
     stage.wait_for_counts(&message, &[("accepted", 1), ("targeted", 1)]);
-    let got = got(&stage);
-    let [Got { payload, token, .. }] = &got[..] else {
-        panic!("{got:?}");
-    };
-    assert_eq!(*token, self::token(1));
+    let payload = stage.got_one();
     let android = &payload["android"];
     let shown = &android["notification"];
     assert_eq!(shown["title"], "title");
@@ -147,117 +65,9 @@ fn a_phone_gets_what_the_push_says_of_it() {
 }
 
 #[test]
-fn many_phones_share_requests_and_one_access_token() {
-    let stage = Stage::wired();
-    register(&stage, 2500);
-    let message = stage.push(&json!({}));
-    stage.wait_for_counts(&message, &[("accepted", 2500), ("targeted", 2500)]);
-    let got = got(&stage);
-    let tokens: HashSet<_> = got.iter().map(|got| got.token.clone()).collect();
-    assert_eq!((got.len(), tokens.len()), (2500, 2500));
-    let mut sizes: HashMap<u64, usize> = HashMap::new();
-    for got in &got {
-        *sizes.entry(got.request).or_default() += 1;
-    }
-    assert_eq!(sizes.len(), 3, "{sizes:?}");
-    assert_eq!(access_tokens(&stage), 1);
-}
-
-#[test]
-fn of_a_batch_only_the_dead_lose_their_tokens() {
-    let stage = Stage::wired();
-    let phones = register(&stage, 50);
-    for gone in [3, 7] {
-        let path = format!("phones/huawei/{}", token(gone));
-        let state = json!({"state": "uninstalled"});
-        stage.sandbox.call("PUT", &path, Some(&state));
-    }
-    let message = stage.push(&json!({}));
-    stage.wait_for_counts(&message, &[("accepted", 48), ("dropped", 2)]);
-    let got = got(&stage);
-    assert_eq!(got.len(), 48, "nobody got it twice");
-    for (number, phone) in phones.iter().enumerate() {
-        let is_dead = number == 3 || number == 7;
-        assert_eq!(has_token(&stage, &message, phone), !is_dead, "{number}");
-    }
-    let next = stage.push(&json!({}));
-    stage.wait_for_counts(&next, &[("accepted", 48), ("targeted", 48)]);
-}
-
-#[test]
-fn an_access_token_that_ends_is_renewed_and_costs_nothing() {
-    let stage = Stage::wired();
-    register(&stage, 20);
-    let first = stage.push(&json!({}));
-    stage.wait_for_counts(&first, &[("accepted", 20)]);
-    stage.sandbox.call("DELETE", "tokens/huawei", None);
-    let second = stage.push(&json!({}));
-    stage.wait_for_counts(&second, &[("accepted", 20)]);
-    assert_eq!(got(&stage).len(), 40);
-    assert_eq!(access_tokens(&stage), 2);
-}
-
-#[test]
-fn what_huawei_cannot_take_now_goes_when_it_can() {
-    let stage = Stage::wired();
-    register(&stage, 20);
-    meet(&stage, json!({"status": 503, "count": 2}));
-    let message = stage.push(&json!({}));
-    stage.wait_for_counts(&message, &[("accepted", 20)]);
-    assert_eq!(got(&stage).len(), 20);
-    // Nothing answers at all: what was not sent costs no try.
-    meet(&stage, json!({"status": 500}));
-    let message = stage.push(&json!({}));
-    wait_for("a try", || {
-        let waits = stage.counts(&message);
-        (waits["targeted"] == 20).then_some(())
-    });
-    stage.sandbox.call("DELETE", "faults", None);
-    stage.wait_for_counts(&message, &[("accepted", 20)]);
-}
-
-#[test]
-fn a_wrong_secret_costs_no_token_and_nothing_is_lost() {
-    let stage = Stage::wired();
-    let phones = register(&stage, 12);
-    set_credential(&stage, &json!({"app_secret": "not-the-secret"}));
-    let checked = check(&stage);
-    assert_eq!(checked["result"], "rejected", "{checked}");
-    let text = checked["text"].as_str().expect("a text");
-    assert!(text.contains("AppGallery Connect"), "{text}");
-    let message = stage.push(&json!({}));
-    let health = rejected(&stage);
-    assert!(health["app_id"].is_string(), "{health}");
-    assert_eq!(health.get("app_secret"), None, "a secret is never shown");
-    for phone in &phones {
-        assert!(has_token(&stage, &message, phone));
-    }
-    set_credential(&stage, &json!({}));
-    stage.wait_for_counts(&message, &[("accepted", 12)]);
-    assert_eq!(got(&stage).len(), 12);
-    assert_eq!(check(&stage)["result"], "good");
-    assert_eq!(stage.credential()["health"], "good");
-}
-
-#[test]
-fn tokens_of_another_app_are_kept() {
-    let stage = Stage::wired();
-    set_credential(&stage, &json!({}));
-    let phones = register(&stage, 12);
-    meet(&stage, json!({"reason": "80300007"}));
-    let message = stage.push(&json!({}));
-    stage.wait_for_counts(&message, &[("dropped", 12)]);
-    for phone in &phones {
-        assert!(has_token(&stage, &message, phone));
-    }
-    let health = rejected(&stage);
-    assert_eq!(health["rejected"], "80300007");
-}
-
-#[test]
 fn what_is_too_large_for_huawei_goes_over_the_link() {
-    let stage = Stage::wired();
-    let mut body = phone(&stage, 1);
+    let stage = MakerStage::new(&MAKER);
+    let mut body = stage.phone(1);
     body["channels"]
         .as_array_mut()
         .expect("a list")
@@ -277,5 +87,5 @@ fn what_is_too_large_for_huawei_goes_over_the_link() {
     assert_eq!(journey["ways"][0]["outcome"], "handed_on", "{journey}");
     assert_eq!(journey["ways"][0]["reason"], "PayloadTooLarge", "{journey}");
     assert_eq!(journey["ways"][1]["provider"], "link", "{journey}");
-    assert!(got(&stage).is_empty());
+    assert!(stage.got().is_empty());
 }

@@ -352,12 +352,18 @@ async fn a_bad_credential_is_told_why() {
     }
     assert_eq!(shop.list().await, json!([]));
     assert_eq!(shop.api.told(), []);
+    let remote = Provider::ALL.into_iter().filter(|known| known.is_remote());
+    let remote: Vec<_> = remote.map(Provider::name).collect();
+    let unknown = format!(
+        "provider must be one of: {}; not \"fax\"",
+        remote.join(", ")
+    );
     for (provider, text) in [
         (
             "link",
             "provider link takes no credential: devices connect to Tidings itself",
         ),
-        ("fax", "provider must be one of: apns, huawei; not \"fax\""),
+        ("fax", &unknown),
     ] {
         let path = format!("{}/{provider}", shop.path);
         let answer = shop.api.send(&As::Admin, "PUT", &path, json!({})).await;

@@ -6,7 +6,8 @@ use tidings_providers::apns::check::{Doubt, Finding, Report, check as ask};
 use tokio::task::spawn_blocking;
 
 use super::ApnsCredential;
-use crate::credentials::{CheckResult, Checked, words};
+use crate::credentials::words::{self, Whom};
+use crate::credentials::{CheckResult, Checked};
 
 /// Opens the credential and asks.
 pub(super) async fn check(credential: ApnsCredential, environment: Environment) -> Checked {
@@ -41,7 +42,7 @@ impl From<Report> for Checked {
                 (CheckResult::Undecided, reason, words::undecided(doubt))
             }
             Finding::Unreachable { cause, obstacle } => {
-                let text = words::unreachable(*obstacle, &cause.to_string());
+                let text = words::unreachable(Whom::APPLE, *obstacle, &cause.to_string());
                 (CheckResult::Unreachable, None, text)
             }
         };

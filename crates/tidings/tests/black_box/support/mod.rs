@@ -1,6 +1,7 @@
 //! What the tests start and ask.
 
 pub(crate) mod line;
+pub(crate) mod maker;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod registry;

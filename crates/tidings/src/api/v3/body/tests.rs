@@ -104,7 +104,7 @@ fn what_each_sdk_sends_is_accepted() {
             json!({"platform": ["android", "ios", "hmos", "quickapp"], "audience": "all",
                 "notification": {"alert": "hi", "hmos": {"alert": "hi"}, "quickapp": {"page": "p"}},
                 "sms_message": {"delay_time": 60, "temp_id": 1}, "callback": {"url": "http://x"},
-                "options": {"third_party_channel": {"xiaomi": {"distribution": "ospush"}}, "big_push_duration": 0,
+                "options": {"third_party_channel": {"asus": {"distribution": "ospush"}}, "big_push_duration": 0,
                     "target_event": [], "test_message": false, "test_model": false, "override_msg_id": 0}}),
             vec![
                 "platform.quickapp",
@@ -112,7 +112,7 @@ fn what_each_sdk_sends_is_accepted() {
                 "sms_message",
                 "notification.hmos",
                 "notification.quickapp",
-                "options.third_party_channel.xiaomi",
+                "options.third_party_channel.asus",
             ],
         ),
         // The sample of the documentation for schedules.

@@ -1,0 +1,190 @@
+//! What the makers' answers have in common: a code that asks for one of a few things, and addresses that are named in it.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tidings_model::{Outcome, Reason, Spent};
+use tracing::warn;
+
+use crate::batch::quota::end_of_day_in_china;
+use crate::batch::{Answer, Response};
+
+/// What a code asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Another access token.
+    AccessRefused,
+    /// Another credential, or something done at the maker's console.
+    Credential,
+    /// All addresses of the request are dead, or another app's.
+    Dead,
+    /// Another try, later.
+    Later,
+    /// Another message.
+    Payload,
+    /// Another day, by China's time: the quota is used up.
+    Tomorrow,
+}
+
+impl Meaning {
+    /// What it makes of every device of a request.
+    pub(crate) fn answer(self, reason: Reason, response: &Response) -> Answer {
+        Answer::All(match self {
+            Self::AccessRefused => return Answer::AccessRefused(reason),
+            Self::Credential => Outcome::CredentialRejected { reason },
+            Self::Dead => dead(reason),
+            Self::Later => Outcome::Retry {
+                reason,
+                after: response.retry_after,
+            },
+            Self::Payload => Outcome::PayloadRejected { reason },
+            Self::Tomorrow => {
+                Outcome::QuotaSpent(Spent::until(reason, end_of_day_in_china(response.at)))
+            }
+        })
+    }
+}
+
+/// What a code makes of a request; one that is not known is said to the log, and goes by the status, or asks for `otherwise`
+/// when that is 200.
+pub(crate) fn judge(
+    provider: &'static str,
+    response: &Response,
+    code: i64,
+    known: Option<Meaning>,
+    otherwise: Meaning,
+) -> Answer {
+    let reason = Reason::heard(&code.to_string());
+    match known {
+        Some(meaning) => meaning.answer(reason, response),
+        None => {
+            log_unknown(provider, response);
+            match response.outcome() {
+                Some(_) => by_status(response),
+                None => otherwise.answer(reason, response),
+            }
+        }
+    }
+}
+
+/// An answer whose code is not known, or which does not fit the request.
+pub(crate) fn log_unknown(provider: &'static str, response: &Response) {
+    let text = String::from_utf8_lossy(&response.body);
+    let body: String = text.chars().take(LOGGED_MAX).collect();
+    warn!(
+        status = response.status,
+        body, "{provider} gave an answer that is not known"
+    );
+}
+
+/// Characters of an answer that go into a log: it may be of any length, and name a thousand addresses.
+const LOGGED_MAX: usize = 1000;
+
+/// What the status alone says: a proxy's answer or a front end's has no code.
+pub(crate) fn by_status(response: &Response) -> Answer {
+    let meaning = match response.status {
+        401 | 403 => Meaning::AccessRefused,
+        // The path has the app in it, or the endpoint is another.
+        404 => Meaning::Credential,
+        _ => match response.outcome() {
+            Some(outcome) => return Answer::All(outcome),
+            None => return Meaning::Later.answer(Reason::known("NoCode"), response),
+        },
+    };
+    let reason = Reason::heard(&format!("HTTP{}", response.status));
+    meaning.answer(reason, response)
+}
+
+/// Of an address that is not registered, as far as can be known: one of another app looks the same.
+pub(crate) fn dead(reason: Reason) -> Outcome {
+    Outcome::Unregistered {
+        certain: false,
+        reason,
+        since: None,
+    }
+}
+
+/// Of each device what is said of its address in particular, and of the others `otherwise`.
+pub(crate) fn each(
+    tokens: &[&str],
+    said: &HashMap<String, Outcome>,
+    otherwise: &Outcome,
+) -> Answer {
+    if said.is_empty() {
+        return Answer::All(otherwise.clone());
+    }
+    let of = |token: &&str| said.get(*token).unwrap_or(otherwise).clone();
+    Answer::Each(tokens.iter().map(of).collect())
+}
+
+/// A code, which makers write as a number or as a text.
+pub(crate) fn number(code: &Value) -> Option<i64> {
+    let in_text = || code.as_str()?.trim().parse().ok();
+    code.as_i64().or_else(in_text)
+}
+
+/// Addresses as a list or joined by commas, as texts or as numbers.
+pub(crate) fn addresses(list: &Value) -> Vec<String> {
+    let own = |text: &str| text.trim().to_owned();
+    match list {
+        Value::Array(list) => list.iter().flat_map(addresses).collect(),
+        Value::Number(number) => vec![number.to_string()],
+        Value::String(text) => text
+            .split(',')
+            .map(own)
+            .filter(|text| !text.is_empty())
+            .collect(),
+        Value::Bool(_) | Value::Null | Value::Object(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+    use tidings_model::UnixMillis;
+
+    use super::*;
+
+    fn response(status: u16) -> Response {
+        Response {
+            at: UnixMillis(0),
+            status,
+            retry_after: None,
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_goes_by_its_class() {
+        let of = |status| judge("A maker", &response(status), 4711, None, Meaning::Payload);
+        let reason = Reason::known("4711");
+        assert_eq!(of(200), Answer::All(Outcome::PayloadRejected { reason }));
+        assert!(matches!(of(502), Answer::All(Outcome::Retry { .. })));
+        assert!(matches!(of(403), Answer::AccessRefused(_)));
+        assert!(matches!(
+            of(404),
+            Answer::All(Outcome::CredentialRejected { .. })
+        ));
+        assert!(matches!(
+            of(400),
+            Answer::All(Outcome::PayloadRejected { .. })
+        ));
+    }
+
+    #[test]
+    fn codes_and_addresses_come_in_many_forms() {
+        assert_eq!(
+            (
+                number(&json!("200")),
+                number(&json!(-1)),
+                number(&json!(null))
+            ),
+            (Some(200), Some(-1), None)
+        );
+        for list in [json!("1, b,"), json!([1, "b"]), json!(["1", "b"])] {
+            assert_eq!(addresses(&list), ["1", "b"], "{list}");
+        }
+        assert!(addresses(&json!({})).is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! The makers' channels through the whole server, to simulated makers: each goes through the same.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Value, json};
+
+use crate::support::maker::{Access, Maker, MakerStage};
+use crate::support::wait_for;
+
+/// A module for each maker, with the same tests.
+macro_rules! makers {
+    ($($name:ident = $maker:expr;)+) => {
+        $(pub(crate) mod $name {
+            use super::*;
+
+            pub(crate) static MAKER: Maker = $maker;
+
+            makers!(@tests
+                what_is_sent_to_many_goes_in_few_requests_with_one_access_token
+                of_a_batch_only_the_dead_lose_their_tokens
+                access_that_ends_is_renewed_and_costs_nothing
+                what_it_cannot_take_now_goes_when_it_can
+                who_is_too_fast_waits_and_loses_nothing
+                a_spent_quota_ends_nothing_and_is_told_of
+                a_wrong_credential_costs_no_token_and_nothing_is_lost
+                where_all_tokens_are_called_bad_none_is_lost
+            );
+        })+
+    };
+    (@tests $($test:ident)+) => {
+        $(#[test]
+        fn $test() {
+            super::$test(&MAKER);
+        })+
+    };
+}
+
+makers! {
+    huawei = Maker {
+        name: "huawei",
+        platform: "android",
+        batch: 1000,
+        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        console: "AppGallery Connect",
+        access: Access::Given,
+        all_bad: "80300007",
+        too_fast: r#"{"status": 503}"#,
+        quota: None,
+    };
+    xiaomi = Maker {
+        name: "xiaomi",
+        platform: "android",
+        batch: 1000,
+        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        console: "dev.mi.com",
+        access: Access::Shown,
+        all_bad: "20301",
+        too_fast: r#"{"reason": "200002"}"#,
+        quota: Some("200001"),
+    };
+}
+
+fn what_is_sent_to_many_goes_in_few_requests_with_one_access_token(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.register(2500);
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 2500), ("targeted", 2500)]);
+    let got = stage.got();
+    let tokens: HashSet<_> = got.iter().map(|got| got.token.clone()).collect();
+    assert_eq!((got.len(), tokens.len()), (2500, 2500));
+    let mut sizes: HashMap<u64, usize> = HashMap::new();
+    for got in &got {
+        *sizes.entry(got.request).or_default() += 1;
+    }
+    assert_eq!(sizes.len(), 2500_usize.div_ceil(maker.batch), "{sizes:?}");
+    if maker.access == Access::Given {
+        assert_eq!(stage.access_tokens(), 1);
+    }
+}
+
+fn of_a_batch_only_the_dead_lose_their_tokens(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    let phones = stage.register(50);
+    for gone in [3, 7] {
+        stage.uninstall(gone);
+    }
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 48), ("dropped", 2)]);
+    assert_eq!(stage.got().len(), 48, "nobody got it twice");
+    for (number, phone) in phones.iter().enumerate() {
+        let is_dead = number == 3 || number == 7;
+        assert_eq!(stage.has_token(&message, phone), !is_dead, "{number}");
+    }
+    let next = stage.push(&json!({}));
+    stage.wait_for_counts(&next, &[("accepted", 48), ("targeted", 48)]);
+}
+
+fn access_that_ends_is_renewed_and_costs_nothing(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.register(20);
+    let first = stage.push(&json!({}));
+    stage.wait_for_counts(&first, &[("accepted", 20)]);
+    stage.end_access();
+    let second = stage.push(&json!({}));
+    stage.wait_for_counts(&second, &[("accepted", 20)]);
+    assert_eq!(stage.got().len(), 40);
+    if maker.access == Access::Given {
+        assert_eq!(stage.access_tokens(), 2);
+    }
+}
+
+fn what_it_cannot_take_now_goes_when_it_can(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.register(20);
+    stage.meet(json!({"status": 503, "count": 2}));
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 20)]);
+    assert_eq!(stage.got().len(), 20);
+    // Nothing is taken at all.
+    stage.meet(json!({"status": 500}));
+    let message = stage.push(&json!({}));
+    wait_for("a try", || {
+        let waits = stage.counts(&message);
+        (waits["targeted"] == 20).then_some(())
+    });
+    stage.meet_none();
+    stage.wait_for_counts(&message, &[("accepted", 20)]);
+}
+
+fn who_is_too_fast_waits_and_loses_nothing(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.register(20);
+    let mut fault: Value = serde_json::from_str(maker.too_fast).expect("JSON");
+    fault["count"] = 2.into();
+    stage.meet(fault);
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 20), ("targeted", 20)]);
+    assert_eq!(stage.got().len(), 20);
+}
+
+fn a_spent_quota_ends_nothing_and_is_told_of(maker: &'static Maker) {
+    let Some(quota) = maker.quota else { return };
+    let stage = MakerStage::new(maker);
+    stage.set_credential(&json!({}));
+    let phones = stage.register(3);
+    stage.meet(json!({"reason": quota}));
+    let message = stage.push(&json!({}));
+    let health = wait_for("the quota", || {
+        let credential = stage.credential();
+        (credential["health"] == "throttled").then_some(credential)
+    });
+    assert_eq!(health["spent"][0]["reason"], quota, "{health}");
+    let waits = wait_for("the trace", || {
+        let journey = stage.journey(&message, &phones[0].id);
+        journey.to_string().contains(quota).then_some(journey)
+    });
+    assert_eq!(waits["state"], "waiting", "{waits}");
+    for (name, expected) in [
+        ("targeted", 3),
+        ("dropped", 0),
+        ("failed", 0),
+        ("expired", 0),
+    ] {
+        assert_eq!(stage.counts(&message)[name], expected, "{name}");
+    }
+    assert!(stage.got().is_empty());
+    assert!(phones.iter().all(|phone| stage.has_token(&message, phone)));
+    let checked = stage.check();
+    let text = checked["text"].as_str().expect("a text");
+    assert!(
+        text.contains("quota") && text.contains(maker.console),
+        "{checked}"
+    );
+}
+
+fn a_wrong_credential_costs_no_token_and_nothing_is_lost(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    let phones = stage.register(12);
+    let wrong: Value = serde_json::from_str(maker.wrong).expect("JSON");
+    stage.set_credential(&wrong);
+    let checked = stage.check();
+    assert_eq!(checked["result"], "rejected", "{checked}");
+    let text = checked["text"].as_str().expect("a text");
+    assert!(text.contains(maker.console), "{text}");
+    let message = stage.push(&json!({}));
+    let health = stage.rejected();
+    for name in wrong.as_object().expect("an object").keys() {
+        assert_eq!(health.get(name), None, "a secret is never shown");
+    }
+    for phone in &phones {
+        assert!(stage.has_token(&message, phone));
+    }
+    stage.set_credential(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 12)]);
+    assert_eq!(stage.got().len(), 12);
+    let checked = stage.check();
+    assert_eq!(checked["result"], "good", "{checked}");
+    assert_eq!(stage.credential()["health"], "good");
+}
+
+fn where_all_tokens_are_called_bad_none_is_lost(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.set_credential(&json!({}));
+    let phones = stage.register(12);
+    stage.meet(json!({"reason": maker.all_bad, "status": 200}));
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("dropped", 12)]);
+    for phone in &phones {
+        assert!(stage.has_token(&message, phone));
+    }
+    let health = stage.rejected();
+    assert_eq!(health["rejected"], maker.all_bad);
+}

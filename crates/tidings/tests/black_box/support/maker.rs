@@ -1,0 +1,170 @@
+//! A phone maker's channel as the tests see it, and a stage for it.
+
+use std::ops::Deref;
+
+use serde_json::{Value, json};
+
+use super::server::Device;
+use super::stage::Stage;
+use super::wait_for;
+
+/// What differs between the makers.
+pub(crate) struct Maker {
+    pub(crate) name: &'static str,
+    pub(crate) platform: &'static str,
+    /// Phones of one request.
+    pub(crate) batch: usize,
+    /// What makes its credential a wrong one, as JSON.
+    pub(crate) wrong: &'static str,
+    /// Where it is mended.
+    pub(crate) console: &'static str,
+    pub(crate) access: Access,
+    /// The reason of a fault that calls all addresses of a request bad.
+    pub(crate) all_bad: &'static str,
+    /// A fault that calls the sender too fast, as JSON.
+    pub(crate) too_fast: &'static str,
+    /// The reason of a fault that calls the day's quota spent, if it has one.
+    pub(crate) quota: Option<&'static str>,
+}
+
+/// How access is had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// By access tokens that it gives.
+    Given,
+    /// By a secret or a signature, which does not end.
+    Shown,
+}
+
+/// What a simulated phone got.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) payload: Value,
+    pub(crate) request: u64,
+    pub(crate) token: String,
+}
+
+/// A server beside simulated makers, and one of them.
+pub(crate) struct MakerStage {
+    pub(crate) maker: &'static Maker,
+    stage: Stage,
+}
+
+impl Deref for MakerStage {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl MakerStage {
+    pub(crate) fn new(maker: &'static Maker) -> Self {
+        let stage = Stage::wired();
+        Self { maker, stage }
+    }
+
+    pub(crate) fn token(number: usize) -> String {
+        format!("IQAAAACy0{number:08}-phone_Token")
+    }
+
+    pub(crate) fn phone(&self, number: usize) -> Value {
+        json!({
+            "app_key": self.app.key,
+            "platform": self.maker.platform,
+            "channels": [{"provider": self.maker.name, "token": Self::token(number)}],
+        })
+    }
+
+    pub(crate) fn register(&self, count: usize) -> Vec<Device> {
+        self.server
+            .register_many(count, |number| self.phone(number))
+    }
+
+    /// What reached phones, but for the question of a check.
+    pub(crate) fn got(&self) -> Vec<Got> {
+        let path = format!("deliveries?provider={}&limit=10000", self.maker.name);
+        let page = self.sandbox.call("GET", &path, None);
+        let deliveries = page["deliveries"].as_array().expect("a list");
+        let got = deliveries.iter().map(|delivery| Got {
+            payload: delivery["payload"].clone(),
+            request: delivery["request"].as_u64().expect("a number"),
+            token: delivery["token"].as_str().expect("a token").to_owned(),
+        });
+        got.filter(|got| got.token != "tidings-check").collect()
+    }
+
+    /// The payload that the one phone got.
+    pub(crate) fn got_one(&self) -> Value {
+        let got = self.got();
+        let [only] = &got[..] else {
+            panic!("{got:?}");
+        };
+        assert_eq!(only.token, Self::token(1));
+        only.payload.clone()
+    }
+
+    pub(crate) fn meet(&self, mut fault: Value) {
+        fault["provider"] = self.maker.name.into();
+        self.sandbox.call("POST", "faults", Some(&fault));
+    }
+
+    pub(crate) fn meet_none(&self) {
+        self.sandbox.call("DELETE", "faults", None);
+    }
+
+    pub(crate) fn uninstall(&self, number: usize) {
+        let path = format!("phones/{}/{}", self.maker.name, Self::token(number));
+        let state = json!({"state": "uninstalled"});
+        self.sandbox.call("PUT", &path, Some(&state));
+    }
+
+    /// Lets the access that there is end.
+    pub(crate) fn end_access(&self) {
+        match self.maker.access {
+            Access::Given => {
+                let path = format!("tokens/{}", self.maker.name);
+                self.sandbox.call("DELETE", &path, None);
+            }
+            Access::Shown => {}
+        }
+    }
+
+    /// How many access tokens it has given out.
+    pub(crate) fn access_tokens(&self) -> u64 {
+        let path = format!("tokens/{}", self.maker.name);
+        let told = self.sandbox.call("GET", &path, None);
+        told["issued"].as_u64().expect("a number")
+    }
+
+    /// Sets the credential that the sandbox tells, changed.
+    pub(crate) fn set_credential(&self, changed: &Value) -> Value {
+        let told = self.sandbox.call("GET", "credentials", None);
+        let mut body = told[self.maker.name].clone();
+        body["ca"] = told["ca"].clone();
+        for (name, value) in changed.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let path = format!("/v1/apps/{}/credentials/{}", self.app.key, self.maker.name);
+        self.server.admin("PUT", &path, Some(&body)).good()
+    }
+
+    pub(crate) fn check(&self) -> Value {
+        let path = format!(
+            "/v1/apps/{}/credentials/{}/check",
+            self.app.key, self.maker.name
+        );
+        self.server.admin("POST", &path, None).good()["checks"][0].clone()
+    }
+
+    pub(crate) fn rejected(&self) -> Value {
+        wait_for("the health", || {
+            let credential = self.credential();
+            (credential["health"] == "rejected").then_some(credential)
+        })
+    }
+
+    pub(crate) fn has_token(&self, message: &str, device: &Device) -> bool {
+        self.journey(message, &device.id)["channels"] != json!([])
+    }
+}

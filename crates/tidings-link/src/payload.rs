@@ -22,7 +22,8 @@ fn shown(notification: &Notification, platform: Platform) -> Map<String, Value> 
     let mut section = match platform {
         Platform::Android => notification.android.clone().unwrap_or_default(),
         Platform::Ios => notification.ios.as_ref().map(ios).unwrap_or_default(),
-        Platform::Hmos | Platform::Web | Platform::Windows => Map::new(),
+        Platform::Hmos => notification.hmos.clone().unwrap_or_default(),
+        Platform::Web | Platform::Windows => Map::new(),
     };
     if let Some(alert) = &notification.alert {
         section
@@ -95,6 +96,7 @@ mod tests {
             content_type: Some("text".into()),
             extras: Map::new(),
             msg_content: "x".into(),
+            shown_instead: None,
             title: None,
         };
         Message {
@@ -126,6 +128,7 @@ mod tests {
         let notification = Notification {
             alert: Some("for all".into()),
             android: section.as_object().cloned(),
+            hmos: json!({"alert": "hmos", "style": 2}).as_object().cloned(),
             ios: Some(IosNotification {
                 badge: Some(3),
                 sound: "default".into(),
@@ -138,6 +141,8 @@ mod tests {
         let ios =
             json!({"id": id, "notification": {"alert": "for all", "badge": 3, "sound": "default"}});
         check(notification.clone(), Platform::Ios, SHOWN, ios);
+        let hmos = json!({"id": id, "notification": {"alert": "hmos", "style": 2}});
+        check(notification.clone(), Platform::Hmos, SHOWN, hmos);
         let web = json!({"id": id, "notification": {"alert": "for all"}});
         check(notification, Platform::Web, SHOWN, web);
     }

@@ -29,6 +29,9 @@ pub struct Notification {
     /// The `android` section in JPush's field names, checked; with `alert`, from here or from above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub android: Option<Map<String, Value>>,
+    /// The `hmos` section in JPush's field names, checked; with `alert`, as `android` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hmos: Option<Map<String, Value>>,
     /// The `ios` section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ios: Option<IosNotification>,
@@ -109,6 +112,9 @@ pub struct CustomMessage {
     pub extras: Map<String, Value>,
     /// A text; some SDKs send an object.
     pub msg_content: Value,
+    /// What a provider's channel shows in its place on phones that are not on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_instead: Option<Box<Notification>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
@@ -123,9 +129,20 @@ pub struct PushOptions {
     /// production when it has both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apns_production: Option<bool>,
+    /// What it is to the makers that ask: 0 marketing, 1 what the user waits for. Goes before what it says to one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classification: Option<u8>,
+    /// Paths of what the request said besides and has no effect, as its caller was told; at most 32, of 128 characters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// Which configuration of receipts, for HarmonyOS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_id: Option<String>,
     /// The caller's own number, given back in the reply and nowhere used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sendno: Option<i64>,
+    /// It is a test, to the makers that have such.
+    pub test_message: bool,
     /// What the push says to one of the makers' channels, by its name, in JPush's field names.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub third_party_channel: Map<String, Value>,
@@ -155,7 +172,11 @@ impl Default for PushOptions {
         Self {
             apns_collapse_id: None,
             apns_production: None,
+            classification: None,
+            ignored: Vec::new(),
+            receipt_id: None,
             sendno: None,
+            test_message: false,
             third_party_channel: Map::new(),
             time_to_live: Self::TIME_TO_LIVE_DEFAULT,
         }
@@ -185,8 +206,9 @@ impl Notification {
     pub fn is_for(&self, platform: Platform) -> bool {
         let section = match platform {
             Platform::Android => self.android.is_some(),
+            Platform::Hmos => self.hmos.is_some(),
             Platform::Ios => self.ios.is_some(),
-            Platform::Hmos | Platform::Web | Platform::Windows => false,
+            Platform::Web | Platform::Windows => false,
         };
         section || self.alert.is_some()
     }

@@ -445,6 +445,7 @@ async fn two_parts_of_a_message_come_and_are_acknowledged_apart() {
         content_type: None,
         extras: Default::default(),
         msg_content: "x".into(),
+        shown_instead: None,
         title: None,
     });
     let message = stage.accept(both).await;

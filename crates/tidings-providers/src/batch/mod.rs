@@ -41,7 +41,7 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
     const PACE: Pace;
 
     /// What is pushed, ready to be sent to any number of devices.
-    type Notification: Send + Sync + 'static;
+    type Notification: Send + Sync + std::fmt::Debug + 'static;
 
     /// Devices that one request with this takes, at least 1.
     fn batch_max(notification: &Self::Notification) -> usize;

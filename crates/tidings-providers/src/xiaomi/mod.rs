@@ -16,8 +16,8 @@ use crate::batch::{Access, Answer, Pace, Protocol, Request, Response, SignIn, oa
 
 pub use credential::{Credential, CredentialError};
 pub use notification::{
-    Click, DESCRIPTION_CHARS_MAX, Message, Notification, PAYLOAD_LEN_MAX, Shown, TITLE_CHARS_MAX,
-    Template,
+    Callback, Click, DESCRIPTION_CHARS_MAX, Message, Notification, PAYLOAD_LEN_MAX, Shown,
+    TITLE_CHARS_MAX, Template,
 };
 
 /// Ids of one request, at most.

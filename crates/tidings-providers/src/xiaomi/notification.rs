@@ -34,6 +34,8 @@ pub struct Notification {
 pub struct Message {
     /// What is shown, or nothing: then the payload is given to the app when it runs.
     pub shown: Option<Shown>,
+    /// Where receipts are to go, if they are wanted.
+    pub callback: Option<Callback>,
     /// The message category's id from the console, `extra.channel_id`.
     pub channel_id: Option<String>,
     /// After this Xiaomi drops it; at most a day away, 10 days of a private message. None is as long as Xiaomi keeps it.
@@ -45,6 +47,19 @@ pub struct Message {
     /// What private messages are made from.
     pub template: Option<Template>,
 }
+
+/// `extra.callback`, of everything that Xiaomi tells: what arrived (1), was clicked (2), is for nobody any more (16), is switched
+/// off (32), did not fit (64), or was above the quota (128).
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// An address that the console knows.
+    pub url: String,
+    /// Comes back with each receipt; at most 64 bytes.
+    pub param: String,
+}
+
+/// `extra.callback.type`: more of the bits than these, and no receipt comes at all.
+const CALLBACK_TYPE: u16 = 1 | 2 | 16 | 32 | 64 | 128;
 
 /// A notification.
 #[derive(Clone, Debug, Default)]
@@ -149,6 +164,11 @@ impl Notification {
                 return Err(NotificationError::out_of_range("extra.jobkey", key, range));
             }
             form.append_pair("extra.jobkey", key);
+        }
+        if let Some(Callback { url, param }) = &message.callback {
+            form.append_pair("extra.callback", url)
+                .append_pair("extra.callback.param", param)
+                .append_pair("extra.callback.type", &CALLBACK_TYPE.to_string());
         }
         if let Some(id) = &message.channel_id {
             form.append_pair("extra.channel_id", id);

@@ -254,6 +254,7 @@ async fn a_deleted_device_is_gone_at_once_and_what_waited_for_it_is_dropped() {
             content_type: None,
             extras: serde_json::Map::new(),
             msg_content: "hi".into(),
+            shown_instead: None,
             title: None,
         }),
         notification: None,

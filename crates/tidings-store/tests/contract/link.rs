@@ -524,6 +524,7 @@ async fn the_size_of_an_audience_decides_and_not_its_kind() {
         content_type: None,
         extras: Default::default(),
         msg_content: json!("x"),
+        shown_instead: None,
         title: None,
     };
     let to_all = stage
@@ -692,6 +693,7 @@ async fn a_push_to_few_that_are_named_is_in_their_inboxes_when_it_is_accepted() 
         content_type: None,
         extras: Default::default(),
         msg_content: json!("x"),
+        shown_instead: None,
         title: None,
     };
     let both = NewDevice {
@@ -755,6 +757,7 @@ async fn an_event_is_recorded_where_the_message_went_and_only_for_whom_it_was() 
         content_type: None,
         extras: Default::default(),
         msg_content: json!("x"),
+        shown_instead: None,
         title: None,
     };
     let custom = Push {

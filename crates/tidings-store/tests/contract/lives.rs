@@ -176,6 +176,7 @@ impl World {
             content_type: None,
             extras: Default::default(),
             msg_content: "x".into(),
+            shown_instead: None,
             title: None,
         };
         let push = Push {

@@ -363,6 +363,7 @@ async fn a_device_with_a_token_gets_a_notification_by_apns_and_a_message_by_the_
         content_type: None,
         extras: Default::default(),
         msg_content: json!("x"),
+        shown_instead: None,
         title: None,
     };
     let custom = Push {

@@ -1,5 +1,8 @@
 //! A JSON object, taken apart key by key. Every refusal names the path of the field, what was wrong and what is wanted.
 //!
+//! What an object can hold stands in tables of [`Known`] fields: from them comes what is read, what is known and has no effect,
+//! what is refused, and what is none of these.
+//!
 //! The readings are as lenient as what JPush's SDKs send (its reference, 1.7, and what each SDK was seen to do): `null`
 //! is absent; `[]`, `{}` and `""` are absent where an object is wanted; booleans come as texts or 1 and 0; numbers come
 //! as texts; PHP writes a list with gaps as an object with numbers for keys.
@@ -13,24 +16,113 @@ use tidings_model::Secret;
 
 use super::error::{ApiError, Fault, shown};
 
-/// Keys that were accepted and have no effect, by path; bounded, since callers choose the keys.
+/// Fields that were accepted and have no effect, by path; bounded, since callers choose the keys.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ignored(Vec<String>);
+pub(crate) struct Ignored {
+    paths: Vec<String>,
+    /// Of each whether it is one of the fields that are known, so that there are only so many.
+    known: Vec<bool>,
+}
 
 impl Ignored {
+    /// Paths of one push.
     const PATHS_MAX: usize = 32;
     const PATH_CHARS_MAX: usize = 128;
 
-    pub(crate) fn add(&mut self, path: String) {
-        if self.0.len() < Self::PATHS_MAX {
-            self.0
-                .push(path.chars().take(Self::PATH_CHARS_MAX).collect());
+    pub(crate) fn known(&mut self, path: String) {
+        self.push(path, true);
+    }
+
+    pub(crate) fn unknown(&mut self, path: String) {
+        self.push(path, false);
+    }
+
+    fn push(&mut self, path: String, is_known: bool) {
+        let path: String = path.chars().take(Self::PATH_CHARS_MAX).collect();
+        if self.paths.len() < Self::PATHS_MAX && !self.paths.contains(&path) {
+            self.paths.push(path);
+            self.known.push(is_known);
         }
     }
 
     pub(crate) fn paths(&self) -> &[String] {
-        &self.0
+        &self.paths
     }
+
+    /// Each path as a counter may name it: none for a key of the caller's own.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Option<&str>> {
+        let known = self.paths.iter().zip(&self.known);
+        known.map(|(path, is_known)| is_known.then_some(path.as_str()))
+    }
+}
+
+/// A field that an object can have.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) key: &'static str,
+    pub(crate) role: Role,
+}
+
+/// What becomes of a field.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// It has no effect here, and the caller is told so.
+    Inert,
+    /// [`Fields::kept`] checks it and keeps it as it is.
+    Kept(Check),
+    /// It is taken by name.
+    Read,
+    /// It would change who gets a push, or what happens, and cannot be done yet.
+    Refused,
+}
+
+/// How the value of a field is checked.
+#[derive(Debug)]
+pub(crate) enum Check {
+    /// Whatever it is.
+    Any,
+    Flag,
+    /// From, to.
+    Integer(i64, i64),
+    /// `{"url": …}`.
+    Intent,
+    List,
+    Object,
+    /// One of these numbers.
+    Number(&'static [i64]),
+    /// `"1"` or `"0"`.
+    Switch,
+    Text,
+    /// Bytes, at most.
+    TextUpTo(usize),
+    /// `yyyy-MM-dd HH:mm:ss`.
+    Time,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A field of a table that is kept.
+pub(crate) const fn kept(key: &'static str, check: Check) -> Known {
+    let role = Role::Kept(check);
+    Known { key, role }
+}
+
+/// A field of a table that is taken by name.
+pub(crate) const fn read(key: &'static str) -> Known {
+    let role = Role::Read;
+    Known { key, role }
+}
+
+/// A field of a table that has no effect.
+pub(crate) const fn inert(key: &'static str) -> Known {
+    let role = Role::Inert;
+    Known { key, role }
+}
+
+/// A field of a table that is refused.
+pub(crate) const fn refused(key: &'static str) -> Known {
+    let role = Role::Refused;
+    Known { key, role }
 }
 
 /// An object whose keys are taken one by one; what is left at the end is unknown.
@@ -39,6 +131,7 @@ pub(crate) struct Fields {
     asked: Vec<&'static str>,
     map: Map<String, Value>,
     path: String,
+    tables: &'static [&'static [Known]],
 }
 
 impl Fields {
@@ -62,6 +155,146 @@ impl Fields {
             asked: Vec::new(),
             map,
             path,
+            tables: &[],
+        }
+    }
+
+    /// Says what the object can hold, and refuses what is to be refused of that.
+    pub(crate) fn of(mut self, tables: &'static [&'static [Known]]) -> Result<Self, ApiError> {
+        self.tables = tables;
+        for field in self.known() {
+            let value = self.map.get(field.key);
+            if matches!(field.role, Role::Refused) && value.is_some_and(|value| !is_off(value)) {
+                return Err(unsupported(self.at(field.key)));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The fields of its tables.
+    fn known(&self) -> impl Iterator<Item = &'static Known> + use<> {
+        self.tables.iter().flat_map(|table| table.iter())
+    }
+
+    /// Takes the fields that are kept, checked. What is blank is left out, but for texts.
+    pub(crate) fn kept(&mut self) -> Result<Map<String, Value>, ApiError> {
+        let mut kept = Map::new();
+        for field in self.known() {
+            let (Role::Kept(check), key) = (&field.role, field.key) else {
+                continue;
+            };
+            if let Some(value) = self.checked(key, check)? {
+                kept.insert(key.to_owned(), value);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn checked(&mut self, key: &'static str, check: &Check) -> Result<Option<Value>, ApiError> {
+        let is_blank = self.map.get(key).is_none_or(is_blank);
+        if is_blank && !matches!(check, Check::Text | Check::TextUpTo(_)) {
+            self.value(key);
+            return Ok(None);
+        }
+        Ok(match check {
+            Check::Any => self.value(key),
+            Check::Flag => self.flag(key)?.map(Value::from),
+            Check::Integer(min, max) => self.integer(key, *min..=*max)?.map(Value::from),
+            Check::Intent => self.intent(key)?,
+            Check::List => self
+                .list(key)?
+                .map(|entries| entries.into_iter().map(|(_, entry)| entry).collect()),
+            Check::Number(numbers) => self.number(key, numbers)?.map(Value::from),
+            Check::Object => Some(self.map(key)?)
+                .filter(|map| !map.is_empty())
+                .map(Value::Object),
+            Check::Switch => self.switch(key)?.map(Value::from),
+            Check::Text => self.text(key)?.map(Value::from),
+            Check::TextUpTo(bytes_max) => self.text_up_to(key, *bytes_max)?.map(Value::from),
+            Check::Time => self.time(key)?.map(Value::from),
+            Check::Word(words) => self.word(key, words)?.map(Value::from),
+        })
+    }
+
+    fn intent(&mut self, key: &'static str) -> Result<Option<Value>, ApiError> {
+        let Some(mut intent) = self.object(key)? else {
+            return Ok(None);
+        };
+        let url = intent.text("url")?.filter(|url| !url.is_empty());
+        let url = url.map(|url| Map::from_iter([("url".to_owned(), Value::String(url))]));
+        Ok(url.map(Value::Object))
+    }
+
+    fn number(
+        &mut self,
+        key: &'static str,
+        numbers: &'static [i64],
+    ) -> Result<Option<i64>, ApiError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        match integer(&value) {
+            Some(number) if numbers.contains(&number) => Ok(Some(number)),
+            _ => {
+                let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
+                let wanted = format!("one of {}", numbers.join(", "));
+                Err(self.wrong(key, &wanted, &value))
+            }
+        }
+    }
+
+    fn switch(&mut self, key: &'static str) -> Result<Option<&'static str>, ApiError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        match flag(&value) {
+            Some(flag) => Ok(Some(if flag { "1" } else { "0" })),
+            None => Err(self.wrong(key, "\"1\" or \"0\"", &value)),
+        }
+    }
+
+    fn text_up_to(
+        &mut self,
+        key: &'static str,
+        bytes_max: usize,
+    ) -> Result<Option<String>, ApiError> {
+        let text = self.text(key)?;
+        match &text {
+            Some(long) if long.len() > bytes_max => Err(ApiError::at(
+                Fault::TooLarge,
+                self.at(key),
+                format!("may have at most {bytes_max} bytes, not {}", long.len()),
+            )),
+            _ => Ok(text),
+        }
+    }
+
+    fn time(&mut self, key: &'static str) -> Result<Option<String>, ApiError> {
+        const FORM: &str = "%Y-%m-%d %H:%M:%S";
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        // The parser takes numbers without their leading zeros, the form does not.
+        match jiff::civil::DateTime::strptime(FORM, &text) {
+            Ok(time) if time.strftime(FORM).to_string() == text => Ok(Some(text)),
+            _ => Err(self.wrong(key, "a time like 2026-09-17 12:00:00", &Value::String(text))),
+        }
+    }
+
+    fn word(
+        &mut self,
+        key: &'static str,
+        words: &'static [&'static str],
+    ) -> Result<Option<String>, ApiError> {
+        let Some(word) = self.text(key)? else {
+            return Ok(None);
+        };
+        match words.contains(&word.as_str()) {
+            true => Ok(Some(word)),
+            false => {
+                let wanted = format!("one of {}", words.join(", "));
+                Err(self.wrong(key, &wanted, &Value::String(word)))
+            }
         }
     }
 
@@ -82,13 +315,29 @@ impl Fields {
         json_len(&self.map)
     }
 
+    /// Whether a key is there with an object that says nothing.
+    pub(crate) fn is_empty_object(&self, key: &str) -> bool {
+        let value = self.map.get(key);
+        value.is_some_and(|value| value.as_object().is_some_and(Map::is_empty))
+    }
+
     /// Whether a key is there, be it with `null`.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }
 
+    /// The value of a key, which stays.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
     /// The value of a key; `null` is absent.
     pub(crate) fn value(&mut self, key: &'static str) -> Option<Value> {
+        debug_assert!(
+            self.tables.is_empty() || self.known().any(|field| field.key == key),
+            "{key} is in no table of {}",
+            self.path
+        );
         self.asked.push(key);
         self.map.remove(key).filter(|value| !value.is_null())
     }
@@ -145,11 +394,6 @@ impl Fields {
         }
     }
 
-    /// What has not been taken, as it is.
-    pub(crate) fn rest(self) -> Map<String, Value> {
-        self.map
-    }
-
     /// An object of the caller's own, handed on as it is.
     pub(crate) fn map(&mut self, key: &'static str) -> Result<Map<String, Value>, ApiError> {
         Ok(self
@@ -181,26 +425,25 @@ impl Fields {
     /// Takes a key that has no effect here.
     pub(crate) fn ignore(&mut self, key: &'static str, ignored: &mut Ignored) {
         if self.value(key).is_some_and(|value| !is_off(&value)) {
-            ignored.add(self.at(key));
+            ignored.known(self.at(key));
         }
     }
 
-    /// Takes a key that would change who gets the push or what happens, and that Tidings cannot do yet.
-    pub(crate) fn refuse(&mut self, key: &'static str) -> Result<(), ApiError> {
-        match self.value(key) {
-            Some(value) if !is_off(&value) => Err(unsupported(self.at(key))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Accepts and lists what is unknown, as newer SDKs keep gaining keys; but a known key that is misspelt is refused.
+    /// Lists what has no effect, and accepts and lists what is unknown, as newer SDKs keep gaining keys; but a known key that
+    /// is misspelt is refused.
     pub(crate) fn finish(self, ignored: &mut Ignored) -> Result<(), ApiError> {
         for (key, value) in &self.map {
+            if self.known().any(|field| field.key == key) {
+                if !is_off(value) {
+                    ignored.known(self.at(key));
+                }
+                continue;
+            }
             if let Some(meant) = self.meant(key) {
                 return Err(self.unknown(key, &format!("did you mean {meant}?")));
             }
             if !is_off(value) {
-                ignored.add(self.at(key));
+                ignored.unknown(self.at(key));
             }
         }
         Ok(())
@@ -208,7 +451,8 @@ impl Fields {
 
     /// Refuses what is unknown.
     pub(crate) fn finish_strictly(self) -> Result<(), ApiError> {
-        let Some(key) = self.map.keys().next() else {
+        let is_known = |key: &str| self.known().any(|field| field.key == key);
+        let Some(key) = self.map.keys().find(|key| !is_known(key)) else {
             return Ok(());
         };
         match self.meant(key) {
@@ -219,7 +463,9 @@ impl Fields {
 
     /// The known key that differs only in case, hyphens and underscores, or that JPush names as often meant.
     fn meant(&self, key: &str) -> Option<&'static str> {
-        if key == "build_id" && self.asked.contains(&"builder_id") {
+        let known = self.known().map(|field| field.key);
+        let mut known = known.chain(self.asked.iter().copied());
+        if key == "build_id" && known.any(|known| known == "builder_id") {
             return Some("builder_id");
         }
         let letters = |text: &str| -> String {
@@ -229,10 +475,9 @@ impl Fields {
                 .collect()
         };
         let wanted = letters(key);
-        self.asked
-            .iter()
-            .find(|asked| letters(asked) == wanted)
-            .copied()
+        let known = self.known().map(|field| field.key);
+        let mut known = known.chain(self.asked.iter().copied());
+        known.find(|known| letters(known) == wanted)
     }
 
     fn unknown(&self, key: &str, hint: &str) -> ApiError {
@@ -272,7 +517,7 @@ pub(crate) fn is_blank(value: &Value) -> bool {
 }
 
 /// Whether a value says that something is not wanted: absent, false or 0.
-fn is_off(value: &Value) -> bool {
+pub(crate) fn is_off(value: &Value) -> bool {
     is_blank(value) || flag(value) == Some(false)
 }
 

@@ -1,6 +1,8 @@
 //! `GET /metrics`, for administrators: Prometheus' text format 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,16 +12,23 @@ use tidings_store::CredentialRecord;
 
 use super::Api;
 use super::error::ApiError;
+use super::fields::Ignored;
 use crate::credentials::expires_at;
 
 /// When each credential that expires does so, in seconds since 1970.
 const CREDENTIAL_EXPIRY: &str = "tidings_credential_expiry_timestamp_seconds";
+
+/// How many pushes had a field that has no effect.
+const IGNORED: &str = "tidings_push_fields_ignored_total";
+/// The label of keys that are none of JPush's.
+const OTHER: &str = "other";
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let mut text = String::new();
     write_credentials(&mut text, &api.store.all_credentials().await?);
+    api.ignored.write(&mut text);
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
 }
 
@@ -45,6 +54,33 @@ fn write_credentials(text: &mut String, credentials: &[(AppKey, CredentialRecord
             ),
         ];
         write_sample(text, CREDENTIAL_EXPIRY, &labels, end.secs());
+    }
+}
+
+/// Pushes since the start, by a field that they had without effect. Only fields that are known are told apart, of which there
+/// are some hundred.
+#[derive(Debug, Default)]
+pub(crate) struct IgnoredCounts(Mutex<BTreeMap<String, i64>>);
+
+impl IgnoredCounts {
+    pub(crate) fn count(&self, ignored: &Ignored) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in ignored.names() {
+            let name = name.unwrap_or(OTHER);
+            match counts.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(name.to_owned(), 1)),
+            }
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "Pushes with a field that has no effect.";
+        write_head(text, IGNORED, "counter", help);
+        for (field, count) in &*counts {
+            write_sample(text, IGNORED, &[("field", field.clone())], *count);
+        }
     }
 }
 
@@ -104,6 +140,22 @@ mod tests {
             tidings_credential_expiry_timestamp_seconds{app_key=\"abababababababababababab\",\
             provider=\"apns\",environment=\"production\"} 1798113600\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn keys_of_a_callers_own_are_one_label() {
+        let counts = IgnoredCounts::default();
+        for number in 0..100 {
+            let mut ignored = Ignored::default();
+            ignored.known("sms_message".into());
+            ignored.unknown(format!("own{number}"));
+            counts.count(&ignored);
+        }
+        let mut text = String::new();
+        counts.write(&mut text);
+        assert!(text.contains("{field=\"sms_message\"} 100\n"), "{text}");
+        assert!(text.contains("{field=\"other\"} 100\n"), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
     }
 
     #[test]

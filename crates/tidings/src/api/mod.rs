@@ -24,6 +24,7 @@ use tidings_store::Store;
 use tokio::sync::mpsc;
 
 use crate::dispatch::Command;
+use metrics::IgnoredCounts;
 use rate::RateLimiter;
 
 pub(crate) use router::router;
@@ -35,6 +36,8 @@ pub(crate) struct Api {
     /// The administrator's token.
     pub(crate) admin: SecretHash,
     dispatch: mpsc::Sender<Command>,
+    /// What pushes said without effect.
+    pub(crate) ignored: Arc<IgnoredCounts>,
     pub(crate) rates: Arc<RateLimiter>,
     pub(crate) store: Arc<Store>,
 }
@@ -53,6 +56,7 @@ impl Api {
         Self {
             admin,
             dispatch,
+            ignored: Arc::default(),
             rates: Arc::new(RateLimiter::new(calls_a_minute.unwrap_or(UNLIMITED))),
             store,
         }

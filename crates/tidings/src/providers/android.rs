@@ -13,6 +13,7 @@ const START_PAGE: &str = "android.intent.action.MAIN";
 pub(super) struct Section<'a> {
     general: &'a str,
     section: Option<&'a Map<String, Value>>,
+    test_message: bool,
     vendor: Option<&'a Map<String, Value>>,
 }
 
@@ -51,6 +52,7 @@ impl<'a> Section<'a> {
         Some(Self {
             general: notification.alert.as_deref().unwrap_or_default(),
             section: notification.android.as_ref(),
+            test_message: message.push.options.test_message,
             vendor: vendor.and_then(Value::as_object),
         })
     }
@@ -151,6 +153,11 @@ impl<'a> Section<'a> {
                 .map_or(Layout::Plain, Layout::BigPicture),
             _ => Layout::Plain,
         }
+    }
+
+    /// Whether it is a test, which the push says of itself or by this key to the maker.
+    pub(super) fn is_test(&self, key: &str) -> bool {
+        self.test_message || self.vendor(key).and_then(integer) == Some(1)
     }
 
     /// Whether it is shown while the app is in front; none is left to the maker.

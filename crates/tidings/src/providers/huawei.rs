@@ -11,7 +11,7 @@ use tidings_providers::huawei::{
 
 use super::android::{Layout, Section, Tap};
 use super::maker::{Field, Maker, unfit};
-use crate::api::fields::{flag, integer};
+use crate::api::fields::flag;
 use crate::dispatch::Unfit;
 
 pub(super) struct OfHuawei;
@@ -69,7 +69,33 @@ impl Maker for OfHuawei {
         })
     }
 
-    fn render(message: &Message) -> Option<Result<Notification, Unfit>> {
+    const ACTS_ON: &'static [&'static str] = &[
+        "alert",
+        "badge_add_num",
+        "badge_class",
+        "badge_set_num",
+        "big_pic_path",
+        "big_text",
+        "category",
+        "channel_id",
+        "default_sound",
+        "display_foreground",
+        "extras",
+        "icon_bg_color",
+        "importance",
+        "inbox",
+        "intent",
+        "large_icon",
+        "receipt_id",
+        "sound",
+        "style",
+        "target_user_type",
+        "title",
+        "uri_action",
+    ];
+    const CALLBACK_CHARS_MAX: Option<usize> = None;
+
+    fn render(message: &Message, _: Option<&str>) -> Option<Result<Notification, Unfit>> {
         let section = Section::of(message, "huawei")?;
         let built = Notification::new(&sent(message, &section));
         Some(built.map_err(unfit))
@@ -100,13 +126,15 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         ..Shown::default()
     };
     Sent {
+        // By this and the token a receipt is known.
+        bi_tag: Some(message.id.to_string()),
         content: Content::Shown(Box::new(shown)),
         // Android's category is another thing.
         category: section.vendor_text("category").map(owned),
         data: Some(Value::Object(section.extras(message)).to_string()),
         expires_at: Some(message.expires_at),
         receipt_id: section.vendor_text("receipt_id").map(owned),
-        is_test: section.vendor("target_user_type").and_then(integer) == Some(1),
+        is_test: section.is_test("target_user_type"),
         ..Sent::default()
     }
 }
@@ -199,7 +227,7 @@ mod tests {
 
     /// `message.android` as Huawei is given it.
     fn rendered(android: Value, huawei: Value) -> Value {
-        let notification = OfHuawei::render(&message(android, "huawei", huawei));
+        let notification = OfHuawei::render(&message(android, "huawei", huawei), None);
         let notification = notification.expect("for Android").expect("fit");
         let body = notification.body(&["token"], UnixMillis::now());
         let body: Value = serde_json::from_slice(&body).expect("JSON");
@@ -318,6 +346,6 @@ mod tests {
     fn what_is_not_for_android_is_not_for_huawei() {
         let mut message = message(json!({}), "huawei", json!({}));
         message.push.platforms = [Platform::Ios].into_iter().collect();
-        assert!(OfHuawei::render(&message).is_none());
+        assert!(OfHuawei::render(&message, None).is_none());
     }
 }

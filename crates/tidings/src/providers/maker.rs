@@ -50,9 +50,17 @@ pub(super) trait Maker: Send + Sync + 'static {
     /// not known.
     fn words(reason: &str) -> Option<&'static str>;
 
-    /// The message as its phones get it; none when it has nothing for them.
+    /// The fields of `third_party_channel.{provider}` that [`Maker::render`] acts on.
+    const ACTS_ON: &'static [&'static str];
+    /// Characters of the address that receipts are to go to, which each message names; none when it is entered in the maker's
+    /// console.
+    const CALLBACK_CHARS_MAX: Option<usize>;
+
+    /// The message as its phones get it; none when it has nothing for them. `callback` is where receipts are to go, if they
+    /// are wanted. The message's id goes with it as the parameter: by that and the address a receipt is known.
     fn render(
         message: &Message,
+        callback: Option<&str>,
     ) -> Option<Result<<Self::Protocol as Protocol>::Notification, Unfit>>;
 }
 
@@ -77,6 +85,8 @@ impl<M> Adapted<M> {
 struct Kept {
     #[serde(flatten)]
     access: Access,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback: Option<String>,
     fields: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_endpoint: Option<String>,
@@ -118,6 +128,10 @@ impl<M: Maker> Adapter for Adapted<M> {
         }
         let kept = Kept {
             access: Access::read(&mut fields)?,
+            callback: match M::CALLBACK_CHARS_MAX {
+                Some(chars_max) => callback(&mut fields, chars_max)?,
+                None => None,
+            },
             fields: kept,
             token_endpoint: match M::Protocol::TOKEN_ENDPOINT {
                 Some(_) => token_endpoint(&mut fields)?,
@@ -129,6 +143,10 @@ impl<M: Maker> Adapter for Adapted<M> {
             .map_err(|why| ApiError::new(Fault::Credential("unreadable"), why))?;
         let mut shown = json!({"expires_at": null});
         kept.access.show(&mut shown);
+        // It holds the secret of the path.
+        if M::CALLBACK_CHARS_MAX.is_some() {
+            shown["has_callback"] = kept.callback.is_some().into();
+        }
         for Field { name, .. } in M::FIELDS.iter().filter(|field| !field.is_secret) {
             shown[*name] = kept.fields.get(*name).cloned().into();
         }
@@ -181,6 +199,18 @@ impl<M: Maker> Adapter for Adapted<M> {
         }
     }
 
+    fn acts_on(&self) -> &'static [&'static str] {
+        M::ACTS_ON
+    }
+
+    #[cfg(test)]
+    fn rendered(&self, message: &Message) -> Option<String> {
+        match M::render(message, None)? {
+            Ok(notification) => Some(format!("{notification:?}")),
+            Err(Unfit { text, .. }) => panic!("{text}: {message:?}"),
+        }
+    }
+
     /// What a maker would refuse goes the device's next way, so it is no reason to refuse the push.
     fn accepts(&self, _: &Push) -> Result<(), ApiError> {
         Ok(())
@@ -207,6 +237,7 @@ impl<M: Maker> Adapter for Adapted<M> {
                 endpoint: text("endpoint"),
                 proxy: None,
             },
+            callback: None,
             fields: fields.collect(),
             token_endpoint: text("token_endpoint"),
         };
@@ -216,20 +247,37 @@ impl<M: Maker> Adapter for Adapted<M> {
 
 impl<M: Maker> Sends for Adapted<M> {
     type Config = Config<M::Protocol>;
-    type Place = ();
+    /// Where receipts are to go.
+    type Place = Option<String>;
 
-    fn open(plain: &[u8], _: Option<Environment>) -> Result<(Self::Config, ())> {
+    fn open(plain: &[u8], _: Option<Environment>) -> Result<(Self::Config, Option<String>)> {
         let kept: Kept = serde_json::from_slice(plain)?;
         let config = kept.config::<M>().map_err(anyhow::Error::msg)?;
-        Ok((config, ()))
+        Ok((config, kept.callback))
     }
 
     fn render(
         message: &Message,
-        (): &(),
+        callback: &Option<String>,
     ) -> Option<Result<<M::Protocol as Protocol>::Notification, Unfit>> {
-        M::render(message)
+        M::render(message, callback.as_deref())
     }
+}
+
+/// Where the maker is to send receipts: what `GET /v1/apps/{app_key}/callbacks` says.
+fn callback(fields: &mut Fields, chars_max: usize) -> Result<Option<String>, ApiError> {
+    const KEY: &str = "callback";
+    let Some(url) = fields.text(KEY)?.filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    let is_url = url.starts_with("https://") || url.starts_with("http://");
+    if !is_url || url.len() > chars_max || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let why = format!(
+            "must be an address of https of at most {chars_max} characters, as GET /v1/apps/{{app_key}}/callbacks tells it"
+        );
+        return Err(ApiError::invalid(fields.at(KEY), why));
+    }
+    Ok(Some(url))
 }
 
 /// Why it refuses the credential.

@@ -37,6 +37,13 @@ pub(crate) trait Adapter: Sync {
     /// Reads an address from a channel of a device, and gives it in the form in which equal ones are the same.
     fn address(&self, fields: &mut Fields) -> Result<String, ApiError>;
 
+    /// The fields of what a push says to this provider alone, `third_party_channel.{provider}`, that it acts on.
+    fn acts_on(&self) -> &'static [&'static str];
+
+    /// What its phones get of a message, to be compared; none when it has nothing for them.
+    #[cfg(test)]
+    fn rendered(&self, message: &tidings_model::Message) -> Option<String>;
+
     /// Refuses a push that the provider would refuse for its own sake, so that nothing has to be refused later.
     fn accepts(&self, push: &Push) -> Result<(), ApiError>;
 
@@ -78,3 +85,6 @@ pub(crate) fn adapters() -> impl Iterator<Item = (Provider, &'static dyn Adapter
     let all = Provider::ALL.into_iter();
     all.filter_map(|provider| Some((provider, adapter(provider)?)))
 }
+
+#[cfg(test)]
+mod tests;

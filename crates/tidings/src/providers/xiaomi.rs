@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tidings_model::Message;
 use tidings_providers::xiaomi::{
-    Click, Credential, DESCRIPTION_CHARS_MAX, Message as Sent, Notification, Shown,
+    Callback, Click, Credential, DESCRIPTION_CHARS_MAX, Message as Sent, Notification, Shown,
     TITLE_CHARS_MAX, Template, Xiaomi,
 };
 
@@ -69,10 +69,33 @@ impl Maker for OfXiaomi {
         })
     }
 
-    fn render(message: &Message) -> Option<Result<Notification, Unfit>> {
+    const ACTS_ON: &'static [&'static str] = &[
+        "alert",
+        "alert_type",
+        "channel_id",
+        "display_foreground",
+        "extras",
+        "intent",
+        "mi_template_id",
+        "mi_template_param",
+        "sound",
+        "title",
+        "uri_action",
+        "uri_activity",
+    ];
+    const CALLBACK_CHARS_MAX: Option<usize> = Some(256);
+
+    fn render(message: &Message, callback: Option<&str>) -> Option<Result<Notification, Unfit>> {
         let section = Section::of(message, "xiaomi")?;
-        let built = Notification::new(&sent(message, &section));
-        Some(built.map_err(unfit))
+        let callback = callback.map(|url| Callback {
+            url: url.to_owned(),
+            param: message.id.to_string(),
+        });
+        let sent = Sent {
+            callback,
+            ..sent(message, &section)
+        };
+        Some(Notification::new(&sent).map_err(unfit))
     }
 }
 
@@ -88,6 +111,7 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         sound: section.text("sound").map(owned),
     };
     Sent {
+        callback: None,
         shown: Some(shown),
         // Android's own channel is another thing.
         channel_id: section.vendor_text("channel_id").map(owned),
@@ -137,7 +161,7 @@ mod tests {
 
     /// The form as Xiaomi reads it.
     fn rendered(android: Value, xiaomi: Value) -> HashMap<String, String> {
-        let notification = OfXiaomi::render(&message(android, "xiaomi", xiaomi));
+        let notification = OfXiaomi::render(&message(android, "xiaomi", xiaomi), None);
         let notification = notification.expect("for Android").expect("fit");
         let body = notification.body("com.example.app", &["id"], UnixMillis::now());
         let form = form_urlencoded::parse(body.as_bytes());
@@ -165,6 +189,22 @@ mod tests {
         for absent in ["extra.channel_id", "notify_type", "extra.notify_foreground"] {
             assert_eq!(get(&form, absent), None, "{absent}");
         }
+    }
+
+    #[test]
+    fn receipts_are_asked_for_where_there_is_somewhere_to_send_them() {
+        let message = message(json!({}), "xiaomi", json!({}));
+        let notification = OfXiaomi::render(&message, Some("https://example.com/c"));
+        let notification = notification.expect("for Android").expect("fit");
+        let body = notification.body("com.example.app", &["id"], UnixMillis::now());
+        for said in [
+            "extra.callback=https%3A%2F%2Fexample.com%2Fc",
+            "extra.callback.param=77",
+            "extra.callback.type=243",
+        ] {
+            assert!(body.contains(said), "{body}");
+        }
+        assert_eq!(get(&rendered(json!({}), json!({})), "extra.callback"), None);
     }
 
     #[test]

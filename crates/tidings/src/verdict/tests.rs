@@ -551,6 +551,7 @@ fn custom() -> CustomMessage {
         content_type: None,
         extras: Map::new(),
         msg_content: json!("x"),
+        shown_instead: None,
         title: None,
     }
 }

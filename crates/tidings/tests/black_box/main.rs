@@ -8,6 +8,7 @@ mod doctor;
 mod faults;
 mod histories;
 mod huawei;
+mod ignored;
 mod lanes;
 mod layers;
 mod makers;

@@ -185,6 +185,7 @@ async fn a_message_tells_how_far_it_is() {
         "channels": {"apns": counts(0, 0, 1, 1), "link": counts(0, 1, 0, 1)},
         "platforms": {"android": counts(0, 1, 0, 1), "ios": counts(0, 0, 1, 1)},
         "reasons": [{"provider": "apns", "outcome": "failed", "reason": "Unanswered", "count": 1}],
+        "ignored": [],
     });
     for caller in [&shop.app, &As::Admin] {
         let answer = shop

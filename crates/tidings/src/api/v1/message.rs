@@ -30,6 +30,8 @@ pub(crate) struct MessageReply {
     /// The counts by platform.
     platforms: BTreeMap<&'static str, CountsReply>,
     reasons: Vec<ReasonReply>,
+    /// Paths of the push's fields that have no effect.
+    ignored: Vec<String>,
 }
 
 /// How far a message is.
@@ -173,6 +175,7 @@ pub(crate) async fn show(
         channels: sum(|tally| tally.provider.name()),
         platforms: sum(|tally| tally.platform.name()),
         reasons: reasons.collect(),
+        ignored: ledger.message.push.options.ignored.clone(),
     }))
 }
 

@@ -8,10 +8,22 @@ use serde_json::Value;
 use tidings_model::{Audience, DeviceId, Platform, PlatformSet, Selection};
 
 use crate::api::error::{ApiError, Fault, shown};
-use crate::api::fields::{Fields, Ignored, unsupported, wrong};
+use crate::api::fields::{Fields, Ignored, Known, read, refused, unsupported, wrong};
 
 const PLATFORMS: &str =
     "\"all\" or an array of android, ios, hmos, web, windows, quickapp, winphone";
+
+const AUDIENCE: [Known; 9] = [
+    refused("abtest"),
+    read("alias"),
+    refused("file"),
+    refused("live_activity_id"),
+    read("registration_id"),
+    refused("segment"),
+    read("tag"),
+    refused("tag_and"),
+    refused("tag_not"),
+];
 
 /// The platforms of a push. `quickapp` and `winphone` are names that JPush knows and Tidings has no devices for.
 pub(crate) fn platforms(push: &mut Fields, ignored: &mut Ignored) -> Result<PlatformSet, ApiError> {
@@ -38,7 +50,7 @@ pub(crate) fn platforms(push: &mut Fields, ignored: &mut Ignored) -> Result<Plat
     for name in &names {
         match name.as_str() {
             Some(name @ ("quickapp" | "winphone")) => {
-                ignored.add(push.at(&format!("platform.{name}")));
+                ignored.known(push.at(&format!("platform.{name}")));
             }
             Some(name) => match name.parse::<Platform>() {
                 Ok(platform) => platforms.push(platform),
@@ -84,17 +96,7 @@ pub(crate) fn audience(push: &mut Fields) -> Result<ParsedAudience, ApiError> {
         }
         Some(other) => return Err(push.wrong("audience", WANTED, &other)),
     };
-    let mut fields = Fields::new(push.at("audience"), map);
-    for key in [
-        "tag_and",
-        "tag_not",
-        "segment",
-        "abtest",
-        "file",
-        "live_activity_id",
-    ] {
-        fields.refuse(key)?;
-    }
+    let mut fields = Fields::new(push.at("audience"), map).of(&[&AUDIENCE])?;
     let tags = labels(&mut fields, "tag", Selection::TAGS_MAX)?;
     let aliases = labels(&mut fields, "alias", Selection::ALIASES_MAX)?;
     let (devices, unknown) = devices(&mut fields)?;

@@ -6,9 +6,36 @@ use tidings_model::{CustomMessage, Notification, Platform, PlatformSet, Push};
 
 use super::audience::{ParsedAudience, audience, platforms};
 use super::notification::{check_size, notification};
+use super::notification_3rd::notification_3rd;
 use super::options::options;
 use crate::api::error::{ApiError, Fault};
-use crate::api::fields::{Fields, Ignored, json_len};
+use crate::api::fields::{Fields, Ignored, Known, inert, json_len, read, refused};
+
+const PUSH: [Known; 11] = [
+    read("audience"),
+    inert("callback"),
+    read("cid"),
+    read("inapp_message"),
+    refused("live_activity"),
+    read("message"),
+    read("notification"),
+    read("notification_3rd"),
+    read("options"),
+    read("platform"),
+    inert("sms_message"),
+];
+
+const INAPP: [Known; 1] = [refused("inapp_message")];
+
+const MESSAGE: [Known; 7] = [
+    inert("alternate_content"),
+    inert("alternate_title"),
+    read("content_type"),
+    read("extras"),
+    read("msg_content"),
+    inert("test_message"),
+    read("title"),
+];
 
 /// Bytes of compact JSON of the android section and the message together, and of the message alone (JPush's reference,
 /// size limits).
@@ -35,20 +62,19 @@ pub(crate) fn parse_push(body: &[u8]) -> Result<ParsedPush, ApiError> {
 }
 
 /// Reads a push that stands inside something else, as in a schedule.
-pub(crate) fn parse_fields(mut fields: Fields) -> Result<ParsedPush, ApiError> {
+pub(crate) fn parse_fields(fields: Fields) -> Result<ParsedPush, ApiError> {
+    let mut fields = fields.of(&[&PUSH])?;
     let mut ignored = Ignored::default();
     let platforms = platforms(&mut fields, &mut ignored)?;
     let ParsedAudience {
         audience,
         unknown_registration_ids,
     } = audience(&mut fields)?;
-    fields.refuse("live_activity")?;
-    refuse_inapp(&mut fields, &mut ignored)?;
-    for key in ["callback", "notification_3rd", "sms_message"] {
-        fields.ignore(key, &mut ignored);
+    if let Some(inapp) = fields.object("inapp_message")? {
+        inapp.of(&[&INAPP])?.finish(&mut ignored)?;
     }
     let notification = notification(&mut fields, platforms, &mut ignored)?;
-    let message = message(&mut fields, &mut ignored)?;
+    let mut message = message(&mut fields, &mut ignored)?;
     if notification.is_none() && message.is_none() {
         return Err(ApiError::missing(
             fields.at("notification"),
@@ -56,9 +82,20 @@ pub(crate) fn parse_fields(mut fields: Fields) -> Result<ParsedPush, ApiError> {
         ));
     }
     check_sizes(&fields, platforms, notification.as_ref(), message.as_ref())?;
-    let options = options(&mut fields, &mut ignored)?;
+    let shown_instead = notification_3rd(&mut fields, &mut ignored)?;
+    if let Some(shown) = shown_instead {
+        let Some(message) = message.as_mut().filter(|_| notification.is_none()) else {
+            let path = fields.at("notification_3rd");
+            let why = "is what the makers' channels show in the place of a message: it needs a message, and no notification";
+            return Err(ApiError::invalid(path, why));
+        };
+        message.shown_instead = Some(Box::new(shown));
+        ignored.known(fields.at("notification_3rd"));
+    }
+    let mut options = options(&mut fields, &mut ignored)?;
     let cid = cid(&mut fields)?;
     fields.finish(&mut ignored)?;
+    options.ignored = ignored.paths().to_vec();
     Ok(ParsedPush {
         cid,
         ignored,
@@ -84,21 +121,11 @@ pub(crate) fn refuse_encrypted(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse_inapp(fields: &mut Fields, ignored: &mut Ignored) -> Result<(), ApiError> {
-    if let Some(mut inapp) = fields.object("inapp_message")? {
-        inapp.refuse("inapp_message")?;
-        inapp.finish(ignored)?;
-    }
-    Ok(())
-}
-
 fn message(fields: &mut Fields, ignored: &mut Ignored) -> Result<Option<CustomMessage>, ApiError> {
-    let Some(mut fields) = fields.object("message")? else {
+    let Some(fields) = fields.object("message")? else {
         return Ok(None);
     };
-    for key in ["alternate_content", "alternate_title", "test_message"] {
-        fields.ignore(key, ignored);
-    }
+    let mut fields = fields.of(&[&MESSAGE])?;
     let msg_content = match fields.value("msg_content") {
         Some(content @ (Value::String(_) | Value::Object(_))) => content,
         Some(other) => return Err(fields.wrong("msg_content", "a string or an object", &other)),
@@ -113,6 +140,7 @@ fn message(fields: &mut Fields, ignored: &mut Ignored) -> Result<Option<CustomMe
         content_type: fields.text("content_type")?,
         extras: fields.map("extras")?,
         msg_content,
+        shown_instead: None,
         title: fields.text("title")?,
     };
     fields.finish(ignored)?;

@@ -4,11 +4,13 @@ pub(crate) mod audience;
 pub(crate) mod body;
 pub(crate) mod cid;
 pub(crate) mod notification;
+mod notification_3rd;
 pub(crate) mod options;
 pub(crate) mod push;
 pub(crate) mod received;
 pub(crate) mod reply;
 pub(crate) mod status;
+pub(crate) mod third_party;
 
 use std::time::Instant;
 

@@ -1,21 +1,35 @@
 //! What a push shows (JPush's reference, "notification"). The ios section is taken apart, since Apple's payload is
-//! built from it; the android section is checked and kept in JPush's field names, since that is how devices get it.
+//! built from it; the android and hmos sections are checked and kept in JPush's field names, since that is how devices get them.
 
 use serde_json::{Map, Value, json};
 use tidings_model::{InterruptionLevel, IosNotification, Notification, Platform, PlatformSet};
 
 use crate::api::error::{ApiError, Fault};
-use crate::api::fields::{Fields, Ignored, flag, is_blank, json_len};
+use crate::api::fields::{
+    Check, Fields, Ignored, Known, inert, is_blank, json_len, kept, read, refused,
+};
 
 /// Bytes of compact JSON of the ios section (JPush's reference, size limits).
 const IOS_BYTES_MAX: usize = 2000;
 /// Bytes of an Android notification channel's name (the same).
-const CHANNEL_ID_BYTES_MAX: usize = 1000;
+pub(super) const CHANNEL_ID_BYTES_MAX: usize = 1000;
 /// The greatest number that a badge shows (JPush's limit).
-const BADGE_MAX: i64 = 99;
+pub(super) const BADGE_MAX: i64 = 99;
 
 const ALERT_WANTED: &str =
     "give it a text, here or in notification.alert (\"\" for a notification that shows nothing)";
+
+const NOTIFICATION: [Known; 9] = [
+    inert("ai_opportunity"),
+    read("alert"),
+    inert("alternate_alert"),
+    read("android"),
+    read("hmos"),
+    read("ios"),
+    inert("quickapp"),
+    refused("voip"),
+    inert("winphone"),
+];
 
 /// Reads the notification, and refuses one that shows nothing on any of `platforms`.
 pub(crate) fn notification(
@@ -23,36 +37,11 @@ pub(crate) fn notification(
     platforms: PlatformSet,
     ignored: &mut Ignored,
 ) -> Result<Option<Notification>, ApiError> {
-    let Some(mut fields) = push.object("notification")? else {
+    let Some(fields) = push.object("notification")? else {
         return Ok(None);
     };
-    fields.refuse("voip")?;
-    for key in [
-        "ai_opportunity",
-        "alternate_alert",
-        "hmos",
-        "quickapp",
-        "winphone",
-    ] {
-        fields.ignore(key, ignored);
-    }
-    let alert = fields.text("alert")?;
-    let android = match section(&mut fields, "android", alert.as_deref())? {
-        Some(section) => Some(android(section, ignored)?),
-        None => None,
-    };
-    let ios = match section(&mut fields, "ios", alert.as_deref())? {
-        Some(section) => Some(ios(section, ignored)?),
-        None => None,
-    };
     let path = fields.path().to_owned();
-    fields.finish(ignored)?;
-
-    let notification = Notification {
-        alert,
-        android,
-        ios,
-    };
+    let notification = sections(fields.of(&[&NOTIFICATION])?, ignored)?;
     let shows = |platform| platforms.contains(platform) && notification.is_for(platform);
     if !Platform::ALL.into_iter().any(shows) {
         return Err(ApiError::invalid(
@@ -69,6 +58,39 @@ pub(crate) fn notification(
         check_size(format!("{path}.alert"), len, IOS_BYTES_MAX, " for ios")?;
     }
     Ok(Some(notification))
+}
+
+/// The sections of the platforms, and the text for those that have none.
+pub(crate) fn sections(
+    mut fields: Fields,
+    ignored: &mut Ignored,
+) -> Result<Notification, ApiError> {
+    let alert = fields.text("alert")?;
+    let general = alert.as_deref();
+    // An empty section is one without a text: JPush calls that missing, here only.
+    if general.is_none() && fields.is_empty_object("hmos") {
+        let path = format!("{}.alert", fields.at("hmos"));
+        return Err(ApiError::missing(path, ALERT_WANTED));
+    }
+    let android = match section(&mut fields, "android", general)? {
+        Some(section) => Some(android(section.of(&[&ANDROID])?, ignored)?),
+        None => None,
+    };
+    let hmos = match section(&mut fields, "hmos", general)? {
+        Some(section) => Some(hmos(section.of(&[&HMOS])?, ignored)?),
+        None => None,
+    };
+    let ios = match section(&mut fields, "ios", general)? {
+        Some(section) => Some(ios(section.of(&[&IOS])?, ignored)?),
+        None => None,
+    };
+    fields.finish(ignored)?;
+    Ok(Notification {
+        alert,
+        android,
+        hmos,
+        ios,
+    })
 }
 
 /// Refuses what is over one of JPush's size limits.
@@ -110,125 +132,102 @@ fn section(
     Ok(Some(Fields::new(fields.at(key), map)))
 }
 
-/// How a key of the android section is checked.
-enum Check {
-    /// From, to.
-    Integer(i64, i64),
-    List,
-    Object,
-    Text,
-    /// Bytes, at most.
-    TextUpTo(usize),
-    /// `yyyy-MM-dd HH:mm:ss`.
-    Time,
-}
-
-const ANDROID: [(&str, Check); 24] = [
-    ("alert_type", Check::Integer(-1, 7)),
-    ("badge_add_num", Check::Integer(1, BADGE_MAX)),
-    ("badge_class", Check::Text),
-    ("badge_set_num", Check::Integer(0, BADGE_MAX)),
-    ("big_pic_path", Check::Text),
-    ("big_text", Check::Text),
-    ("builder_id", Check::Integer(0, i32::MAX as i64)),
-    ("category", Check::Text),
-    ("channel_id", Check::TextUpTo(CHANNEL_ID_BYTES_MAX)),
-    ("custom_buttons", Check::List),
-    ("extras", Check::Object),
-    ("icon_bg_color", Check::Text),
-    ("inbox", Check::Object),
-    ("large_icon", Check::Text),
-    ("priority", Check::Integer(-2, 2)),
-    ("show_begin_time", Check::Time),
-    ("show_end_time", Check::Time),
-    ("small_icon_uri", Check::Text),
-    ("sound", Check::Text),
-    ("style", Check::Integer(0, 3)),
-    ("title", Check::Text),
-    ("uri_action", Check::Text),
-    ("uri_activity", Check::Text),
-    ("uri_flag", Check::Text),
+/// The android section; what a push says to one maker may have the same.
+pub(crate) const ANDROID: [Known; 27] = [
+    read("alert"),
+    kept("alert_type", Check::Integer(-1, 7)),
+    kept("badge_add_num", Check::Integer(1, BADGE_MAX)),
+    kept("badge_class", Check::Text),
+    kept("badge_set_num", Check::Integer(0, BADGE_MAX)),
+    kept("big_pic_path", Check::Text),
+    kept("big_text", Check::Text),
+    kept("builder_id", Check::Integer(0, i32::MAX as i64)),
+    kept("category", Check::Text),
+    kept("channel_id", Check::TextUpTo(CHANNEL_ID_BYTES_MAX)),
+    kept("custom_buttons", Check::List),
+    kept("display_foreground", Check::Switch),
+    kept("extras", Check::Object),
+    kept("icon_bg_color", Check::Text),
+    kept("inbox", Check::Object),
+    kept("intent", Check::Intent),
+    kept("large_icon", Check::Text),
+    kept("priority", Check::Integer(-2, 2)),
+    kept("show_begin_time", Check::Time),
+    kept("show_end_time", Check::Time),
+    kept("small_icon_uri", Check::Text),
+    kept("sound", Check::Text),
+    kept("style", Check::Integer(0, 3)),
+    kept("title", Check::Text),
+    kept("uri_action", Check::Text),
+    kept("uri_activity", Check::Text),
+    kept("uri_flag", Check::Text),
 ];
 
 fn android(mut fields: Fields, ignored: &mut Ignored) -> Result<Map<String, Value>, ApiError> {
-    let mut kept = Map::new();
-    match fields.text("alert")? {
-        Some(alert) => kept.insert("alert".to_owned(), alert.into()),
-        None => {
-            return Err(ApiError::invalid(
-                fields.at("alert"),
-                format!("is missing: {ALERT_WANTED}"),
-            ));
-        }
+    let alert = fields.text("alert")?.ok_or_else(|| {
+        let why = format!("is missing: {ALERT_WANTED}");
+        ApiError::invalid(fields.at("alert"), why)
+    })?;
+    let mut kept = fields.kept()?;
+    kept.insert("alert".to_owned(), alert.into());
+    fields.finish(ignored)?;
+    Ok(kept)
+}
+
+/// The seconds of a sound of HarmonyOS, at most (JPush's limit).
+const SOUND_SECS_MAX: i64 = 60;
+
+const HMOS: [Known; 18] = [
+    read("alert"),
+    kept("badge_add_num", Check::Integer(1, BADGE_MAX)),
+    kept("badge_set_num", Check::Integer(0, BADGE_MAX)),
+    kept("category", Check::Text),
+    kept("display_foreground", Check::Switch),
+    kept("extra_data", Check::Text),
+    kept("extras", Check::Object),
+    kept("hm_payload", Check::Object),
+    kept("inbox", Check::Object),
+    kept("intent", Check::Intent),
+    kept("large_icon", Check::Text),
+    kept("push_type", Check::Number(&[0, 1, 2, 7, 10])),
+    kept("receipt_id", Check::Text),
+    kept("sound", Check::Text),
+    kept("sound_duration", Check::Integer(1, SOUND_SECS_MAX)),
+    kept("style", Check::Number(&[0, 2])),
+    kept("test_message", Check::Flag),
+    kept("title", Check::Text),
+];
+
+fn hmos(mut fields: Fields, ignored: &mut Ignored) -> Result<Map<String, Value>, ApiError> {
+    let alert = fields.text("alert")?.filter(|alert| !alert.is_empty());
+    let alert = alert.ok_or_else(|| ApiError::missing(fields.at("alert"), ALERT_WANTED))?;
+    let mut kept = fields.kept()?;
+    kept.insert("alert".to_owned(), alert.into());
+    // What the kinds other than what is shown consist of (JPush's reference, hmos).
+    let wanted = match kept.get("push_type").and_then(Value::as_i64) {
+        Some(1 | 7) => Some("hm_payload"),
+        Some(2 | 10) => Some("extra_data"),
+        _ => None,
     };
-    for (key, check) in ANDROID {
-        let value = match check {
-            Check::Integer(min, max) => fields.integer(key, min..=max)?.map(Value::from),
-            Check::List => fields
-                .list(key)?
-                .map(|entries| entries.into_iter().map(|(_, entry)| entry).collect()),
-            Check::Object => Some(fields.map(key)?)
-                .filter(|map| !map.is_empty())
-                .map(Value::Object),
-            Check::Text => fields.text(key)?.map(Value::from),
-            Check::TextUpTo(bytes_max) => text_up_to(&mut fields, key, bytes_max)?.map(Value::from),
-            Check::Time => time(&mut fields, key)?.map(Value::from),
-        };
-        if let Some(value) = value {
-            kept.insert(key.to_owned(), value);
-        }
-    }
-    if let Some(mut intent) = fields.object("intent")? {
-        let url = intent.text("url")?;
-        intent.finish(ignored)?;
-        if let Some(url) = url.filter(|url| !url.is_empty()) {
-            let url = Map::from_iter([("url".to_owned(), Value::String(url))]);
-            kept.insert("intent".to_owned(), url.into());
-        }
-    }
-    if let Some(value) = fields
-        .value("display_foreground")
-        .filter(|value| !is_blank(value))
-    {
-        let Some(flag) = flag(&value) else {
-            return Err(fields.wrong("display_foreground", "\"1\" or \"0\"", &value));
-        };
-        kept.insert(
-            "display_foreground".to_owned(),
-            if flag { "1" } else { "0" }.into(),
-        );
+    if let Some(key) = wanted.filter(|key| kept.get(*key).is_none_or(is_blank)) {
+        let path = fields.at(key);
+        return Err(ApiError::missing(path, "a push_type of this kind needs it"));
     }
     fields.finish(ignored)?;
     Ok(kept)
 }
 
-fn text_up_to(
-    fields: &mut Fields,
-    key: &'static str,
-    bytes_max: usize,
-) -> Result<Option<String>, ApiError> {
-    let text = fields.text(key)?;
-    match &text {
-        Some(long) if long.len() > bytes_max => Err(ApiError::at(
-            Fault::TooLarge,
-            fields.at(key),
-            format!("may have at most {bytes_max} bytes, not {}", long.len()),
-        )),
-        _ => Ok(text),
-    }
-}
-
-fn time(fields: &mut Fields, key: &'static str) -> Result<Option<String>, ApiError> {
-    const FORM: &str = "%Y-%m-%d %H:%M:%S";
-    let Some(text) = fields.text(key)?.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    // The parser takes numbers without their leading zeros, the form does not.
-    match jiff::civil::DateTime::strptime(FORM, &text) {
-        Ok(time) if time.strftime(FORM).to_string() == text => Ok(Some(text)),
-        _ => Err(fields.wrong(key, "a time like 2026-09-17 12:00:00", &Value::String(text))),
-    }
-}
+const IOS: [Known; 9] = [
+    read("alert"),
+    read("badge"),
+    read("category"),
+    read("content-available"),
+    read("extras"),
+    read("interruption-level"),
+    read("mutable-content"),
+    read("sound"),
+    read("thread-id"),
+];
 
 fn ios(mut fields: Fields, ignored: &mut Ignored) -> Result<IosNotification, ApiError> {
     let path = fields.path().to_owned();
@@ -287,7 +286,7 @@ fn badge(fields: &mut Fields, ignored: &mut Ignored) -> Result<Option<u32>, ApiE
     match number {
         Some((is_relative, number @ 0..=BADGE_MAX)) => {
             if is_relative {
-                ignored.add(fields.at("badge"));
+                ignored.known(fields.at("badge"));
                 return Ok(None);
             }
             Ok(u32::try_from(number).ok())
@@ -311,12 +310,16 @@ fn interruption_level(fields: &mut Fields) -> Result<Option<InterruptionLevel>, 
     }
 }
 
+const SOUND: [Known; 3] = [read("critical"), read("name"), read("volume")];
+
 /// A file name, or Apple's object for a critical sound. `""` is JPush's way to say silent, and so is no sound at Apple.
 fn sound(fields: &mut Fields, ignored: &mut Ignored) -> Result<Value, ApiError> {
     const KEY: &str = "sound";
     let mut parts = match fields.value(KEY) {
         Some(Value::String(name)) if !name.is_empty() => return Ok(Value::String(name)),
-        Some(Value::Object(parts)) if !parts.is_empty() => Fields::new(fields.at(KEY), parts),
+        Some(Value::Object(parts)) if !parts.is_empty() => {
+            Fields::new(fields.at(KEY), parts).of(&[&SOUND])?
+        }
         Some(other) if !is_blank(&other) => {
             return Err(fields.wrong(KEY, "a file name or an object", &other));
         }

@@ -11,6 +11,7 @@ use super::body::{ParsedPush, parse_push, refuse_encrypted};
 use super::reply::PushReply;
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
+use crate::api::fields::Ignored;
 use crate::api::http::RawBody;
 use crate::dispatch::Command;
 use crate::providers;
@@ -22,7 +23,7 @@ pub(crate) async fn push(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<PushReply, ApiError> {
-    let (push, cid) = parse(&headers, &body)?;
+    let Parsed { push, cid, ignored } = parse(&headers, &body)?;
     let push = match reachable(&api, &app, push).await {
         Ok(push) => push,
         // Its devices may have gone since it was accepted: the first answer still holds.
@@ -38,6 +39,7 @@ pub(crate) async fn push(
     };
     let message = match api.store.accept(app.id, push, cid).await? {
         Accepted::New(message) => {
+            api.ignored.count(&ignored);
             api.tell(Command::MessageAccepted(app.id)).await;
             message
         }
@@ -53,12 +55,18 @@ pub(crate) async fn validate(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<PushReply, ApiError> {
-    let (push, _) = parse(&headers, &body)?;
-    let push = reachable(&api, &app, push).await?;
+    let parsed = parse(&headers, &body)?;
+    let push = reachable(&api, &app, parsed.push).await?;
     Ok(reply(api.store.void_id().await?, &push))
 }
 
-fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Push, Option<String>), ApiError> {
+struct Parsed {
+    push: Push,
+    cid: Option<String>,
+    ignored: Ignored,
+}
+
+fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Parsed, ApiError> {
     refuse_encrypted(headers)?;
     let ParsedPush {
         cid,
@@ -73,12 +81,13 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Push, Option<String>), Api
     for (_, adapter) in providers::adapters() {
         adapter.accepts(&push)?;
     }
-    Ok((push, cid))
+    Ok(Parsed { push, cid, ignored })
 }
 
 /// JPush answers a push without a number with 0.
 fn reply(msg_id: MsgId, push: &Push) -> PushReply {
     PushReply {
+        ignored: push.options.ignored.clone(),
         msg_id,
         sendno: push.options.sendno.unwrap_or(0),
     }

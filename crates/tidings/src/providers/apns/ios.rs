@@ -81,6 +81,7 @@ mod tests {
         let push = Notification {
             alert: Some("for all".into()),
             android: None,
+            hmos: None,
             ios: Some(IosNotification {
                 alert: json!({"title": "T", "body": "B"}),
                 badge: Some(3),
@@ -112,6 +113,7 @@ mod tests {
             let push = Notification {
                 alert: Some("for all".into()),
                 android: None,
+                hmos: None,
                 ios: ios.map(|alert| IosNotification {
                     alert,
                     ..IosNotification::default()

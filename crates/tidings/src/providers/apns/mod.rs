@@ -106,6 +106,16 @@ impl Adapter for Apns {
         ))
     }
 
+    /// JPush has no such place for Apple.
+    fn acts_on(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    #[cfg(test)]
+    fn rendered(&self, _: &Message) -> Option<String> {
+        None
+    }
+
     fn accepts(&self, push: &Push) -> Result<(), ApiError> {
         if !push.platforms.contains(Platform::Ios) {
             return Ok(());

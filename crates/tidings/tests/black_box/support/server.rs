@@ -102,6 +102,14 @@ impl Server {
         self.call(method, path, &self.admin, body)
     }
 
+    /// What `GET /metrics` says.
+    pub(crate) fn metrics(&self) -> String {
+        let request = self.agent.get(format!("{}/metrics", self.api));
+        let answer = request.header("authorization", &self.admin).call();
+        let mut answer = answer.expect("an answer");
+        answer.body_mut().read_to_string().expect("a text")
+    }
+
     pub(crate) fn app(&self) -> App {
         let app = self
             .admin("POST", "/v1/apps", Some(&json!({"name": "test"})))

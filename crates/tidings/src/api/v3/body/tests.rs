@@ -108,11 +108,10 @@ fn what_each_sdk_sends_is_accepted() {
                     "target_event": [], "test_message": false, "test_model": false, "override_msg_id": 0}}),
             vec![
                 "platform.quickapp",
-                "callback",
-                "sms_message",
-                "notification.hmos",
                 "notification.quickapp",
                 "options.third_party_channel.asus",
+                "callback",
+                "sms_message",
             ],
         ),
         // The sample of the documentation for schedules.
@@ -361,6 +360,66 @@ fn a_section_may_be_a_text() {
 }
 
 #[test]
+fn the_section_of_harmonyos_is_kept_as_it_came() {
+    let section = json!({"alert": "h", "title": "t", "category": "WORK", "large_icon": "https://x/i.png", "intent": {"url": "action.system.home"},
+        "badge_add_num": 1, "badge_set_num": 0, "test_message": true, "receipt_id": "R", "extras": {"k": 1}, "style": 2,
+        "inbox": {"1": "one"}, "push_type": 10, "extra_data": "d", "display_foreground": "0", "sound": "s.mp3", "sound_duration": 60,
+        "hm_payload": {"a": 1}});
+    let parsed = good(json!({"platform": ["hmos"], "notification": {"hmos": section}}));
+    let notification = parsed.push.notification.expect("a notification");
+    assert_eq!(notification.hmos, Some(object(section)));
+    assert!(notification.is_for(Platform::Hmos));
+    assert_eq!(parsed.ignored, Ignored::default());
+}
+
+#[test]
+fn what_a_makers_channel_does_not_act_on_is_told() {
+    let parsed = good(json!({"options": {"third_party_channel": {
+        "huawei": {"distribution": "first_ospush", "importance": "LOW", "skip_quota": true, "channel_id": "c", "builder_id": 7,
+            "own": 1, "classification": 0},
+        "nio": {"channel_id": "c"}, "fcm": {}, "asus": null,
+    }}}));
+    let mut ignored = parsed.ignored.paths().to_vec();
+    ignored.sort_unstable();
+    let at = |key: &str| format!("options.third_party_channel.{key}");
+    let expected = [
+        "huawei.builder_id",
+        "huawei.own",
+        "huawei.skip_quota",
+        "nio",
+    ];
+    assert_eq!(ignored, expected.map(at));
+    let own = format!("{:?}", parsed.ignored.names().collect::<Vec<_>>());
+    assert_eq!(own.matches("None").count(), 1, "{own}");
+    assert_eq!(parsed.push.options.ignored.len(), 4);
+}
+
+#[test]
+fn what_is_shown_in_the_place_of_a_message_has_two_forms() {
+    let shown = |changes: Value| {
+        let mut body = json!({"notification": null, "message": {"msg_content": "m"}});
+        body.as_object_mut()
+            .expect("an object")
+            .extend(object(changes));
+        let message = good(body).push.message.expect("a message");
+        *message.shown_instead.expect("something")
+    };
+    let first = shown(
+        json!({"notification_3rd": {"content": "c", "title": "t", "badge_add_num": "1", "intent": {"url": "a://b"}}}),
+    );
+    let expected =
+        json!({"alert": "c", "title": "t", "badge_add_num": 1, "intent": {"url": "a://b"}});
+    assert_eq!(first.android, Some(object(expected)));
+    assert!(!first.is_for(Platform::Ios) && !first.is_for(Platform::Hmos));
+    let second = shown(json!({
+        "notification_3rd": {"android": {"alert": "a", "style": 1, "big_text": "b"}, "hmos": {"alert": "h"}},
+        "options": {"notification_3rd_ver": "v2"},
+    }));
+    assert_eq!(second.hmos, Some(object(json!({"alert": "h"}))));
+    assert_eq!(second.android.map(|android| android.len()), Some(3));
+}
+
+#[test]
 fn a_message_is_handed_on() {
     let parsed = good(json!({"notification": null, "message": {
         "msg_content": {"a": 1}, "title": "t", "content_type": "text", "extras": {"k": "v"}, "test_message": true,
@@ -369,6 +428,7 @@ fn a_message_is_handed_on() {
         content_type: Some("text".to_owned()),
         extras: object(json!({"k": "v"})),
         msg_content: json!({"a": 1}),
+        shown_instead: None,
         title: Some("t".to_owned()),
     };
     assert_eq!(parsed.push.message, Some(expected));
@@ -380,12 +440,17 @@ fn a_message_is_handed_on() {
 fn options_are_read_in_every_form() {
     let parsed = good(json!({
         "cid": "order-7",
-        "options": {"time_to_live": 0, "apns_production": "true", "sendno": "9223372036854775807", "apns_collapse_id": "c"},
+        "options": {"time_to_live": 0, "apns_production": "true", "sendno": "9223372036854775807", "apns_collapse_id": "c",
+            "classification": "1", "test_message": 1, "receipt_id": "R", "alternate_set": true},
     }));
     let expected = PushOptions {
         apns_collapse_id: Some("c".to_owned()),
         apns_production: Some(true),
+        classification: Some(1),
+        ignored: vec!["options.alternate_set".to_owned()],
+        receipt_id: Some("R".to_owned()),
         sendno: Some(i64::MAX),
+        test_message: true,
         third_party_channel: Map::new(),
         time_to_live: 0,
     };
@@ -442,10 +507,12 @@ fn no_value_at_any_key_panics() {
             "android": {"title": "t", "style": 1, "inbox": {"a": "b"}, "intent": {"url": "u"}, "extras": {"k": "v"},
                 "custom_buttons": [{"name": "n"}], "show_begin_time": "2026-09-17 12:00:00", "display_foreground": "1"},
             "ios": {"alert": {"title": "t"}, "badge": 1, "sound": "s", "extras": {"k": "v"}, "content-available": true},
+            "hmos": {"alert": "a", "push_type": 2, "extra_data": "d", "style": 2, "inbox": {"a": "b"}, "test_message": true},
         },
         "message": {"msg_content": "c", "extras": {"k": "v"}},
         "inapp_message": {"inapp_message": false},
-        "options": {"time_to_live": 1, "sendno": 1, "apns_production": true, "apns_collapse_id": "c", "big_push_duration": 0},
+        "options": {"time_to_live": 1, "sendno": 1, "apns_production": true, "apns_collapse_id": "c", "big_push_duration": 0,
+            "classification": 1, "third_party_channel": {"huawei": {"importance": "HIGH", "target_user_type": 1, "inbox": {"1": "l"}}}},
     });
     let odd = [
         json!(null),

@@ -74,7 +74,7 @@ pub(crate) async fn run<C: ClientConfig, T: Send + 'static>(
             () = sleep_until(until), if outlook.timeout.is_some() => {}
             count = task.answers.recv_many(&mut answered, ANSWERS_AT_ONCE) => {
                 if count == 0 {
-                    error!("the {} client ended by itself, and its broker with it", C::NAME);
+                    task.client_ended().await;
                     break;
                 }
                 if count < GATHERED && outlook.in_flight > 4 * GATHERED {
@@ -162,6 +162,21 @@ impl<C: ClientConfig, T: Send + 'static> Task<C, T> {
             "replaced the {} credential; what has left is awaited on the old connections",
             C::NAME
         );
+    }
+
+    /// The client has given everything back and gives no more: it was told to when the stop was late, or it broke down. What
+    /// clients of before still have is told before the end.
+    async fn client_ended(&mut self) {
+        if self.shared.lock().in_time {
+            error!(
+                "the {} client ended by itself, and its broker with it",
+                C::NAME
+            );
+        }
+        for (_, settling) in self.retired.drain(..) {
+            // One that panicked has told what it could.
+            let _ = settling.await;
+        }
     }
 
     /// Lets everyone know that it is over, and the connections say goodbye.

@@ -76,7 +76,9 @@ pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError
         report = asked;
         if let Some(response) = response {
             report.finding = match protocol.answer(&response, &[nobody]) {
-                Answer::AccessRefused(reason) => Finding::Rejected(reason),
+                Answer::AccessRefused(reason) | Answer::NotSaved(reason) => {
+                    Finding::Rejected(reason)
+                }
                 Answer::All(outcome) => said(outcome),
                 Answer::Each(outcomes) => outcomes.into_iter().next().map_or(Finding::Good, said),
             };

@@ -9,6 +9,8 @@ use tidings_model::Spent;
 use crate::attempt::Attempt;
 use crate::batch::access::Keeper;
 use crate::batch::queue::{Closing, Queue};
+use crate::batch::saving::Saves;
+use crate::batch::sift::Blamed;
 use crate::batch::worker::{self, Shared};
 use crate::batch::{Config, ConfigError, Protocol};
 use crate::client::Started;
@@ -37,9 +39,11 @@ impl<P: Protocol> crate::ClientConfig for Config<P> {
     fn start<T: Send + 'static>(self) -> Result<Started<Self, T>, ConfigError> {
         self.check()?;
         let shared = Arc::new(Shared {
+            blamed: Blamed::default(),
             dialer: self.dialer()?,
             keeper: Keeper::new(&self)?,
             queue: Queue::new(&self),
+            saves: Saves::default(),
             config: self,
         });
         let answers = Answers {

@@ -3,19 +3,24 @@
 //! What differs stands in a [`Protocol`], which does no I/O: how many devices a request takes, what it looks like, and what
 //! an answer says of each device. The client has the rest: deliveries of one notification that wait together go in one
 //! request, at the provider's pace, over a few HTTP/1.1 connections with one request at a time on each; one access token for
-//! all of them, renewed before it ends and once when it is refused.
+//! all of them, renewed before it ends and once when it is refused; a message that the provider saves is saved once for all of
+//! them. What a spent quota is for does not leave before there is another ([`quota`]). A request that is refused for what is in
+//! it is halved, until those are found that are to blame.
 
 mod access;
 pub mod check;
 mod client;
 mod config;
 mod exchange;
+mod going;
 pub(crate) mod meaning;
 mod notification;
 pub(crate) mod oauth;
 mod pace;
 mod queue;
 pub mod quota;
+mod saving;
+mod sift;
 mod worker;
 
 use std::time::Duration;
@@ -28,6 +33,7 @@ pub use config::{Config, ConfigError};
 pub use exchange::Response;
 pub use notification::NotificationError;
 pub use pace::Pace;
+pub use saving::{Saving, Unsaved};
 
 /// A provider's protocol, with the credential of one app. `Debug` prints no secret.
 pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
@@ -71,7 +77,12 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
         now: UnixMillis,
     ) -> Request;
 
-    /// What the answer to such a request says.
+    /// How it saves a message first and sends it by its id, if it does.
+    fn saving(&self) -> Option<&dyn Saving<Self::Notification>> {
+        None
+    }
+
+    /// What the answer to such a request says, and to one of [`Saving::send`].
     fn answer(&self, response: &Response, tokens: &[&str]) -> Answer;
 
     /// What a check asks beyond an access token: a notification, and an address of the right form that nobody has. None where
@@ -136,4 +147,6 @@ pub enum Answer {
     All(Outcome),
     /// Of each device, in the order of the request.
     Each(Vec<Outcome>),
+    /// The saved message is not known any more: it is saved again.
+    NotSaved(Reason),
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A provider's figures: what comes sooner waits. Each allows what would be allowed within half a second at once, so that
-/// a request is not cut into drops.
+/// A provider's figures: what comes sooner waits. A request goes as a whole; one that has more devices than may be sent to in
+/// a second is cut into such as have not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Devices a second, at most; none is no limit.
@@ -66,8 +66,8 @@ struct Rate {
     spent_until: Instant,
 }
 
-/// How far ahead of its time something may go.
-const AHEAD: Duration = Duration::from_millis(500);
+/// How far ahead of its time something may go: as late as a timer may be, so that the rate is reached in spite of it.
+const AHEAD: Duration = Duration::from_millis(10);
 
 impl Rate {
     fn new(per_second: u32, now: Instant) -> Self {
@@ -112,7 +112,7 @@ mod tests {
                 let sizes: Vec<usize> = second.map(|(_, size)| *size).collect();
                 // The last of them may reach into the second after.
                 let all_but_last: usize = sizes[..sizes.len() - 1].iter().sum();
-                prop_assert!(all_but_last <= per_second as usize * 3 / 2 + 1, "{all_but_last} of {per_second}");
+                prop_assert!(all_but_last <= per_second as usize * 101 / 100 + 1, "{all_but_last} of {per_second}");
             }
         }
 
@@ -128,7 +128,7 @@ mod tests {
             }
             let took = now - begin;
             prop_assert!(took <= Duration::from_secs(4), "{took:?}");
-            prop_assert!(took >= Duration::from_millis(2_400), "{took:?}");
+            prop_assert!(took >= Duration::from_millis(2_900), "{took:?}");
         }
     }
 }

@@ -50,6 +50,11 @@ pub(super) struct State<P: Protocol, T> {
     held: usize,
     pacer: Pacer,
     quotas: Quotas,
+    /// No message is saved before then.
+    saves_spent: Option<UnixMillis>,
+    /// Devices of one request: what the pace takes in a second; while nothing is saved, what goes as it is.
+    paced_max: usize,
+    unsaved_max: usize,
     pub(super) connections_max: usize,
     /// Connections that there are.
     pub(super) live: usize,
@@ -134,8 +139,22 @@ impl<P: Protocol, T> State<P, T> {
             .zip(jobs.iter().skip(1))
             .filter(|(job, next)| !Arc::ptr_eq(&job.notification, &next.notification))
             .count();
-        let full = self.waiting() / P::batch_max(&first.notification).max(1);
+        let full = self.waiting() / self.batch_max(&first.notification);
         1 + changes + full
+    }
+
+    fn batch_max(&self, notification: &P::Notification) -> usize {
+        let max = P::batch_max(notification).min(self.paced_max);
+        match self.saves() {
+            true => max.max(1),
+            false => max.min(self.unsaved_max).max(1),
+        }
+    }
+
+    /// Whether messages are saved now.
+    pub(super) fn saves(&self) -> bool {
+        self.saves_spent
+            .is_none_or(|until| until <= UnixMillis::now())
     }
 
     /// Whether there is something that could be sent now.
@@ -145,17 +164,18 @@ impl<P: Protocol, T> State<P, T> {
 
     /// Those that wait and go in one request: the first, and such as have its notification.
     fn take(&mut self) -> Vec<Delivery<P::Notification, T>> {
+        let first = self.urgent.front().or_else(|| self.others.front());
+        let Some(first) = first else {
+            return Vec::new();
+        };
+        let notification = Arc::clone(&first.notification);
+        let max = self.batch_max(&notification);
         let jobs = if self.urgent.is_empty() {
             &mut self.others
         } else {
             &mut self.urgent
         };
-        let Some(first) = jobs.pop_front() else {
-            return Vec::new();
-        };
-        let notification = Arc::clone(&first.notification);
-        let max = P::batch_max(&notification).max(1);
-        let mut batch = vec![first];
+        let mut batch = Vec::new();
         let mut passed_over = Vec::new();
         while batch.len() < max
             && passed_over.len() < PASSED_OVER_MAX
@@ -184,6 +204,12 @@ impl<P: Protocol, T> Queue<P, T> {
                 held: 0,
                 pacer: Pacer::new(config.pace, Instant::now()),
                 quotas: Quotas::new(&config.spent),
+                saves_spent: None,
+                paced_max: config.pace.devices.map_or(usize::MAX, |devices| {
+                    usize::try_from(devices).unwrap_or(usize::MAX)
+                }),
+                unsaved_max: (config.protocol.saving())
+                    .map_or(usize::MAX, |saving| saving.unsaved_max()),
                 connections_max: config.connections_max,
                 live: 0,
                 idle: 0,
@@ -231,16 +257,22 @@ impl<P: Protocol, T> Queue<P, T> {
         }
     }
 
-    /// A quota is used up: what waits and is of it comes back.
-    pub(super) fn spent(&self, spent: &Spent) {
+    /// A quota is used up: what waits and is of it comes back. False when that is known.
+    pub(super) fn spent(&self, spent: &Spent) -> bool {
         let mut state = self.lock();
-        state.quotas.note(spent, UnixMillis::now());
+        let now = UnixMillis::now();
+        if state.quotas.of(&spent.class, now) == Some(spent) {
+            return false;
+        }
+        state.quotas.note(spent, now);
         let attempt = withheld(spent);
         state.give_back_if(&attempt, |class| {
             spent.class.is_empty() || *spent.class == *class
         });
         drop(state);
+        self.work.notify_waiters();
         self.answered.notify_one();
+        true
     }
 
     /// How many connections are to be begun for what waits; they count as there from now on.
@@ -290,15 +322,21 @@ impl<P: Protocol, T> Queue<P, T> {
         if !batch.is_empty() {
             state.pacer.spend(now, batch.len());
         }
-        let is_more = state.has_jobs();
+        // Those that wait for something to do end when no more is to come.
+        let is_news = state.has_jobs() || state.closing > Closing::Open;
         drop(state);
-        if is_more {
+        if is_news {
             self.work.notify_waiters();
         }
         batch
     }
 
-    /// A request goes once more.
+    /// No message is saved before then.
+    pub(super) fn saves_spent(&self, until: UnixMillis) {
+        self.lock().saves_spent = Some(until);
+    }
+
+    /// A request goes that was not taken for what it is: one more, or one that saves.
     pub(super) fn spend(&self, now: Instant, devices: usize) {
         self.lock().pacer.spend(now, devices);
     }
@@ -322,6 +360,7 @@ impl<P: Protocol, T> Queue<P, T> {
         state.preparing -= 1;
         state.give_back(attempt);
         drop(state);
+        self.work.notify_waiters();
         self.answered.notify_one();
     }
 
@@ -346,6 +385,8 @@ impl<P: Protocol, T> Queue<P, T> {
             }
         }
         state.held -= taken.len();
+        drop(state);
+        self.work.notify_waiters();
         taken
     }
 

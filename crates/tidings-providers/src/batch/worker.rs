@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tidings_model::{Outcome, Reason, UnixMillis};
 use tokio::time::{sleep_until, timeout};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::access::{Granted, Keeper};
-use crate::batch::exchange::{Connection, Failed};
+use crate::batch::exchange::Connection;
+use crate::batch::going::{Course, Going};
 use crate::batch::queue::{Closing, Queue, Turn};
-use crate::batch::{Answer, Config, Protocol};
+use crate::batch::saving::Saves;
+use crate::batch::sift::Blamed;
+use crate::batch::{Config, Protocol};
 use crate::delivery::Delivery;
 use crate::net::Dialer;
 
@@ -21,10 +23,13 @@ use crate::net::Dialer;
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Shared<P: Protocol, T> {
+    /// The last message that was refused for its own sake.
+    pub(super) blamed: Blamed<P::Notification>,
     pub(super) config: Config<P>,
     pub(super) dialer: Dialer,
     pub(super) keeper: Keeper<P>,
     pub(super) queue: Queue<P, T>,
+    pub(super) saves: Saves<P::Notification>,
 }
 
 type Batch<P, T> = Vec<Delivery<<P as Protocol>::Notification, T>>;
@@ -99,7 +104,7 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
     }
 
     /// Makes sure that there is a connection that is good as far as is known.
-    async fn connect<'a>(
+    pub(super) async fn connect<'a>(
         &self,
         connection: &'a mut Option<Connection>,
     ) -> Result<&'a mut Connection, Attempt> {
@@ -122,127 +127,34 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
         let abandoned = self.queue.abandoned.notified();
         tokio::pin!(abandoned);
         abandoned.as_mut().enable();
-        let mut has_left = false;
         let Some(first) = batch.first() else { return };
         let notification = Arc::clone(&first.notification);
         let tokens: Vec<&str> = batch.iter().map(|delivery| &*delivery.token).collect();
-        let said = if self.queue.lock().closing == Closing::Abandoned {
-            Err(Attempt::NotSent(Cause::Shutdown))
+        let mut course = Course::of(tokens.len());
+        let cut_short = if self.queue.lock().closing == Closing::Abandoned {
+            Some(Cause::Shutdown)
         } else {
-            let exchange = self.exchange(connection, access, &notification, &tokens, &mut has_left);
-            let exchange = AssertUnwindSafe(exchange).catch_unwind();
-            tokio::select! {
-                said = exchange => said.unwrap_or_else(|_| Err(Attempt::Unanswered(panicked::<P>()))),
-                () = abandoned => Err(Attempt::Unanswered(Cause::Shutdown)),
-            }
-        };
-        let said = match said {
-            Err(Attempt::Unanswered(cause)) if !has_left => Err(Attempt::NotSent(cause)),
-            said => said,
-        };
-        let said = said.map(|answer| self.heed(answer, P::class(&notification)));
-        match said {
-            Ok(Answer::Each(outcomes)) if outcomes.len() == batch.len() => {
-                let outcomes = outcomes.into_iter().map(Attempt::Answered);
-                self.queue.answer(batch.into_iter().zip(outcomes));
-            }
-            Ok(Answer::All(outcome)) => self.answer_all(batch, &Attempt::Answered(outcome)),
-            Ok(Answer::AccessRefused(reason)) => {
-                let outcome = Outcome::CredentialRejected { reason };
-                self.answer_all(batch, &Attempt::Answered(outcome));
-            }
-            Ok(Answer::Each(outcomes)) => {
-                // Ours to be right about: an answer that fits none of the devices is no answer.
-                let text = format!("{} outcomes for {} devices", outcomes.len(), batch.len());
-                let cause = Cause::ConnectionLost(text.into());
-                self.answer_all(batch, &Attempt::Unanswered(cause));
-            }
-            Err(attempt) => {
-                *connection = None;
-                self.answer_all(batch, &attempt);
-            }
-        }
-    }
-
-    /// Keeps what is of `class` back from now on if the answer says that its quota is used up.
-    fn heed(&self, mut answer: Answer, class: &str) -> Answer {
-        let outcomes = match &mut answer {
-            Answer::AccessRefused(_) => &mut [],
-            Answer::All(outcome) => std::slice::from_mut(outcome),
-            Answer::Each(outcomes) => &mut outcomes[..],
-        };
-        let mut spent = None;
-        for outcome in outcomes {
-            if let Outcome::QuotaSpent(of_class) = outcome {
-                of_class.class = class.into();
-                spent = Some(&*of_class);
-            }
-        }
-        if let Some(spent) = spent {
-            warn!(
-                provider = P::NAME,
-                class,
-                reason = %spent.reason,
-                until_ms = spent.until.0,
-                "a quota is used up: what it is for waits"
-            );
-            self.queue.spent(spent);
-        }
-        answer
-    }
-
-    fn answer_all(&self, batch: Batch<P, T>, attempt: &Attempt) {
-        let answers = batch
-            .into_iter()
-            .map(|delivery| (delivery, attempt.clone()));
-        self.queue.answer(answers);
-    }
-
-    /// One request, again with another access token if it is refused for the sake of that, and again if nothing of it has
-    /// left. `has_left` says whether something may have.
-    async fn exchange(
-        &self,
-        connection: &mut Option<Connection>,
-        mut access: Granted,
-        notification: &P::Notification,
-        tokens: &[&str],
-        has_left: &mut bool,
-    ) -> Result<Answer, Attempt> {
-        let protocol = &self.config.protocol;
-        let (mut is_renewed, mut is_stale) = (false, false);
-        loop {
-            let open = self.connect(connection).await?;
-            let now = UnixMillis::now();
-            if P::is_over(notification, now) {
-                return Err(Attempt::NotSent(Cause::NotNow(OVER)));
-            }
-            let request = protocol.request(notification, tokens, &access.token, now);
-            let by = tokio::time::Instant::now() + self.config.answer_timeout;
-            *has_left = true;
-            let response = match open.send(&self.dialer, &request, by).await {
-                Ok(response) => response,
-                Err(Failed::Stale) if !is_stale => {
-                    (*has_left, is_stale) = (false, true);
-                    *connection = None;
-                    continue;
-                }
-                Err(failed) => return Err(failed.into()),
+            let mut going = Going {
+                shared: self,
+                connection,
+                access,
+                notification: &notification,
+                tokens: &tokens,
             };
-            *has_left = false;
-            match protocol.answer(&response, tokens) {
-                Answer::AccessRefused(_) if !is_renewed => {
-                    is_renewed = true;
-                    access = self.keeper.access(Some(&access)).await?;
-                    self.queue.spend(Instant::now(), tokens.len());
-                }
-                answer => return Ok(answer),
+            let going = AssertUnwindSafe(going.go(&mut course)).catch_unwind();
+            tokio::select! {
+                gone = going => gone.err().map(|_| panicked::<P>()),
+                () = abandoned => Some(Cause::Shutdown),
             }
+        };
+        if cut_short.is_some() {
+            *connection = None;
         }
+        let cause = cut_short.unwrap_or(Cause::Shutdown);
+        let attempts = course.end(&cause);
+        self.queue.answer(batch.into_iter().zip(attempts));
     }
 }
-
-/// Its time was over before it left.
-const OVER: Reason = Reason::known("Over");
 
 /// Ours to be right about, and nobody is to wait for it for ever.
 fn panicked<P: Protocol>() -> Cause {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tidings_model::{Environment, Message, Push, Reason, Spent};
 use tidings_providers::Attempt;
 use tidings_providers::batch::check::{Finding, Report, check};
-use tidings_providers::batch::{Config, NotificationError, Protocol};
+use tidings_providers::batch::{Config, NotificationError, Pace, Protocol};
 
 use super::access::{Access, token_endpoint};
 use super::{Adapter, Upload};
@@ -26,6 +26,8 @@ use crate::dispatch::{Carrier, Sends, Unfit, carrier};
 
 /// Characters of a field of a credential.
 const FIELD_CHARS_MAX: usize = 1024;
+/// Devices, or requests, a second: more than any maker takes.
+const RATE_MAX: i64 = 1_000_000;
 /// Characters of an address.
 const ADDRESS_CHARS_MAX: usize = 512;
 
@@ -88,8 +90,49 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     callback: Option<String>,
     fields: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<Rate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_endpoint: Option<String>,
+}
+
+/// How fast the maker may be asked, where it is not as it publishes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Rate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devices_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_second: Option<u32>,
+}
+
+impl Rate {
+    fn read(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
+        let Some(mut fields) = fields.object("rate")? else {
+            return Ok(None);
+        };
+        let mut number = |key| {
+            let number = fields.integer(key, 1..=RATE_MAX)?;
+            Ok::<_, ApiError>(number.and_then(|number| u32::try_from(number).ok()))
+        };
+        let rate = Self {
+            devices_per_second: number("devices_per_second")?,
+            requests_per_second: number("requests_per_second")?,
+        };
+        fields.finish_strictly()?;
+        Ok(Some(rate))
+    }
+
+    /// The maker's figures, but for those that are given.
+    fn over(rate: Option<Self>, published: Pace) -> Pace {
+        Pace {
+            devices: rate
+                .and_then(|rate| rate.devices_per_second)
+                .or(published.devices),
+            requests: rate
+                .and_then(|rate| rate.requests_per_second)
+                .or(published.requests),
+        }
+    }
 }
 
 impl fmt::Debug for Kept {
@@ -107,6 +150,7 @@ impl Kept {
         config.token_endpoint.clone_from(&self.token_endpoint);
         config.proxy = self.access.tunnel();
         config.ca = self.access.roots();
+        config.pace = Rate::over(self.rate, config.pace);
         Ok(config)
     }
 }
@@ -133,6 +177,7 @@ impl<M: Maker> Adapter for Adapted<M> {
                 None => None,
             },
             fields: kept,
+            rate: Rate::read(&mut fields)?,
             token_endpoint: match M::Protocol::TOKEN_ENDPOINT {
                 Some(_) => token_endpoint(&mut fields)?,
                 None => None,
@@ -147,6 +192,11 @@ impl<M: Maker> Adapter for Adapted<M> {
         if M::CALLBACK_CHARS_MAX.is_some() {
             shown["has_callback"] = kept.callback.is_some().into();
         }
+        let pace = Rate::over(kept.rate, M::Protocol::PACE);
+        shown["rate"] = json!({
+            "devices_per_second": pace.devices,
+            "requests_per_second": pace.requests,
+        });
         for Field { name, .. } in M::FIELDS.iter().filter(|field| !field.is_secret) {
             shown[*name] = kept.fields.get(*name).cloned().into();
         }
@@ -239,6 +289,7 @@ impl<M: Maker> Adapter for Adapted<M> {
             },
             callback: None,
             fields: fields.collect(),
+            rate: None,
             token_endpoint: text("token_endpoint"),
         };
         Ok(serde_json::to_vec(&kept)?)

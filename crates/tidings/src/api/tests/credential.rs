@@ -407,3 +407,26 @@ async fn a_topic_of_another_push_type_is_refused_by_name() {
         assert_eq!(shop.put(body).await.body["topic"], topic);
     }
 }
+
+#[tokio::test]
+async fn a_maker_is_sent_to_as_fast_as_the_credential_says_or_as_it_publishes() {
+    let shop = Shop::start().await;
+    let put = async |rate: Value| {
+        let body = json!({"app_id": "100", "app_secret": "secret", "rate": rate});
+        let path = format!("{}/huawei", shop.path);
+        shop.api.send(&As::Admin, "PUT", &path, body).await
+    };
+    let published = json!({"devices_per_second": 6000, "requests_per_second": null});
+    assert_eq!(put(Value::Null).await.body["rate"], published);
+    let faster = json!({"devices_per_second": 20_000, "requests_per_second": 30});
+    assert_eq!(put(faster.clone()).await.body["rate"], faster);
+    assert_eq!(shop.list().await[0]["rate"], faster);
+    for (rate, field) in [
+        (json!({"devices_per_second": 0}), "rate.devices_per_second"),
+        (json!({"messages": 1}), "rate.messages"),
+    ] {
+        let refused = put(rate).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert_eq!(refused.body["error"]["field"], field, "{refused:?}");
+    }
+}

@@ -145,6 +145,11 @@ impl IdClock {
         self.last
     }
 
+    /// The time at which an id was drawn, by a clock that did not run ahead.
+    pub fn time(id: i64) -> UnixMillis {
+        UnixMillis((id >> Self::COUNTER_BITS) + Self::EPOCH_MS)
+    }
+
     /// The least id that a clock gives out at time `now`, when it does not run ahead.
     pub fn floor(now: UnixMillis) -> i64 {
         (now.0 - Self::EPOCH_MS).max(0) << Self::COUNTER_BITS
@@ -179,6 +184,7 @@ mod tests {
         let early = clock.next(UnixMillis(1_700_000_000_000));
         assert_eq!(early, late + 1);
         assert!(IdClock::after(early).next(UnixMillis(0)) > early);
+        assert_eq!(IdClock::time(late), UnixMillis(1_800_000_000_000));
     }
 
     #[test]

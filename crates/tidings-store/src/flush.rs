@@ -514,7 +514,7 @@ fn had(
     Ok(select.exists(place)?)
 }
 
-fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<(), StoreError> {
+pub(crate) fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<(), StoreError> {
     for removal in removals {
         let mut select = tx.sql.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM channels

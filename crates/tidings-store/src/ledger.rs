@@ -19,7 +19,7 @@ use crate::{Store, StoreError, WriteTx, devices, inbox, messages};
 pub struct Counts {
     /// Taken by the provider.
     pub accepted: u64,
-    /// Acknowledged by the device.
+    /// Acknowledged by the device, or by the provider's word at it.
     pub delivered: u64,
     /// Not for this device after all.
     pub dropped: u64,
@@ -28,6 +28,8 @@ pub struct Counts {
     /// Went on by another provider, where they are counted as well.
     pub handed_on: u64,
     pub opened: u64,
+    /// Of the delivered, those by the provider's word: the device itself has acknowledged nothing.
+    pub reported: u64,
     /// Left for the provider at least once; on the link counted with its acknowledgement.
     pub sent: u64,
     /// Devices that were asked to be reached so far; of those that read the app's log, as many as have been counted.
@@ -48,6 +50,18 @@ impl Counts {
         }
     }
 
+    /// As they are told: what is accepted and reported is delivered. A report may be there before the acceptance is written, and
+    /// counts with it.
+    fn with_reports(self) -> Self {
+        let reported = self.reported.min(self.accepted);
+        Self {
+            accepted: self.accepted - reported,
+            delivered: self.delivered + reported,
+            reported,
+            ..self
+        }
+    }
+
     /// Deliveries of which it is known how they ended.
     fn ended(self) -> u64 {
         let by_provider = self.accepted + self.failed + self.handed_on;
@@ -63,6 +77,7 @@ impl Counts {
             failed: self.failed + other.failed,
             handed_on: self.handed_on + other.handed_on,
             opened: self.opened + other.opened,
+            reported: self.reported + other.reported,
             sent: self.sent + other.sent,
             targeted: self.targeted + other.targeted,
         }
@@ -104,27 +119,35 @@ impl Ledger {
     }
 }
 
-/// What a device says became of a message.
+/// What a device, or a provider of it, says became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
+    /// The provider says that the device has it.
+    Delivered,
     Dismissed,
     Opened,
     Received,
+    /// The provider says that the device does not have it, or does not show it.
+    Undelivered,
 }
 
 codes!(
     EventKind,
     EventKind::Dismissed = 1,
     EventKind::Opened = 2,
-    EventKind::Received = 3
+    EventKind::Received = 3,
+    EventKind::Delivered = 4,
+    EventKind::Undelivered = 5
 );
 
 impl EventKind {
     pub fn name(self) -> &'static str {
         match self {
+            Self::Delivered => "delivered",
             Self::Dismissed => "dismissed",
             Self::Opened => "opened",
             Self::Received => "received",
+            Self::Undelivered => "undelivered",
         }
     }
 }
@@ -195,11 +218,11 @@ pub(crate) fn add(
     more: &Counts,
 ) -> Result<(), StoreError> {
     let mut upsert = sql.prepare_cached(
-        "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        "INSERT INTO counts (message, provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on, reported)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (message, provider, platform) DO UPDATE SET targeted = targeted + ?4, sent = sent + ?5, accepted = accepted + ?6,
              delivered = delivered + ?7, opened = opened + ?8, dropped = dropped + ?9, expired = expired + ?10,
-             failed = failed + ?11, handed_on = handed_on + ?12",
+             failed = failed + ?11, handed_on = handed_on + ?12, reported = reported + ?13",
     )?;
     upsert.execute(params![
         message.0,
@@ -214,6 +237,7 @@ pub(crate) fn add(
         more.expired,
         more.failed,
         more.handed_on,
+        more.reported,
     ])?;
     Ok(())
 }
@@ -293,7 +317,7 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
     let (finished, dispatched): (_, bool) =
         select.query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut select = sql.prepare_cached(
-        "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on
+        "SELECT provider, platform, targeted, sent, accepted, delivered, opened, dropped, expired, failed, handed_on, reported
          FROM counts WHERE message = ?1 ORDER BY provider, platform",
     )?;
     let tallies = select.query_map(params![id.0], |row| {
@@ -310,7 +334,9 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
                 expired: row.get(8)?,
                 failed: row.get(9)?,
                 handed_on: row.get(10)?,
-            },
+                reported: row.get(11)?,
+            }
+            .with_reports(),
         })
     })?;
     let mut tallies = tallies.collect::<Result<Vec<Tally>, _>>()?;

@@ -31,6 +31,7 @@ mod pages;
 #[cfg(test)]
 mod plans;
 mod progress;
+mod receipts;
 mod retention;
 mod route;
 mod schema;
@@ -47,6 +48,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tidings_model::{AppKey, Secret};
 
 pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
 pub use addresses::Address;
@@ -69,6 +71,7 @@ pub use members::{Member, Tried};
 pub use messages::Accepted;
 pub use pages::{Class, LaneKey, PageKey, PageStanding, Waits};
 pub use progress::{End, Progress};
+pub use receipts::{Receipt, Report, Said};
 pub use route::{InboxOf, LinkPlan, LinkTask};
 pub use seal::{SealError, SealKey};
 pub use slice::Cleared;
@@ -185,6 +188,12 @@ impl Store {
             seal,
             _lock: lock,
         })
+    }
+
+    /// The secret in the addresses to which providers send receipts of an app. Reads nothing, so it tells nobody whether there is
+    /// such an app.
+    pub fn callback_secret(&self, app: AppKey) -> Secret {
+        Secret::new(self.seal.derive(&format!("callbacks {app}")))
     }
 
     /// Waits until the store takes no more work: while somebody holds it, only a fault of ours brings that about.

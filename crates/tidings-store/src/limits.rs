@@ -107,3 +107,6 @@ pub(crate) const REACH_LOOK: usize = 64;
 /// are kept (a whole set of tags exchanged, twice), few enough that one that changes without end fills no disk.
 pub(crate) const ENDED_LABELS_MAX: usize = 2000;
 pub(crate) const ENDED_CHANNELS_MAX: usize = 200;
+
+/// Receipts of one transaction: some 30 µs each, of the 50 ms that a job may hold the writer.
+pub(crate) const RECEIPTS_AT_ONCE: usize = 500;

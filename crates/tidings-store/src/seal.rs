@@ -1,7 +1,7 @@
 //! Credentials at rest: XChaCha20-Poly1305 under a 32-byte key that is not in the database.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use thiserror::Error;
@@ -24,6 +24,8 @@ pub enum SealError {
 /// The key under which credentials are sealed. Does not print.
 pub struct SealKey {
     cipher: XChaCha20Poly1305,
+    /// What other secrets are made from.
+    derivation: hmac::Key,
     id: [u8; KEY_ID_LEN],
 }
 
@@ -47,7 +49,11 @@ impl SealKey {
         }
         let mut id = [0; KEY_ID_LEN];
         id.copy_from_slice(&digest(&SHA256, &key).as_ref()[..KEY_ID_LEN]);
+        // A key of its own, so that what is made from it says nothing of the cipher's.
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        let derivation = hmac::sign(&root, b"tidings derived secrets");
         Ok(Self {
+            derivation: hmac::Key::new(hmac::HMAC_SHA256, derivation.as_ref()),
             cipher: XChaCha20Poly1305::new(&key.into()),
             id,
         })
@@ -58,6 +64,22 @@ impl SealKey {
         let mut key = [0; 32];
         rand::fill(&mut key).expect("the system's random source works");
         key.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A secret that is always the same for one place: 128 bits, as 22 characters of base64 for URLs. It is not kept anywhere.
+    pub(crate) fn derive(&self, place: &str) -> String {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let tag = hmac::sign(&self.derivation, place.as_bytes());
+        let mut bits = tag.as_ref()[..16]
+            .iter()
+            .fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+        let mut text = String::with_capacity(22);
+        for _ in 0..22 {
+            text.push(char::from(ALPHABET[(bits & 63) as usize]));
+            bits >>= 6;
+        }
+        text
     }
 
     /// Seals `plain` for one place: it opens only with the same `place`.
@@ -100,6 +122,22 @@ impl SealKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_derived_secret_is_that_of_its_place_and_key() {
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let again = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let other = SealKey::parse(&"0b".repeat(32)).expect("a key");
+        let secret = key.derive("app 1");
+        assert_eq!((secret.len(), &secret), (22, &again.derive("app 1")));
+        assert!(
+            secret
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        );
+        assert_ne!(secret, key.derive("app 2"));
+        assert_ne!(secret, other.derive("app 1"));
+    }
 
     #[test]
     fn what_is_sealed_opens_in_its_place_and_with_its_key_only() {

@@ -12,6 +12,7 @@ use crate::inbox::{self, InboxRow};
 use crate::ledger::EventKind;
 use crate::log::Position;
 use crate::pages::{self, PageStanding};
+use crate::receipts::Report;
 use crate::{Store, StoreError, devices, from_json, messages};
 
 /// What is known of one message and one device.
@@ -21,7 +22,7 @@ pub struct Journey {
     pub credentials_rejected: Vec<(Provider, Option<Environment>, Reason)>,
     /// The quotas of the app's credentials that were used up, as far as that has been noted.
     pub credentials_spent: Vec<(Provider, Vec<Spent>)>,
-    /// What the device said of it, and when.
+    /// What the device itself said of it, and when.
     pub events: Vec<(EventKind, UnixMillis)>,
     /// Nothing more can happen to the message, and its counts add up.
     pub finished: bool,
@@ -31,6 +32,8 @@ pub struct Journey {
     pub message: Message,
     /// Of each provider that turns audiences into pages, what its page says; those that have none are left out.
     pub pages: Vec<PageStanding>,
+    /// What providers reported of it.
+    pub reports: Vec<Report>,
     /// The providers whose dispatch has not come to the device yet.
     pub to_come: Vec<Provider>,
     pub tombstones: Vec<Tombstone>,
@@ -85,10 +88,11 @@ fn journey(
         pages.extend(page(sql, &message, provider, device)?);
     }
     let mut select = sql.prepare_cached("SELECT finished FROM messages WHERE id = ?1")?;
+    let (events, reports) = told(sql, id, device)?;
     Ok(Some(Journey {
         credentials_rejected: rejected(sql, app)?,
         credentials_spent: spent(sql, app)?,
-        events: events(sql, id, device)?,
+        events,
         finished: select.query_row(params![id.0], |row| row.get(0))?,
         history: devices::history(sql, app, device)?,
         link: LinkStanding {
@@ -97,6 +101,7 @@ fn journey(
             rows: inbox::rows(sql, app, device, id)?,
         },
         pages,
+        reports,
         to_come: to_come(sql, id, device)?,
         tombstones: tombstones(sql, app, device)?,
         message,
@@ -168,21 +173,37 @@ fn to_come(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn events(
+type DeviceSaid = (EventKind, UnixMillis);
+
+/// What was said of it: by the device itself, and by providers.
+fn told(
     sql: &Connection,
     message: MsgId,
     device: DeviceId,
-) -> Result<Vec<(EventKind, UnixMillis)>, StoreError> {
+) -> Result<(Vec<DeviceSaid>, Vec<Report>), StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT kind, at FROM events WHERE message = ?1 AND device = ?2 ORDER BY at, kind",
+        "SELECT kind, at, provider, reason FROM events WHERE message = ?1 AND device = ?2 ORDER BY at, kind",
     )?;
-    let rows = select.query_map(params![message.0, device.0], |row| {
-        Ok((
+    let (mut events, mut reports) = (Vec::new(), Vec::new());
+    let mut rows = select.query(params![message.0, device.0])?;
+    while let Some(row) = rows.next()? {
+        let (kind, at) = (
             row.get::<_, AsCode<EventKind>>(0)?.0,
             UnixMillis(row.get(1)?),
-        ))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        );
+        let provider: Option<AsCode<Provider>> = row.get(2)?;
+        let reason: Option<String> = row.get(3)?;
+        match provider {
+            None => events.push((kind, at)),
+            Some(AsCode(provider)) => reports.push(Report {
+                at,
+                kind,
+                provider,
+                reason: reason.as_deref().map(Reason::heard),
+            }),
+        }
+    }
+    Ok((events, reports))
 }
 
 fn tombstones(

@@ -8,6 +8,7 @@ mod credentials;
 mod dispatch;
 mod http_client;
 mod providers;
+mod receipts;
 mod retention;
 mod sandbox;
 mod serve;

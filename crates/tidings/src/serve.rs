@@ -112,7 +112,8 @@ impl Server {
             admin.hash(),
             dispatch.commands(),
             config.calls_per_minute,
-        );
+        )
+        .at(config.public_url.as_deref());
         let (stop, mut stopped) = watch::channel(false);
         let router = api::router(api.clone(), sandbox.as_ref().map(control_router));
         let mut vital = Vital::new();

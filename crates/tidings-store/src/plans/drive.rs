@@ -15,8 +15,8 @@ use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
     Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
     DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, Leaving, LinkEnd, LinkPlan, LogEnd,
-    NewDevice, OpenPage, PageFlush, Position, Removal, Rest, Room, Scope, SealKey, Step, Store,
-    TagChange, Turn,
+    NewDevice, OpenPage, PageFlush, Position, Receipt, Removal, Rest, Room, Said, Scope, SealKey,
+    Step, Store, TagChange, Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -336,13 +336,28 @@ impl Stage {
                 .await
                 .expect("read")
                 .expect("known");
-            for id in self.devices.iter().step_by(5000) {
+            for (number, id) in self.devices.iter().enumerate().step_by(5000) {
                 store.journey(app, message.id, *id).await.expect("read");
                 let opened = DeviceEvent {
                     kind: EventKind::Opened,
                     message: message.id,
                 };
                 let added = store.add_events(app, *id, Platform::Ios, vec![opened]);
+                added.await.expect("added");
+                let receipts = [
+                    Said::Delivered,
+                    Said::Opened,
+                    Said::Dead(Reason::known("16")),
+                ];
+                let receipts = receipts.map(|said| Receipt {
+                    app,
+                    at: None,
+                    message: message.id,
+                    provider: Provider::Apns,
+                    said,
+                    token: format!("{:032x}{number:032x}", app.0).into(),
+                });
+                let added = store.add_receipts(receipts.into());
                 added.await.expect("added");
             }
         }

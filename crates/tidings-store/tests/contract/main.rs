@@ -4,6 +4,7 @@ mod deletion;
 mod lanes;
 mod link;
 mod lives;
+mod receipts;
 mod store;
 mod support;
 mod upgrade;

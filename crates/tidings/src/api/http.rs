@@ -58,22 +58,27 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
                 V3_BODY_BYTES_MAX
             }
         };
-        let body = request.into_body().into_data_stream();
-        match timeout(BODY_TIMEOUT, read(body, bytes_max)).await {
-            Ok(Ok(Some(body))) => Ok(Self(body)),
-            Ok(Ok(None)) => Err(ApiError::new(
-                Fault::BodyTooLarge,
-                format!("The body is larger than this call takes, {bytes_max} bytes at most."),
-            )),
-            Ok(Err(_)) => Err(ApiError::new(
-                Fault::BodyUnreadable,
-                "The body ended before it was complete.",
-            )),
-            Err(_) => Err(ApiError::new(
-                Fault::BodyUnreadable,
-                format!("The body was not complete after {BODY_TIMEOUT:?}."),
-            )),
-        }
+        read_body(request, bytes_max).await.map(Self)
+    }
+}
+
+/// The whole body of a request, of at most `bytes_max`.
+pub(crate) async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let body = request.into_body().into_data_stream();
+    match timeout(BODY_TIMEOUT, read(body, bytes_max)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(ApiError::new(
+            Fault::BodyTooLarge,
+            format!("The body is larger than this call takes, {bytes_max} bytes at most."),
+        )),
+        Ok(Err(_)) => Err(ApiError::new(
+            Fault::BodyUnreadable,
+            "The body ended before it was complete.",
+        )),
+        Err(_) => Err(ApiError::new(
+            Fault::BodyUnreadable,
+            format!("The body was not complete after {BODY_TIMEOUT:?}."),
+        )),
     }
 }
 
@@ -156,7 +161,7 @@ async fn answer(mut request: Request, next: Next) -> Response {
         };
         ApiError::internal(cause).into_response()
     });
-    debug!(%method, path = uri.path(), status = response.status().as_u16(), "called");
+    debug!(%method, path = logged(&uri), status = response.status().as_u16(), "called");
     let error = match response.extensions_mut().remove::<Arc<ApiError>>() {
         Some(error) => error,
         None if is_foreign_refusal(&uri, &response) => Arc::new(ApiError::new(
@@ -166,10 +171,20 @@ async fn answer(mut request: Request, next: Next) -> Response {
         None => return response,
     };
     if let Some(cause) = error.cause() {
-        error!(%method, path = uri.path(), "a call failed: {cause:#}");
+        error!(%method, path = logged(&uri), "a call failed: {cause:#}");
     }
     error.render(family, &mut response);
     response
+}
+
+/// A path as a log may have it: the address for receipts ends with its secret.
+fn logged(uri: &Uri) -> &str {
+    match uri.path() {
+        path if path.starts_with("/v1/callbacks/") => {
+            path.rsplit_once('/').map_or(path, |(before, _)| before)
+        }
+        path => path,
+    }
 }
 
 /// Whether an extractor of axum's refused the request, whose texts are no JSON.
@@ -251,6 +266,16 @@ mod tests {
             let answer = send(method, uri, Body::empty()).await;
             assert_eq!(answer, (200, expected.to_owned()), "{method} {uri}");
         }
+    }
+
+    #[test]
+    fn no_log_has_the_secret_of_an_address() {
+        let path = |text: &'static str| logged(&Uri::from_static(text)).to_owned();
+        assert_eq!(
+            path("/v1/callbacks/xiaomi/key/secret"),
+            "/v1/callbacks/xiaomi/key"
+        );
+        assert_eq!(path("/v3/push"), "/v3/push");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use tidings_model::{AppKey, Environment};
+use tidings_model::{AppKey, Environment, Provider};
 use tidings_store::CredentialRecord;
 
 use super::Api;
@@ -23,12 +23,16 @@ const IGNORED: &str = "tidings_push_fields_ignored_total";
 /// The label of keys that are none of JPush's.
 const OTHER: &str = "other";
 
+/// What came as receipts.
+const RECEIPTS: &str = "tidings_receipts_total";
+
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let mut text = String::new();
     write_credentials(&mut text, &api.store.all_credentials().await?);
     api.ignored.write(&mut text);
+    api.receipt_counts.write(&mut text);
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
 }
 
@@ -80,6 +84,35 @@ impl IgnoredCounts {
         write_head(text, IGNORED, "counter", help);
         for (field, count) in &*counts {
             write_sample(text, IGNORED, &[("field", field.clone())], *count);
+        }
+    }
+}
+
+/// Receipts since the start, by provider and by what they say: `delivered`, `opened`, `undelivered`, `dead`, or `other` for a
+/// number that is not known. Of these `unknown` fit no message and device; `refused` and `unreadable` are calls.
+#[derive(Debug, Default)]
+pub(crate) struct ReceiptCounts(Mutex<BTreeMap<(Provider, &'static str), u64>>);
+
+impl ReceiptCounts {
+    pub(crate) fn count(&self, provider: Provider, said: &'static str, more: u64) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((provider, said)).or_default() += more;
+    }
+
+    fn write(&self, text: &mut String) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        write_head(text, RECEIPTS, "counter", "What makers report of phones.");
+        for ((provider, said), count) in &*counts {
+            let labels = [
+                ("provider", provider.name().to_owned()),
+                ("said", (*said).to_owned()),
+            ];
+            write_sample(
+                text,
+                RECEIPTS,
+                &labels,
+                i64::try_from(*count).unwrap_or(i64::MAX),
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod http;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod rate;
 pub(crate) mod router;
 pub(crate) mod serve;
@@ -24,7 +24,8 @@ use tidings_store::Store;
 use tokio::sync::mpsc;
 
 use crate::dispatch::Command;
-use metrics::IgnoredCounts;
+use crate::receipts::Intake;
+use metrics::{IgnoredCounts, ReceiptCounts};
 use rate::RateLimiter;
 
 pub(crate) use router::router;
@@ -38,7 +39,11 @@ pub(crate) struct Api {
     dispatch: mpsc::Sender<Command>,
     /// What pushes said without effect.
     pub(crate) ignored: Arc<IgnoredCounts>,
+    /// Where this server is from outside, as `https://HOST`; none when that is not told.
+    pub(crate) public_url: Option<Arc<str>>,
     pub(crate) rates: Arc<RateLimiter>,
+    pub(crate) receipt_counts: Arc<ReceiptCounts>,
+    pub(crate) receipts: Arc<Intake>,
     pub(crate) store: Arc<Store>,
 }
 
@@ -57,8 +62,19 @@ impl Api {
             admin,
             dispatch,
             ignored: Arc::default(),
+            public_url: None,
+            receipt_counts: Arc::default(),
+            receipts: Arc::default(),
             rates: Arc::new(RateLimiter::new(calls_a_minute.unwrap_or(UNLIMITED))),
             store,
+        }
+    }
+
+    /// With the address at which others reach this server.
+    pub(crate) fn at(self, public_url: Option<&str>) -> Self {
+        Self {
+            public_url: public_url.map(Arc::from),
+            ..self
         }
     }
 

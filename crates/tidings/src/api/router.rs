@@ -7,7 +7,7 @@ use axum::routing::{delete, get, post, put};
 use super::auth::Admin;
 use super::http::edge;
 use super::metrics::metrics;
-use super::v1::{app, credential, device, event, message, version};
+use super::v1::{app, callback, credential, device, event, message, version};
 use super::v3::{cid, push, received, status};
 use super::{Api, v3};
 
@@ -34,6 +34,7 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
             "/v1/apps/{app_key}",
             delete(app::forget).get(app::show).patch(app::rename),
         )
+        .route("/v1/apps/{app_key}/callbacks", get(callback::list))
         .route("/v1/apps/{app_key}/credentials", get(credential::list))
         .route(
             "/v1/apps/{app_key}/credentials/{provider}",
@@ -68,9 +69,16 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
             get(message::journey),
         );
 
+    // For the makers, who know the secret in the path.
+    let makers = Router::new().route(
+        "/v1/callbacks/{provider}/{app_key}/{secret}",
+        post(callback::receive),
+    );
+
     edge(
         v3.merge(devices)
             .merge(messages)
+            .merge(makers)
             .with_state(api)
             .merge(admin),
     )

@@ -52,6 +52,9 @@ pub(crate) struct Settings {
     /// How it is logged: text or json [default: text]
     #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Where others reach the API, as https://HOST: for the addresses that providers send receipts to
+    #[arg(long, env = "TIDINGS_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// Serve simulated providers, and use them for apps without credentials; with a URL, those of a `tidings sandbox`
     /// whose control port is there
     #[arg(
@@ -116,6 +119,7 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) calls_per_minute: Option<u32>,
+    pub(crate) public_url: Option<String>,
     pub(crate) sandbox: SandboxMode,
 }
 
@@ -145,6 +149,13 @@ impl Settings {
             (1..=PAGE_MAX).contains(&inbox_max),
             "inbox_max is {inbox_max}: it must be 1 to {PAGE_MAX}"
         );
+        let public_url = self.public_url.or(from_file.public_url);
+        let public_url = public_url.map(|url| url.trim_end_matches('/').to_owned());
+        ensure!(
+            public_url.as_ref().is_none_or(|url| is_origin(url)),
+            "public_url is {:?}: it must be of the form https://HOST",
+            public_url.unwrap_or_default()
+        );
         Ok(Config {
             api: self
                 .api
@@ -170,12 +181,25 @@ impl Settings {
                 .calls_per_minute
                 .or(from_file.calls_per_minute)
                 .filter(|limit| *limit > 0),
+            public_url,
             sandbox: self
                 .sandbox
                 .or(from_file.sandbox)
                 .unwrap_or(SandboxMode::Off),
         })
     }
+}
+
+fn is_origin(url: &str) -> bool {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"?#@\\\"<>".contains(&b))
+    })
 }
 
 #[cfg(test)]
@@ -239,6 +263,7 @@ mod tests {
             ("drain_secs = 9223372036854775807", "drain_secs"),
             ("inbox_max = 1001", "inbox_max"),
             ("api = \"x\"", "api"),
+            ("public_url = \"push.example.com\"", "public_url"),
         ] {
             let error = format!("{:#}", resolve(&[], toml).expect_err("refused"));
             assert!(error.contains(named), "{error}");

@@ -13,6 +13,7 @@ use super::android::{Layout, Section, Tap};
 use super::maker::{Field, Maker, unfit};
 use crate::api::fields::flag;
 use crate::dispatch::Unfit;
+use crate::receipts::{self, Reader};
 
 pub(super) struct OfHuawei;
 
@@ -94,6 +95,7 @@ impl Maker for OfHuawei {
         "uri_action",
     ];
     const CALLBACK_CHARS_MAX: Option<usize> = None;
+    const RECEIPTS: Reader = receipts::huawei;
 
     fn render(message: &Message, _: Option<&str>) -> Option<Result<Notification, Unfit>> {
         let section = Section::of(message, "huawei")?;

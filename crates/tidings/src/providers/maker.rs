@@ -23,6 +23,7 @@ use crate::api::v1::required;
 use crate::credentials::words::{self, Whom};
 use crate::credentials::{CheckResult, Checked};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
+use crate::receipts::Reader;
 
 /// Characters of a field of a credential.
 const FIELD_CHARS_MAX: usize = 1024;
@@ -57,6 +58,8 @@ pub(super) trait Maker: Send + Sync + 'static {
     /// Characters of the address that receipts are to go to, which each message names; none when it is entered in the maker's
     /// console.
     const CALLBACK_CHARS_MAX: Option<usize>;
+    /// How its receipts are read.
+    const RECEIPTS: Reader;
 
     /// The message as its phones get it; none when it has nothing for them. `callback` is where receipts are to go, if they
     /// are wanted. The message's id goes with it as the parameter: by that and the address a receipt is known.
@@ -247,6 +250,10 @@ impl<M: Maker> Adapter for Adapted<M> {
                 ),
             )),
         }
+    }
+
+    fn receipts(&self) -> Option<Reader> {
+        Some(M::RECEIPTS)
     }
 
     fn acts_on(&self) -> &'static [&'static str] {

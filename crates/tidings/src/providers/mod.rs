@@ -17,6 +17,7 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::credentials::Checked;
 use crate::dispatch::Carrier;
+use crate::receipts::Reader;
 use maker::Adapted;
 
 /// A provider to which deliveries go with an address and a credential.
@@ -43,6 +44,9 @@ pub(crate) trait Adapter: Sync {
     /// What its phones get of a message, to be compared; none when it has nothing for them.
     #[cfg(test)]
     fn rendered(&self, message: &tidings_model::Message) -> Option<String>;
+
+    /// How its receipts are read; none when it sends none.
+    fn receipts(&self) -> Option<Reader>;
 
     /// Refuses a push that the provider would refuse for its own sake, so that nothing has to be refused later.
     fn accepts(&self, push: &Push) -> Result<(), ApiError>;

@@ -12,6 +12,7 @@ use tidings_providers::xiaomi::{
 use super::android::{Section, Tap};
 use super::maker::{Field, Maker, unfit};
 use crate::dispatch::Unfit;
+use crate::receipts::{self, Reader};
 
 pub(super) struct OfXiaomi;
 
@@ -84,6 +85,7 @@ impl Maker for OfXiaomi {
         "uri_activity",
     ];
     const CALLBACK_CHARS_MAX: Option<usize> = Some(256);
+    const RECEIPTS: Reader = receipts::xiaomi;
 
     fn render(message: &Message, callback: Option<&str>) -> Option<Result<Notification, Unfit>> {
         let section = Section::of(message, "xiaomi")?;

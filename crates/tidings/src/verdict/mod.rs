@@ -1,14 +1,14 @@
 //! What became of a message at one device: a judgement on what the ledger, the pages, the inbox and the log know of the two.
 //!
 //! Each part of the message that was for the device, as the device was at the message's id, has its ways, and each way its
-//! outcome. Delivered is what the device acknowledged, and nothing else; what cannot be known is said to be unknown. The
-//! counts of the message say the same.
+//! outcome. Delivered is what the device acknowledged, or what the provider reports that the phone has, and nothing else; the
+//! way's provider tells the two apart. What cannot be known is said to be unknown. The counts of the message say the same.
 
 mod words;
 
 use tidings_model::{DeviceHistory, DeviceId, Part, Provider, Push, Reason, UnixMillis};
 use tidings_store::{
-    Answer, Device, Ending, InboxRow, Journey, Judged, NOT_ACKNOWLEDGED, NOT_CONNECTED,
+    Answer, Device, Ending, EventKind, InboxRow, Journey, Judged, NOT_ACKNOWLEDGED, NOT_CONNECTED,
     PageStanding, Waits,
 };
 
@@ -16,7 +16,7 @@ use tidings_store::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
     // In the order in which they win where the parts of a message stand differently.
-    /// The device has acknowledged it.
+    /// The device has acknowledged it, or its provider reports that it has it.
     Delivered,
     /// The provider took it, which is the last that it tells.
     Accepted,
@@ -219,6 +219,16 @@ fn by_page(journey: &Journey, provider: Provider) -> Outcome {
                 reason,
                 ..
             } = answer.clone();
+            if ending == Ending::Accepted
+                && let Some(at) = reported_at(journey, provider)
+            {
+                return Outcome::Ended(End {
+                    at: Some(at),
+                    attempts,
+                    ending: Ending::Delivered,
+                    reason: None,
+                });
+            }
             Outcome::Ended(End {
                 at: Some(at),
                 attempts,
@@ -252,6 +262,14 @@ fn until(journey: &Journey, by: Provider, waits: &Waits) -> For {
             until,
         },
     }
+}
+
+/// When a provider reports that the device got it.
+fn reported_at(journey: &Journey, provider: Provider) -> Option<UnixMillis> {
+    let mut reports = journey.reports.iter();
+    let report = reports
+        .find(|report| (report.provider, report.kind) == (provider, EventKind::Delivered))?;
+    Some(report.at)
 }
 
 /// What the device's inbox, or its cursor in the log, says.

@@ -51,6 +51,7 @@ fn start() -> (Journey, Device) {
         credentials_rejected: Vec::new(),
         credentials_spent: Vec::new(),
         events: vec![],
+        reports: vec![],
         finished: false,
         history: Some(history),
         link: LinkStanding::default(),

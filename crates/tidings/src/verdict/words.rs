@@ -20,6 +20,20 @@ pub(super) fn told(journey: &Journey, device: Option<&Device>, ways: &[Way]) -> 
             sentences.push(sentence);
         }
     }
+    for report in &journey.reports {
+        let (provider, at) = (report.provider.nature().title, rfc3339(report.at));
+        let reason = report.reason.as_ref().map_or("", Reason::as_str);
+        match report.kind {
+            EventKind::Opened => {
+                sentences.push(format!("{provider} reports that it was clicked at {at}."))
+            }
+            EventKind::Undelivered => sentences.push(format!(
+                "{provider} reports at {at} that it did not arrive or is not shown ({reason})."
+            )),
+            // That is how the way ended.
+            EventKind::Delivered | EventKind::Dismissed | EventKind::Received => {}
+        }
+    }
     for (kind, what) in [
         (EventKind::Opened, "opened"),
         (EventKind::Dismissed, "dismissed"),
@@ -118,7 +132,9 @@ fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
             "{provider} accepted it at {at}, which is the last that {provider} tells; if it was not seen, the \
              device was off or offline until the message expired, or it or the app suppresses notifications."
         ),
-        Ending::Delivered => format!("It arrived at {at}."),
+        Ending::Delivered => format!(
+            "{provider} reports that it arrived at {at}; the device itself acknowledges only what comes over the link."
+        ),
         Ending::Dropped if reason == "superseded" => format!(
             "It was not sent: by {at}, a newer message with the same collapse id had taken its place."
         ),

@@ -14,6 +14,7 @@ mod layers;
 mod makers;
 mod outage;
 mod push;
+mod receipts;
 mod sdk;
 mod size;
 mod start;

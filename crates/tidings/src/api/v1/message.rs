@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use tidings_model::{DeviceId, Message, MsgId};
+use tidings_model::{DeviceId, Message, MsgId, Provider};
 use tidings_store::{Counts, Device, Ending, Journey, Ledger};
 
 use super::device::ChannelReply;
@@ -82,6 +82,9 @@ struct CountsReply {
     sent: u64,
     accepted: u64,
     delivered: u64,
+    /// Of the delivered, those by the provider's word.
+    #[serde(skip_serializing_if = "is_zero")]
+    reported: u64,
     opened: u64,
     dropped: u64,
     expired: u64,
@@ -102,6 +105,7 @@ impl From<Counts> for CountsReply {
             sent: counts.sent,
             accepted: counts.accepted,
             delivered: counts.delivered,
+            reported: counts.reported,
             opened: counts.opened,
             dropped: counts.dropped,
             expired: counts.expired,
@@ -268,6 +272,11 @@ struct EventReply {
     #[serde(rename = "type")]
     kind: &'static str,
     at: String,
+    /// Who says so; none is the device itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 pub(crate) async fn journey(
@@ -307,13 +316,25 @@ fn reply(journey: &Journey, device: Option<Device>, id: DeviceId) -> JourneyRepl
     let events = journey.events.iter().map(|(kind, at)| EventReply {
         kind: kind.name(),
         at: rfc3339(*at),
+        provider: None,
+        reason: None,
+    });
+    let reports = journey.reports.iter().map(|report| EventReply {
+        kind: report.kind.name(),
+        at: rfc3339(report.at),
+        provider: Some(report.provider.name()),
+        reason: report.reason.as_ref().map(ToString::to_string),
     });
     let channels = device.map(|device| device.channels).unwrap_or_default();
     let mut providers: Vec<&str> = verdict.ways.iter().map(|way| way.provider.name()).collect();
     providers.sort_unstable();
     providers.dedup();
     let acknowledged_at = verdict.ways.iter().find_map(|way| match &way.outcome {
-        Outcome::Ended(end) if end.ending == Ending::Delivered => end.at.map(rfc3339),
+        Outcome::Ended(end)
+            if end.ending == Ending::Delivered && way.provider == Provider::Link =>
+        {
+            end.at.map(rfc3339)
+        }
         _ => None,
     });
     JourneyReply {
@@ -329,6 +350,6 @@ fn reply(journey: &Journey, device: Option<Device>, id: DeviceId) -> JourneyRepl
         providers,
         delivery,
         acknowledged_at,
-        events: events.collect(),
+        events: events.chain(reports).collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! Tidings' own API: what administrators, devices and back ends call.
 
 pub(crate) mod app;
+pub(crate) mod callback;
 pub(crate) mod credential;
 pub(crate) mod device;
 pub(crate) mod event;

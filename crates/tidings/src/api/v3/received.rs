@@ -28,7 +28,7 @@ pub(crate) struct Received {
     wp_mpns_sent: Option<u64>,
 }
 
-/// The same in JPush's newer form, whose other channels Tidings does not have.
+/// The same in JPush's newer form. Of the makers' channels received is what they report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Detail {
     msg_id: String,
@@ -102,8 +102,10 @@ impl Detail {
             jpush_received: by_link
                 .map(|tally| tally.counts.delivered)
                 .reduce(|sum, more| sum + more),
-            android_pns_sent: None,
-            android_pns_received: None,
+            android_pns_sent: by_makers(ledger, Platform::Android, |counts| {
+                counts.accepted + counts.reported
+            }),
+            android_pns_received: by_makers(ledger, Platform::Android, |counts| counts.reported),
             ios_apns_sent: count(ledger, Provider::Apns, Platform::Ios, |counts| {
                 counts.accepted
             }),
@@ -114,12 +116,23 @@ impl Detail {
             wp_mpns_sent: None,
             quickapp_jpush_received: None,
             quickapp_pns_sent: None,
-            hmos_hmpns_sent: None,
-            hmos_hmpns_received: None,
+            hmos_hmpns_sent: by_makers(ledger, Platform::Hmos, |counts| {
+                counts.accepted + counts.reported
+            }),
+            hmos_hmpns_received: by_makers(ledger, Platform::Hmos, |counts| counts.reported),
             hmos_msg_sent: count(ledger, Provider::Link, Platform::Hmos, |counts| counts.sent),
             hmos_msg_received: delivered(ledger, Platform::Hmos),
         }
     }
+}
+
+/// Of all the makers' channels of a platform.
+fn by_makers(ledger: &Ledger, platform: Platform, of: fn(&Counts) -> u64) -> Option<u64> {
+    let tallies = ledger.tallies.iter();
+    let makers = tallies.filter(|tally| tally.provider.is_remote() && tally.platform == platform);
+    let counts = makers.map(|tally| tally.counts);
+    let sum = counts.reduce(Counts::plus)?;
+    (sum.targeted > 0).then(|| of(&sum))
 }
 
 fn delivered(ledger: &Ledger, platform: Platform) -> Option<u64> {

@@ -24,6 +24,7 @@ use crate::credentials::{Checked, words};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
 use crate::providers::access::Access;
 use crate::providers::{Adapter, Upload};
+use crate::receipts::Reader;
 
 use body::ApnsCredentialBody;
 pub(crate) use credential::{ApnsCredential, ApnsFile};
@@ -109,6 +110,11 @@ impl Adapter for Apns {
     /// JPush has no such place for Apple.
     fn acts_on(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Apple tells nothing of what became of a notification.
+    fn receipts(&self) -> Option<Reader> {
+        None
     }
 
     #[cfg(test)]

@@ -1,0 +1,194 @@
+//! Receipts: what a provider reports of deliveries that it has taken.
+//!
+//! A receipt names a message of ours and an address. Each thing is remembered once for a device, beside how the delivery ended,
+//! and counted with it; one that fits no message and device of the app costs reads only.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tidings_model::{AppId, DeviceId, IdClock, MsgId, Platform, Provider, Reason, UnixMillis};
+
+use crate::codes::AsCode;
+use crate::flush::{Removal, remove};
+use crate::ledger::{self, Counts, EventKind};
+use crate::limits::RECEIPTS_AT_ONCE;
+use crate::{Store, StoreError, WriteTx, apps, channels};
+
+/// What a provider says of one message at one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub app: AppId,
+    /// When it was so, as the provider says.
+    pub at: Option<UnixMillis>,
+    pub message: MsgId,
+    pub provider: Provider,
+    pub said: Said,
+    pub token: Box<str>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The address is nobody's any more.
+    Dead(Reason),
+    /// The phone has it.
+    Delivered,
+    /// It was clicked.
+    Opened,
+    /// The phone does not have it, or does not show it.
+    Undelivered(Reason),
+}
+
+/// What a provider reported of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub at: UnixMillis,
+    pub kind: EventKind,
+    pub provider: Provider,
+    pub reason: Option<Reason>,
+}
+
+/// Whom a receipt is about.
+#[derive(Clone, Copy)]
+struct About {
+    accepted_at: UnixMillis,
+    device: DeviceId,
+    platform: Platform,
+}
+
+impl Store {
+    /// Writes receipts down, some hundred in a transaction, and returns how many of each provider fit no message and device.
+    /// Those are found by reads, and wait for no writer.
+    pub async fn add_receipts(
+        &self,
+        receipts: Vec<Receipt>,
+    ) -> Result<BTreeMap<Provider, u64>, StoreError> {
+        let parted = |sql: &Connection| {
+            let mut messages = HashMap::new();
+            let (mut fitting, mut unknown) = (Vec::new(), BTreeMap::new());
+            for receipt in receipts {
+                match about(sql, &receipt, &mut messages)? {
+                    Some(_) => fitting.push(receipt),
+                    None => *unknown.entry(receipt.provider).or_default() += 1,
+                }
+            }
+            Ok((fitting, unknown))
+        };
+        let (mut fitting, unknown): (Vec<Receipt>, _) = self.engine.read(parted).await?;
+        while !fitting.is_empty() {
+            let rest = fitting.split_off(fitting.len().min(RECEIPTS_AT_ONCE));
+            let now = std::mem::replace(&mut fitting, rest);
+            self.engine.write(move |tx| write(tx, &now)).await?;
+        }
+        Ok(unknown)
+    }
+}
+
+/// None when the app has no such message, or nobody has the address who could have got it.
+fn about(
+    sql: &Connection,
+    receipt: &Receipt,
+    messages: &mut HashMap<MsgId, Option<(AppId, UnixMillis)>>,
+) -> Result<Option<About>, StoreError> {
+    let message = match messages.get(&receipt.message) {
+        Some(known) => *known,
+        None => {
+            let mut select =
+                sql.prepare_cached("SELECT app, accepted_at FROM messages WHERE id = ?1")?;
+            let found = select.query_row([receipt.message.0], |row| {
+                Ok((AppId(row.get(0)?), UnixMillis(row.get(1)?)))
+            });
+            let found = found.optional()?;
+            messages.insert(receipt.message, found);
+            found
+        }
+    };
+    let Some((_, accepted_at)) = message.filter(|(app, _)| *app == receipt.app) else {
+        return Ok(None);
+    };
+    let mut select = sql.prepare_cached(
+        "SELECT device, platform FROM channels WHERE app = ?1 AND provider = ?2 AND token_hash = ?3 AND since < ?4",
+    )?;
+    let place = params![
+        receipt.app.0,
+        AsCode(receipt.provider),
+        channels::token_hash(&receipt.token),
+        receipt.message.0
+    ];
+    let found = select.query_row(place, |row| {
+        Ok(About {
+            accepted_at,
+            device: DeviceId(row.get(0)?),
+            platform: row.get::<_, AsCode<Platform>>(1)?.0,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+fn write(tx: &mut WriteTx<'_>, receipts: &[Receipt]) -> Result<(), StoreError> {
+    let mut living: HashMap<AppId, bool> = HashMap::new();
+    let mut messages = HashMap::new();
+    let mut counted: HashMap<(MsgId, Provider, Platform), Counts> = HashMap::new();
+    for receipt in receipts {
+        let lives = match living.get(&receipt.app) {
+            Some(lives) => *lives,
+            None => {
+                let lives = apps::lives(tx.sql, receipt.app)?;
+                living.insert(receipt.app, lives);
+                lives
+            }
+        };
+        // It may have gone since it was looked for.
+        let Some(about) = about(tx.sql, receipt, &mut messages)?.filter(|_| lives) else {
+            continue;
+        };
+        let (kind, reason) = match &receipt.said {
+            Said::Delivered => (EventKind::Delivered, None),
+            Said::Opened => (EventKind::Opened, None),
+            Said::Dead(reason) | Said::Undelivered(reason) => {
+                (EventKind::Undelivered, Some(reason))
+            }
+        };
+        let at = receipt.at.unwrap_or(tx.now).min(tx.now);
+        let mut insert = tx.sql.prepare_cached(
+            "INSERT INTO events (message, device, kind, at, provider, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO NOTHING",
+        )?;
+        let is_new = insert.execute(params![
+            receipt.message.0,
+            about.device.0,
+            AsCode(kind),
+            at.max(about.accepted_at).0,
+            AsCode(receipt.provider),
+            reason.map(Reason::as_str),
+        ])? > 0;
+        if is_new {
+            let key = (receipt.message, receipt.provider, about.platform);
+            let counts = counted.entry(key).or_default();
+            match kind {
+                EventKind::Delivered => counts.reported += 1,
+                EventKind::Opened => counts.opened += 1,
+                EventKind::Dismissed | EventKind::Received | EventKind::Undelivered => {}
+            }
+        }
+        if let Said::Dead(reason) = &receipt.said {
+            // Without a time it is known only that the message found it dead.
+            let sent_at = IdClock::time(receipt.message.0);
+            let removal = Removal {
+                app: receipt.app,
+                device: about.device,
+                provider: receipt.provider,
+                reason: reason.clone(),
+                registered_before: receipt.at.unwrap_or(sent_at).min(tx.now),
+                token: receipt.token.clone(),
+            };
+            remove(tx, &[removal])?;
+        }
+    }
+    for ((message, provider, platform), counts) in counted {
+        if counts != Counts::default() {
+            ledger::add(tx.sql, message, provider, platform, &counts)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Receipts: what the makers tell of the phones that have got a message, posted to `/v1/callbacks`.
+//!
+//! Each maker has a body of its own ([`readers`]), as JSON or as a form with JSON in it. A receipt is known by the message's
+//! id, which goes with each push as the parameter that comes back, and by the phone's address. What comes is written down
+//! together, a few times a second at most, and answered when it is durable, since some makers tell nothing twice.
+
+mod readers;
+mod signature;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tidings_model::{MsgId, UnixMillis};
+use tidings_store::{Receipt, Said, Store, StoreError};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tracing::error;
+
+use crate::api::metrics::ReceiptCounts;
+
+pub(crate) use readers::{Reader, huawei, xiaomi};
+pub(crate) use signature::{SIGNATURE, is_signed};
+
+/// Bytes of one call: some ten thousand receipts.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Receipts that wait to be written, some 3 MB; above them a call is answered 503, and the maker comes again.
+const WAITING_MAX: usize = 20_000;
+/// Bytes of an address; longer ones are nobody's.
+const TOKEN_BYTES_MAX: usize = 512;
+/// How long what comes is gathered, so that there are at most so many transactions a second.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// What one entry of a body says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) at: Option<UnixMillis>,
+    /// None: it does not say, or says something that is no id of ours.
+    pub(crate) message: Option<MsgId>,
+    /// None for a number that is not known, or that asks for nothing.
+    pub(crate) said: Option<Said>,
+    pub(crate) tokens: Vec<String>,
+}
+
+/// The JSON of a body, wherever it stands: the whole of it, or a field of a form. None when there is none.
+pub(crate) fn json(body: &[u8]) -> Option<Value> {
+    let structured = |value: &Value| value.is_object() || value.is_array();
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Some(value).filter(structured);
+    }
+    let fields = form_urlencoded::parse(body);
+    let mut values = fields.filter_map(|(_, value)| serde_json::from_str(&value).ok());
+    values.find(structured)
+}
+
+/// Receipts that wait to be written together.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Those who want to know when theirs are durable.
+    callers: Vec<oneshot::Sender<()>>,
+    /// Somebody is about to write what waits.
+    is_led: bool,
+    receipts: Vec<Receipt>,
+}
+
+/// Why receipts have not been taken; nothing of them has been written.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    Failed,
+    Full,
+}
+
+impl Intake {
+    /// Writes receipts down with those that others bring meanwhile: durable on return.
+    pub(crate) async fn take(
+        &self,
+        store: &Store,
+        receipts: Vec<Receipt>,
+        counts: &ReceiptCounts,
+    ) -> Result<(), NotTaken> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let (done, end) = oneshot::channel();
+        let leads = {
+            let mut waiting = self.lock();
+            if waiting.receipts.len() + receipts.len() > WAITING_MAX {
+                return Err(NotTaken::Full);
+            }
+            waiting.receipts.extend(receipts);
+            waiting.callers.push(done);
+            !std::mem::replace(&mut waiting.is_led, true)
+        };
+        if leads {
+            sleep(GATHER).await;
+            self.write(store, counts).await;
+        }
+        end.await.map_err(|_| NotTaken::Failed)
+    }
+
+    async fn write(&self, store: &Store, counts: &ReceiptCounts) {
+        let Waiting {
+            callers, receipts, ..
+        } = std::mem::take(&mut *self.lock());
+        match store.add_receipts(receipts).await {
+            Ok(unknown) => {
+                for (provider, count) in unknown {
+                    counts.count(provider, "unknown", count);
+                }
+                for caller in callers {
+                    // It may have gone away.
+                    let _ = caller.send(());
+                }
+            }
+            Err(StoreError::Closed) => {}
+            Err(error) => error!(%error, "receipts are not written down"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

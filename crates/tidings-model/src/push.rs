@@ -191,13 +191,26 @@ impl Push {
                 .as_ref()
                 .is_some_and(|notification| notification.is_for(*platform))
         };
+        let instead = |platform: &Platform| {
+            let message = self.message.as_ref();
+            let instead = message.and_then(|message| message.shown_instead.as_ref());
+            self.notification.is_none() && instead.is_some_and(|shown| shown.is_for(*platform))
+        };
         Aim {
             message: match self.message {
                 Some(_) => self.platforms,
                 None => PlatformSet::default(),
             },
             notification: self.platforms.iter().filter(shown).collect(),
+            shown_instead: self.platforms.iter().filter(instead).collect(),
         }
+    }
+
+    /// What a provider's channel shows on a platform: the notification, or what stands in the place of the message.
+    pub fn shown(&self, platform: Platform) -> Option<&Notification> {
+        let instead = || self.message.as_ref()?.shown_instead.as_deref();
+        let shown = self.notification.as_ref().or_else(instead)?;
+        (self.platforms.contains(platform) && shown.is_for(platform)).then_some(shown)
     }
 }
 

@@ -37,13 +37,18 @@ impl Part {
         }
     }
 
-    /// The providers that would be taken before `provider`; none when it does not carry the part.
-    fn before(self, provider: Provider) -> Option<ProviderSet> {
-        let carriers = self.carriers();
-        let place = carriers.iter().position(|carrier| *carrier == provider)?;
-        Some(carriers[..place].iter().copied().collect())
+    /// Its carriers, best first, and where something is shown in its place those that show it.
+    fn order(self, instead: bool) -> impl Iterator<Item = Provider> + Clone {
+        let stand_ins = match (self, instead) {
+            (Self::Message, true) => STAND_INS,
+            _ => &[],
+        };
+        self.carriers().iter().chain(stand_ins).copied()
     }
 }
+
+/// All but the link, which is the last of them.
+const STAND_INS: &[Provider] = Provider::ALL.split_at(Provider::ALL.len() - 1).0;
 
 /// Some parts of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +94,8 @@ impl FromIterator<Part> for Parts {
 pub struct Aim {
     pub message: PlatformSet,
     pub notification: PlatformSet,
+    /// Where a provider's channel shows something in the place of the custom message, which has no notification beside it then.
+    pub shown_instead: PlatformSet,
 }
 
 impl Aim {
@@ -109,8 +116,8 @@ impl Aim {
         held: ProviderSet,
     ) -> impl Iterator<Item = Provider> {
         let is_for = self.platforms(part).contains(platform);
-        let carriers = part.carriers().iter().copied();
-        carriers.filter(move |carrier| is_for && held.contains(*carrier))
+        let order = part.order(self.shown_instead.contains(platform));
+        order.filter(move |carrier| is_for && held.contains(*carrier))
     }
 
     /// The way of a part to a device; none when the device does not get it.
@@ -128,9 +135,18 @@ impl Aim {
     /// none.
     pub fn reach(self, provider: Provider) -> Option<Reach> {
         let reaches = Part::ALL.into_iter().filter_map(|part| {
-            let platforms = self.platforms(part);
-            let without = part.before(provider)?;
-            (!platforms.is_empty()).then_some(Reach { platforms, without })
+            let is_carrier = part.carriers().contains(&provider);
+            let platforms = match is_carrier {
+                true => self.platforms(part),
+                false => self.shown_instead,
+            };
+            let order = part.order(!is_carrier);
+            let before = order.clone().take_while(|other| *other != provider);
+            let goes = order.clone().any(|other| other == provider) && !platforms.is_empty();
+            goes.then(|| Reach {
+                platforms,
+                without: before.collect(),
+            })
         });
         // A part that some devices get by another provider is for no platform that the other part is not for, or the two
         // have the same providers before them; so the two make one.
@@ -145,9 +161,8 @@ impl Aim {
         let parts = Part::ALL
             .into_iter()
             .filter(|part| !self.platforms(*part).is_empty());
-        parts
-            .flat_map(|part| part.carriers().iter().copied())
-            .collect()
+        let instead = !self.shown_instead.is_empty();
+        parts.flat_map(|part| part.order(instead)).collect()
     }
 }
 
@@ -272,6 +287,7 @@ mod tests {
         let both = Aim {
             message: PlatformSet::ALL,
             notification: PlatformSet::ALL,
+            ..Aim::default()
         };
         let (apns, link) = (Provider::Apns, Provider::Link);
         let only = |part: Part| [part].into_iter().collect::<Parts>();
@@ -302,37 +318,65 @@ mod tests {
             set(&[Provider::Apns]),
             set(&[Provider::Link]),
             set(&[Provider::Apns, Provider::Link]),
+            set(&[Provider::Huawei]),
+            set(&[Provider::Huawei, Provider::Link]),
         ];
         // A custom message is for all platforms of its push, a notification for some of them.
         let of_push = [
             PlatformSet::ALL,
             platforms(&[Platform::Android, Platform::Ios]),
         ];
+        let mut aims = Vec::new();
         for all in of_push {
             for message in [PlatformSet::default(), all] {
                 for notification in [PlatformSet::default(), platforms(&[Platform::Ios]), all] {
-                    let aim = Aim {
+                    aims.push(Aim {
                         message,
                         notification,
-                    };
-                    for provider in Provider::ALL {
-                        let reach = aim.reach(provider);
-                        for (platform, held) in Platform::ALL
-                            .iter()
-                            .flat_map(|platform| held.iter().map(move |held| (*platform, *held)))
-                        {
-                            let reached = held.contains(provider)
-                                && reach.is_some_and(|reach| {
-                                    reach.platforms.contains(platform)
-                                        && reach.without.and(held).is_empty()
-                                });
-                            let parts = aim.parts(platform, held, provider);
-                            assert_eq!(reached, !parts.is_empty(), "{aim:?} {platform} {held:?}");
-                        }
-                    }
+                        ..Aim::default()
+                    });
+                }
+            }
+            for shown_instead in [platforms(&[Platform::Android]), all] {
+                aims.push(Aim {
+                    message: all,
+                    shown_instead,
+                    ..Aim::default()
+                });
+            }
+        }
+        for aim in aims {
+            for provider in Provider::ALL {
+                let reach = aim.reach(provider);
+                assert!(reach.is_none() || aim.carriers().contains(provider));
+                for (platform, held) in Platform::ALL
+                    .iter()
+                    .flat_map(|platform| held.iter().map(move |held| (*platform, *held)))
+                {
+                    let reached = held.contains(provider)
+                        && reach.is_some_and(|reach| {
+                            reach.platforms.contains(platform) && reach.without.and(held).is_empty()
+                        });
+                    let parts = aim.parts(platform, held, provider);
+                    assert_eq!(reached, !parts.is_empty(), "{aim:?} {platform} {held:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_message_is_shown_by_a_provider_only_where_there_is_no_link() {
+        let aim = Aim {
+            message: PlatformSet::ALL,
+            shown_instead: platforms(&[Platform::Android]),
+            ..Aim::default()
+        };
+        let way = |platform, held: &[Provider]| aim.way(Part::Message, platform, set(held));
+        let (huawei, link) = (Provider::Huawei, Provider::Link);
+        assert_eq!(way(Platform::Android, &[huawei, link]), Some(link));
+        assert_eq!(way(Platform::Android, &[huawei]), Some(huawei));
+        assert_eq!(way(Platform::Ios, &[Provider::Apns]), None);
+        assert_eq!(way(Platform::Ios, &[Provider::Apns, link]), Some(link));
     }
 
     #[test]
@@ -362,8 +406,8 @@ mod tests {
             tags: vec![(tag.clone(), Life::since(25))],
         };
         let aim = Aim {
-            message: PlatformSet::default(),
             notification: PlatformSet::ALL,
+            ..Aim::default()
         };
         let way = |id, audience: &Audience| {
             device

@@ -453,6 +453,7 @@ fn leave(
     flushed: &mut Flushed,
 ) -> Result<End, StoreError> {
     let message = &page.message;
+    // What is shown in the place of a message has no way after this one.
     let carriers = Part::Notification.carriers().iter();
     let later = carriers
         .skip_while(|way| **way != page.key.provider)

@@ -302,6 +302,8 @@ fn read(row: &Row<'_>, entry: &mut LogEntry, parsed: &mut String) -> Result<(), 
     entry.aim = Aim {
         message: PlatformSet::from_bits(row.get(4)?),
         notification: PlatformSet::from_bits(row.get(5)?),
+        // That is no business of the link's.
+        ..Aim::default()
     };
     let audience = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
     if audience != parsed {

@@ -42,12 +42,7 @@ pub(super) enum Layout<'a> {
 impl<'a> Section<'a> {
     /// None when the message shows nothing on Android.
     pub(super) fn of(message: &'a Message, vendor: &str) -> Option<Self> {
-        let notification = message.push.notification.as_ref()?;
-        if !message.push.platforms.contains(Platform::Android)
-            || !notification.is_for(Platform::Android)
-        {
-            return None;
-        }
+        let notification = message.push.shown(Platform::Android)?;
         let vendor = message.push.options.third_party_channel.get(vendor);
         Some(Self {
             general: notification.alert.as_deref().unwrap_or_default(),

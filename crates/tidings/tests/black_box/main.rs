@@ -9,6 +9,7 @@ mod faults;
 mod histories;
 mod huawei;
 mod ignored;
+mod instead;
 mod lanes;
 mod layers;
 mod makers;

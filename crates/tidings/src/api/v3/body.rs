@@ -90,7 +90,6 @@ pub(crate) fn parse_fields(fields: Fields) -> Result<ParsedPush, ApiError> {
             return Err(ApiError::invalid(path, why));
         };
         message.shown_instead = Some(Box::new(shown));
-        ignored.known(fields.at("notification_3rd"));
     }
     let mut options = options(&mut fields, &mut ignored)?;
     let cid = cid(&mut fields)?;

@@ -2,7 +2,7 @@
 
 use super::ios;
 
-use tidings_model::{Message, MsgId, Push};
+use tidings_model::{Message, MsgId, Platform, Push};
 use tidings_providers::apns::{Expiration, Notification, NotificationError, PushType};
 
 /// The notification that every iPhone of a message gets, encoded once. None when the message has none for iPhones.
@@ -32,7 +32,7 @@ fn notification(
     topic: &str,
     expiration: Expiration,
 ) -> Option<Result<Notification, NotificationError>> {
-    let payload = ios::payload(push.notification.as_ref()?, id);
+    let payload = ios::payload(push.shown(Platform::Ios)?, id);
     let builder = Notification::builder(topic, &payload).expiration(expiration);
     let builder = match (&push.options.apns_collapse_id, payload.push_type()) {
         (Some(collapse_id), _) => builder.collapse_id(collapse_id.as_str()),

@@ -331,6 +331,9 @@ impl<D> Queue<D> {
     }
 
     fn unsent(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
+        if matches!(cause, Cause::TooLate(_)) {
+            return self.settle(item, Err(Failure::NotSent(cause)), 0);
+        }
         if let Cause::QuotaSpent(spent) = cause {
             // The provider has said so of another, and that is an answer.
             item.state.progress.last = Some(spent.reason.clone());

@@ -59,6 +59,7 @@ impl Failure {
             Self::Expired { last } => last.as_ref(),
             Self::GivenUp(outcome) | Self::Refused(outcome) => outcome.reason(),
             Self::QuotaSpent(spent) => Some(&spent.reason),
+            Self::NotSent(Cause::TooLate(word)) => Some(word),
             Self::NotSent(Cause::NotNow(word)) | Self::Unanswered(Cause::NotNow(word)) => {
                 Some(word)
             }

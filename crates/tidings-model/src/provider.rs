@@ -49,6 +49,7 @@ macro_rules! named {
 pub enum Provider {
     Apns,
     Huawei,
+    Vivo,
     Xiaomi,
     /// The last resort.
     Link,
@@ -57,6 +58,7 @@ pub enum Provider {
 named!(Provider {
     Apns = "apns",
     Huawei = "huawei",
+    Vivo = "vivo",
     Xiaomi = "xiaomi",
     Link = "link",
 });
@@ -88,6 +90,12 @@ impl Provider {
                 has_word_for_dead: false,
                 platforms: PlatformSet::of(&[Platform::Android]),
                 title: "Huawei",
+            },
+            Self::Vivo => Nature {
+                environments: &[],
+                has_word_for_dead: false,
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "vivo",
             },
             Self::Xiaomi => Nature {
                 environments: &[],

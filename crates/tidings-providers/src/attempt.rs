@@ -74,6 +74,9 @@ pub enum Cause {
     /// No answer within `answer_timeout`, or no PONG within `pong_timeout`.
     #[error("no answer within the time allowed")]
     TimedOut,
+    /// Its time is not over, but so near its end that the provider would not keep to it. Always [`Attempt::NotSent`].
+    #[error("it is too late for it ({0})")]
+    TooLate(Reason),
     /// The TLS handshake failed: a certificate that is not trusted, another name, no `h2`. A client does not try again
     /// by itself. Always [`Attempt::NotSent`].
     #[error("the TLS handshake failed: {0}")]

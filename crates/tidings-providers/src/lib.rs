@@ -76,6 +76,7 @@ pub mod huawei;
 pub mod jitter;
 mod net;
 mod retry_after;
+pub mod vivo;
 pub mod xiaomi;
 
 pub use attempt::{Attempt, Cause};

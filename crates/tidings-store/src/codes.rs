@@ -30,7 +30,8 @@ codes!(
     Provider::Apns = 1,
     Provider::Link = 2,
     Provider::Huawei = 3,
-    Provider::Xiaomi = 5
+    Provider::Xiaomi = 5,
+    Provider::Vivo = 7
 );
 codes!(
     Platform,

@@ -119,7 +119,7 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
             }
             let response = self.send(
                 |access, now| match &saved {
-                    Some((saving, id)) => saving.send(id, tokens, access),
+                    Some((saving, id)) => saving.send(notification, id, tokens, access),
                     None => protocol.request(notification, tokens, access, now),
                 },
                 |is_out| course.out = if is_out { part.clone() } else { 0..0 },
@@ -155,6 +155,9 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
             let now = UnixMillis::now();
             if P::is_over(self.notification, now) {
                 return Err(Attempt::NotSent(Cause::NotNow(OVER)));
+            }
+            if let Some(reason) = P::too_late(self.notification, now) {
+                return Err(Attempt::NotSent(Cause::TooLate(reason)));
             }
             let request = request(&self.access.token, now);
             let by = tokio::time::Instant::now() + shared.config.answer_timeout;

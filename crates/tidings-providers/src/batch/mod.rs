@@ -63,6 +63,11 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
     /// Whether its time is over at `now`: then it does not leave any more.
     fn is_over(notification: &Self::Notification, now: UnixMillis) -> bool;
 
+    /// Why it is not to leave at `now` though its time is not over, if it is not: the provider could not keep to it.
+    fn too_late(_: &Self::Notification, _: UnixMillis) -> Option<Reason> {
+        None
+    }
+
     /// What came of the request in [`SignIn::Ask`]; by default as OAuth has it.
     fn signed_in(&self, response: &Response) -> Result<Access, Outcome> {
         oauth::access(response)

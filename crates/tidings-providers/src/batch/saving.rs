@@ -24,8 +24,8 @@ pub trait Saving<N>: Send + Sync {
     /// The id that the answer to it gives.
     fn saved(&self, response: &Response) -> Result<String, Unsaved>;
 
-    /// The request that pushes what was saved as `id` to `tokens`.
-    fn send(&self, id: &str, tokens: &[&str], access: &str) -> Request;
+    /// The request that pushes `notification`, which was saved as `id`, to `tokens`.
+    fn send(&self, notification: &N, id: &str, tokens: &[&str], access: &str) -> Request;
 }
 
 /// Why a message was not saved.

@@ -171,6 +171,12 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A number above 0 by which the makers know the notifications of one message: what is sent again replaces the first.
+pub(super) fn notify_id(message: &Message) -> i32 {
+    let id = i32::try_from(message.id.0 & i64::from(i32::MAX));
+    id.unwrap_or_default().max(1)
+}
+
 /// As much of a text as a maker takes; what is cut ends with an ellipsis.
 fn cut(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {

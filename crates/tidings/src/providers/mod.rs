@@ -6,6 +6,7 @@ mod android;
 pub(crate) mod apns;
 mod huawei;
 mod maker;
+mod vivo;
 mod xiaomi;
 
 use anyhow::Result;
@@ -79,6 +80,7 @@ pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
     match provider {
         Provider::Apns => Some(&apns::Apns),
         Provider::Huawei => Some(&Adapted::<huawei::OfHuawei>::NEW),
+        Provider::Vivo => Some(&Adapted::<vivo::OfVivo>::NEW),
         Provider::Xiaomi => Some(&Adapted::<xiaomi::OfXiaomi>::NEW),
         Provider::Link => None,
     }

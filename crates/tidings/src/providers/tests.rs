@@ -20,6 +20,7 @@ fn sample(field: &Known) -> Value {
         "mi_template_param" | "private_content_parameters" | "private_title_parameters" => {
             json!({"number": "7"})
         }
+        "alert_type" => json!(0),
         "auditResponse" => json!({"a": "b"}),
         "category" => json!("IM"),
         "default_sound" | "display_foreground" => json!(false),

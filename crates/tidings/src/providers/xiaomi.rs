@@ -9,7 +9,7 @@ use tidings_providers::xiaomi::{
     TITLE_CHARS_MAX, Template, Xiaomi,
 };
 
-use super::android::{Section, Tap};
+use super::android::{Section, Tap, notify_id};
 use super::maker::{Field, Maker, unfit};
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
@@ -108,6 +108,7 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         description: section.alert_within("mipns_content_forshort", DESCRIPTION_CHARS_MAX),
         click: click(section),
         foreground_show: section.display_foreground(),
+        // Xiaomi shows one notification of each id, so that each message has its own.
         notify_id: Some(notify_id(message)),
         notify_type: section.alert_type(),
         sound: section.text("sound").map(owned),
@@ -126,11 +127,6 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
             params: section.vendor("mi_template_param").map(text_of),
         }),
     }
-}
-
-/// Xiaomi shows one notification of each id, so that each message has its own.
-fn notify_id(message: &Message) -> i32 {
-    i32::try_from(message.id.0 & i64::from(i32::MAX)).unwrap_or_default()
 }
 
 /// JSON, as a text or as it is.

@@ -95,7 +95,6 @@ pub(crate) fn oppo(body: &Value) -> Vec<Told> {
 }
 
 /// vivo: `{"<its task>":{"param","targets":"a","ackTime","ackType"}}`; what has no `ackType` has arrived.
-#[cfg_attr(not(test), expect(dead_code, reason = "its channel comes next"))]
 pub(crate) fn vivo(body: &Value) -> Vec<Told> {
     let entries = body.as_object().into_iter().flatten();
     let told = entries.map(|(_, entry)| {

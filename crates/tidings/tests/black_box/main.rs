@@ -21,5 +21,6 @@ mod size;
 mod start;
 mod support;
 mod tokens;
+mod vivo;
 mod ways;
 mod xiaomi;

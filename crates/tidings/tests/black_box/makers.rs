@@ -47,6 +47,17 @@ makers! {
         too_fast: r#"{"status": 503}"#,
         quota: None,
     };
+    vivo = Maker {
+        name: "vivo",
+        platform: "android",
+        batch: 1000,
+        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        console: "dev.vivo.com.cn",
+        access: Access::Given,
+        all_bad: "10302",
+        too_fast: r#"{"reason": "10072"}"#,
+        quota: Some("10070"),
+    };
     xiaomi = Maker {
         name: "xiaomi",
         platform: "android",

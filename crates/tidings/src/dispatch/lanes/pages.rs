@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidings_broker::{Failure, Settled};
 use tidings_model::{Outcome, Reason, UnixMillis};
+use tidings_providers::Cause;
 use tidings_store::{
     Class, End, Ending, Flushed, LaneKey, LeasedPage, OpenPage, PageKey, Room, StoreError, Tried,
 };
@@ -516,6 +517,14 @@ impl Lane {
                 Came::Left(end(Ending::Failed, Some(spent.reason)))
             }
             Err(Failure::QuotaSpent(spent)) => Came::Ended(end(Ending::Failed, Some(spent.reason))),
+            // Another way may still keep to its time.
+            Err(Failure::NotSent(Cause::TooLate(reason))) => {
+                let end = end(Ending::Expired, Some(reason));
+                match unanswered {
+                    0 => Came::Left(end),
+                    _ => Came::Ended(end),
+                }
+            }
             Err(Failure::Expired { last }) => Came::Ended(end(Ending::Expired, last)),
             Err(Failure::GivenUp(outcome)) => {
                 Came::Ended(end(Ending::Failed, outcome.reason().cloned()))

@@ -1,10 +1,11 @@
 //! A phone maker's channel as the tests see it, and a stage for it.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::server::Device;
+use super::server::{Device, Server};
 use super::stage::Stage;
 use super::wait_for;
 
@@ -62,6 +63,19 @@ impl MakerStage {
     pub(crate) fn new(maker: &'static Maker) -> Self {
         let stage = Stage::wired();
         Self { maker, stage }
+    }
+
+    /// Ends the server and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// The same; meanwhile something may be done to its data.
+    pub(crate) fn restart_after(&mut self, change: impl FnOnce(&Path)) {
+        self.stage.server.process.end();
+        change(self.stage.data.path());
+        let control = Some(self.stage.sandbox.control.as_str());
+        self.stage.server = Server::start(self.stage.data.path(), control);
     }
 
     pub(crate) fn token(number: usize) -> String {

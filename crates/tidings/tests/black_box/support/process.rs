@@ -69,6 +69,11 @@ impl Process {
 
     /// SIGTERM; waits for the end.
     pub(crate) fn terminate(mut self) -> ExitStatus {
+        self.end()
+    }
+
+    /// The same, of one that is kept.
+    pub(crate) fn end(&mut self) -> ExitStatus {
         self.signal("-TERM");
         self.child.wait().expect("it ends")
     }

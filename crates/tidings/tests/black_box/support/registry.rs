@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_model::{AppKey, Environment, MsgId, Platform, Provider};
+use tidings_model::{AppKey, Environment, MsgId, Platform, Provider, Reason, Spent, UnixMillis};
 use tidings_store::{ChannelChange, CredentialSlot, NewDevice, SealKey, Store};
 use tokio::runtime::Runtime;
 
@@ -53,6 +54,30 @@ pub(crate) fn set_credential(data: &Path, app: &App, key: &Value, topic: &str) {
         let summary = json!({});
         let set = store.put_credential(slot, &summary, plain.as_bytes());
         set.await.expect("set");
+    });
+}
+
+/// Notes that a quota of the app's credential is used up for so long from now on.
+pub(crate) fn note_spent(data: &Path, app: &App, provider: &str, class: &str, lasts: Duration) {
+    let (store, runtime) = open(data);
+    let key: AppKey = app.key.parse().expect("a key");
+    let slot = |app| CredentialSlot {
+        app,
+        environment: None,
+        provider: provider.parse().expect("a provider"),
+    };
+    let spent = Spent {
+        class: class.into(),
+        ..Spent::until(Reason::known("spent"), UnixMillis::now().plus(lasts))
+    };
+    runtime.block_on(async {
+        let app = store.app(key).await.expect("read").expect("known").id;
+        let slot = slot(app);
+        let records = store.credentials(app).await.expect("read");
+        let record = records.iter().find(|record| record.slot == slot);
+        let as_of = record.expect("a credential").updated_at;
+        let noted = store.note_use(slot, true, &[spent], as_of).await;
+        assert!(noted.expect("noted"));
     });
 }
 

@@ -73,9 +73,13 @@ impl Acks {
 
     /// Returns when what was said of a device before is durable, at once if nothing is on its way.
     pub(crate) async fn written(&self, device: DeviceId) {
-        if !self.unwritten.has(device) {
-            return;
+        if self.unwritten.has(device) {
+            self.all_written().await;
         }
+    }
+
+    /// Returns when all that was said before is durable.
+    pub(crate) async fn all_written(&self) {
         let (mark, marked) = oneshot::channel();
         if self.queue.send(Said::Mark(mark)).await.is_ok() {
             // Fails only when the server ends.

@@ -187,9 +187,9 @@ impl Feed {
                 }
                 (_, Some(_)) => {
                     let waiting = self.inbox.pop_front();
-                    waiting.map(|waiting| self.judge_waiting(waiting, UnixMillis::now()))
+                    waiting.and_then(|waiting| self.judge_waiting(waiting, UnixMillis::now()))
                 }
-                // A page of the log may have held nothing for the device.
+                // What was read may have held nothing for the device.
                 _ if self.log_news || self.inbox_news => None,
                 _ => return Ok(self.rest()),
             };
@@ -308,15 +308,24 @@ impl Feed {
         Some(next)
     }
 
-    fn judge_waiting(&self, waiting: Waiting, now: UnixMillis) -> Next {
-        let Waiting { message, parts, .. } = waiting;
+    /// None for what is about to go to a provider: it is not the link's any more, unless it comes back.
+    fn judge_waiting(&self, waiting: Waiting, now: UnixMillis) -> Option<Next> {
+        let Waiting {
+            message,
+            parts,
+            until,
+            ..
+        } = waiting;
+        if until.is_some_and(|until| until <= now) {
+            return None;
+        }
         if message.is_online_only() && message.id <= self.joined {
-            return Next::Over(message.id, parts, NOT_CONNECTED);
+            return Some(Next::Over(message.id, parts, NOT_CONNECTED));
         }
         if message.expires_at <= now {
-            return Next::Over(message.id, parts, NOT_ACKNOWLEDGED);
+            return Some(Next::Over(message.id, parts, NOT_ACKNOWLEDGED));
         }
-        Next::Send(Outgoing::own(message.into(), parts, None))
+        Some(Next::Send(Outgoing::own(message.into(), parts, None)))
     }
 }
 

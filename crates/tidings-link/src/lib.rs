@@ -13,7 +13,7 @@ mod room;
 mod tail;
 mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -186,6 +186,27 @@ impl Link {
     /// Devices that are connected.
     pub fn connected(&self) -> usize {
         self.inner.connected.load(Ordering::Relaxed)
+    }
+
+    /// Those of `devices` that are connected.
+    pub fn present(
+        &self,
+        app: AppId,
+        devices: impl IntoIterator<Item = DeviceId>,
+    ) -> BTreeSet<DeviceId> {
+        let Some(room) = self.inner.known_room(app) else {
+            return BTreeSet::new();
+        };
+        let devices = devices.into_iter();
+        devices.filter(|device| room.has(*device)).collect()
+    }
+
+    /// Returns when what devices have acknowledged before is durable.
+    pub async fn acknowledged(&self) {
+        let acks = lock(&self.inner.acks).clone();
+        if let Some(acks) = acks {
+            acks.all_written().await;
+        }
     }
 
     /// Waits until the link does not work any more: it was drained, or one of its tasks has ended in a panic.

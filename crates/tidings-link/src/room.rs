@@ -119,6 +119,10 @@ impl Room {
         ours
     }
 
+    pub(crate) fn has(&self, device: DeviceId) -> bool {
+        self.shard(device).contains_key(&device)
+    }
+
     pub(crate) fn signal(&self, device: DeviceId, signal: Signals) {
         if let Some(handle) = self.shard(device).get(&device) {
             handle.signal(signal);

@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod provider;
 pub mod push;
 pub mod secret;
+pub mod strategy;
 pub mod time;
 pub mod way;
 
@@ -22,5 +23,6 @@ pub use push::{
     CustomMessage, InterruptionLevel, IosNotification, Message, Notification, Push, PushOptions,
 };
 pub use secret::{Secret, SecretHash};
+pub use strategy::{Preference, Strategies, Strategy};
 pub use time::UnixMillis;
 pub use way::{Aim, DeviceHistory, Life, Part, Parts, Reach};

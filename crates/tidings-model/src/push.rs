@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Aim, AppId, Audience, MsgId, Platform, PlatformSet, Provider, UnixMillis};
+use crate::{Aim, AppId, Audience, MsgId, Platform, PlatformSet, Provider, Strategies, UnixMillis};
 
 /// One request by a back end, validated in every respect that does not need the registry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,6 +132,10 @@ pub struct PushOptions {
     /// What it is to the makers that ask: 0 marketing, 1 what the user waits for. Goes before what it says to one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classification: Option<u8>,
+    /// Milliseconds after which a provider gets what the link had first and its device has not acknowledged; none where no
+    /// strategy has the link first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_after: Option<u32>,
     /// Paths of what the request said besides and has no effect, as its caller was told; at most 32, of 128 characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
@@ -141,6 +145,8 @@ pub struct PushOptions {
     /// The caller's own number, given back in the reply and nowhere used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sendno: Option<i64>,
+    #[serde(skip_serializing_if = "Strategies::is_default")]
+    pub strategies: Strategies,
     /// It is a test, to the makers that have such.
     pub test_message: bool,
     /// What the push says to one of the makers' channels, by its name, in JPush's field names.
@@ -173,9 +179,11 @@ impl Default for PushOptions {
             apns_collapse_id: None,
             apns_production: None,
             classification: None,
+            fallback_after: None,
             ignored: Vec::new(),
             receipt_id: None,
             sendno: None,
+            strategies: Strategies::default(),
             test_message: false,
             third_party_channel: Map::new(),
             time_to_live: Self::TIME_TO_LIVE_DEFAULT,
@@ -203,6 +211,7 @@ impl Push {
             },
             notification: self.platforms.iter().filter(shown).collect(),
             shown_instead: self.platforms.iter().filter(instead).collect(),
+            strategies: self.options.strategies,
         }
     }
 
@@ -242,12 +251,31 @@ impl Message {
     /// be written to, short enough that nobody calls it old.
     pub const NOW: Duration = Duration::from_secs(10);
 
+    /// As long as an acknowledgement takes that takes long.
+    const FALLBACK_MARGIN: Duration = Duration::from_secs(2);
+
     /// The moment after which a push accepted at `accepted_at` is delivered no more.
     pub fn expiry(accepted_at: UnixMillis, options: &PushOptions) -> UnixMillis {
         match options.time_to_live {
             0 => accepted_at.plus(Self::NOW),
             secs => accepted_at.plus(Duration::from_secs(secs.into())),
         }
+    }
+
+    /// When a provider gets what the link had first and its device has not acknowledged: never later than at half of the
+    /// message's life; none when that is not to be, or when it is for those who are there now.
+    pub fn falls_back_at(&self) -> Option<UnixMillis> {
+        let after = Duration::from_millis(self.push.options.fallback_after?.into());
+        let half = self.expires_at.since(self.accepted_at) / 2;
+        (!self.is_online_only()).then(|| self.accepted_at.plus(after.min(half)))
+    }
+
+    /// Until when the link gives what falls back: what is given later could not be acknowledged in time, and would be shown
+    /// twice.
+    pub fn link_gives_until(&self) -> Option<UnixMillis> {
+        let at = self.falls_back_at()?;
+        let margin = (at.since(self.accepted_at) / 4).min(Self::FALLBACK_MARGIN);
+        Some(at.minus(margin))
     }
 
     /// Whether it may only go to devices that were connected when it was accepted.
@@ -284,5 +312,40 @@ mod tests {
         let ios: PlatformSet = [Platform::Ios].into_iter().collect();
         assert_eq!(push.aim().notification, ios);
         assert!(push.aim().message.is_empty());
+    }
+
+    #[test]
+    fn what_falls_back_does_so_at_half_of_its_life_at_the_latest() {
+        let message = |time_to_live, fallback_after| {
+            let options = PushOptions {
+                fallback_after,
+                time_to_live,
+                ..PushOptions::default()
+            };
+            Message {
+                accepted_at: UnixMillis(1000),
+                app: AppId(1),
+                expires_at: Message::expiry(UnixMillis(1000), &options),
+                id: MsgId(1),
+                push: Push {
+                    audience: Audience::All,
+                    message: None,
+                    notification: None,
+                    options,
+                    platforms: PlatformSet::ALL,
+                },
+            }
+        };
+        let times = |message: Message| {
+            let times = (message.link_gives_until(), message.falls_back_at());
+            (times.0.map(|at| at.0), times.1.map(|at| at.0))
+        };
+        assert_eq!(times(message(60, None)), (None, None));
+        assert_eq!(times(message(0, Some(1000))), (None, None));
+        assert_eq!(
+            times(message(600, Some(30_000))),
+            (Some(29_000), Some(31_000))
+        );
+        assert_eq!(times(message(4, Some(30_000))), (Some(2500), Some(3000)));
     }
 }

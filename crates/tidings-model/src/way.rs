@@ -4,7 +4,8 @@
 //! whenever, hears the same: a device never gets a part by two ways.
 
 use crate::{
-    Alias, Audience, DeviceId, MsgId, Platform, PlatformSet, Provider, ProviderSet, Selection, Tag,
+    Alias, Audience, DeviceId, MsgId, Platform, PlatformSet, Provider, ProviderSet, Selection,
+    Strategies, Strategy, Tag,
 };
 
 /// A part of a push: each has its own way, ending, and place in a client's memory of what it has seen.
@@ -89,13 +90,14 @@ impl FromIterator<Part> for Parts {
     }
 }
 
-/// Which parts of a push are for which platforms.
+/// Which parts of a push are for which platforms, and in which order providers and the link come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aim {
     pub message: PlatformSet,
     pub notification: PlatformSet,
     /// Where a provider's channel shows something in the place of the custom message, which has no notification beside it then.
     pub shown_instead: PlatformSet,
+    pub strategies: Strategies,
 }
 
 impl Aim {
@@ -107,8 +109,15 @@ impl Aim {
         }
     }
 
+    /// The providers that carry a part, best first, and where something is shown in its place those that show it.
+    fn order(self, part: Part, instead: bool) -> impl Iterator<Item = Provider> + Clone {
+        let order = part.order(instead);
+        order.filter(move |carrier| self.strategies.of(*carrier) != Strategy::LinkOnly)
+    }
+
     /// The ways of a part to a device of `platform` that can be reached by `held`: the first is its way, and where that ends
-    /// before the part was accepted, the next.
+    /// before the part was accepted, the next. Where the link may have it first ([`Strategy::is_link_first`]), the provider
+    /// decides nevertheless: its cutter gives it to the link, until it comes back.
     pub fn ways(
         self,
         part: Part,
@@ -116,8 +125,15 @@ impl Aim {
         held: ProviderSet,
     ) -> impl Iterator<Item = Provider> {
         let is_for = self.platforms(part).contains(platform);
-        let order = part.order(self.shown_instead.contains(platform));
-        order.filter(move |carrier| is_for && held.contains(*carrier))
+        let order = self.order(part, self.shown_instead.contains(platform));
+        let mut ends = false;
+        order
+            .filter(move |carrier| is_for && held.contains(*carrier))
+            .take_while(move |way| {
+                let ended = ends;
+                ends = self.strategies.of(*way) == Strategy::ProviderOnly;
+                !ended
+            })
     }
 
     /// The way of a part to a device; none when the device does not get it.
@@ -140,7 +156,7 @@ impl Aim {
                 true => self.platforms(part),
                 false => self.shown_instead,
             };
-            let order = part.order(!is_carrier);
+            let order = self.order(part, !is_carrier);
             let before = order.clone().take_while(|other| *other != provider);
             let goes = order.clone().any(|other| other == provider) && !platforms.is_empty();
             goes.then(|| Reach {
@@ -162,7 +178,7 @@ impl Aim {
             .into_iter()
             .filter(|part| !self.platforms(*part).is_empty());
         let instead = !self.shown_instead.is_empty();
-        parts.flat_map(|part| part.order(instead)).collect()
+        parts.flat_map(|part| self.order(part, instead)).collect()
     }
 }
 
@@ -311,6 +327,58 @@ mod tests {
         assert_eq!(ways(set(&[])), []);
     }
 
+    const STRATEGIES: [Strategy; 5] = [
+        Strategy::LinkFirst,
+        Strategy::LinkIfConnected,
+        Strategy::LinkOnly,
+        Strategy::ProviderFirst,
+        Strategy::ProviderOnly,
+    ];
+
+    /// Whom a search finds gets something, and nobody else.
+    fn agree(aim: Aim, held: &[ProviderSet]) {
+        for provider in Provider::ALL {
+            let reach = aim.reach(provider);
+            assert!(reach.is_none() || aim.carriers().contains(provider));
+            for (platform, held) in Platform::ALL
+                .iter()
+                .flat_map(|platform| held.iter().map(move |held| (*platform, *held)))
+            {
+                let reached = held.contains(provider)
+                    && reach.is_some_and(|reach| {
+                        reach.platforms.contains(platform) && reach.without.and(held).is_empty()
+                    });
+                let parts = aim.parts(platform, held, provider);
+                assert_eq!(reached, !parts.is_empty(), "{aim:?} {platform} {held:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_strategy_says_who_comes_first_and_whether_anybody_comes_after() {
+        let (apns, link) = (Provider::Apns, Provider::Link);
+        let expected: [&[Provider]; 5] = [
+            &[apns, link],
+            &[apns, link],
+            &[link],
+            &[apns, link],
+            &[apns],
+        ];
+        for (strategy, expected) in STRATEGIES.into_iter().zip(expected) {
+            let mut aim = Aim {
+                notification: PlatformSet::ALL,
+                ..Aim::default()
+            };
+            aim.strategies.set(apns, strategy);
+            let ways = |held| {
+                let ways = aim.ways(Part::Notification, Platform::Ios, held);
+                ways.collect::<Vec<_>>()
+            };
+            assert_eq!(ways(set(&[apns, link])), expected, "{strategy:?}");
+            assert_eq!(ways(set(&[link])), [link], "{strategy:?}");
+        }
+    }
+
     #[test]
     fn reach_says_the_same_as_parts() {
         let held = [
@@ -345,21 +413,12 @@ mod tests {
                 });
             }
         }
-        for aim in aims {
-            for provider in Provider::ALL {
-                let reach = aim.reach(provider);
-                assert!(reach.is_none() || aim.carriers().contains(provider));
-                for (platform, held) in Platform::ALL
-                    .iter()
-                    .flat_map(|platform| held.iter().map(move |held| (*platform, *held)))
-                {
-                    let reached = held.contains(provider)
-                        && reach.is_some_and(|reach| {
-                            reach.platforms.contains(platform) && reach.without.and(held).is_empty()
-                        });
-                    let parts = aim.parts(platform, held, provider);
-                    assert_eq!(reached, !parts.is_empty(), "{aim:?} {platform} {held:?}");
+        for mut aim in aims {
+            for strategy in STRATEGIES {
+                for provider in [Provider::Apns, Provider::Huawei] {
+                    aim.strategies.set(provider, strategy);
                 }
+                agree(aim, &held);
             }
         }
     }

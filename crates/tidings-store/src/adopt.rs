@@ -155,5 +155,5 @@ fn settle(
             detail::pack(&mut answered.clone()),
         ])?;
     }
-    pages::cut(sql, message, key.provider, Class::Long, &open).map(drop)
+    pages::cut(sql, message, key.provider, Class::Long, 0, &open).map(drop)
 }

@@ -2,22 +2,36 @@
 
 use aws_lc_rs::rand;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tidings_model::{AppId, AppKey, Secret, SecretHash, UnixMillis};
+use tidings_model::{AppId, AppKey, Preference, Secret, SecretHash, UnixMillis};
+use tracing::error;
 
 use crate::marks::Mark;
-use crate::{Store, StoreError, WriteTx};
+use crate::{Store, StoreError, WriteTx, from_json, to_json};
 
 /// One mobile app.
 #[derive(Clone, Debug)]
 pub struct App {
     pub created_at: UnixMillis,
+    /// Milliseconds after which a provider gets what the link had first, where a push does not say; none is the default.
+    pub fallback_after: Option<u32>,
     pub id: AppId,
     pub key: AppKey,
     pub master_secret: SecretHash,
     pub name: String,
+    /// In which order providers and the link come, where a push does not say.
+    pub strategy: Preference,
 }
 
-const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at";
+/// What is to change of an app; none leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct AppChange {
+    /// None in it is the default again.
+    pub fallback_after: Option<Option<u32>>,
+    pub name: Option<String>,
+    pub strategy: Option<Preference>,
+}
+
+const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at, fallback_after, strategy";
 
 impl Store {
     /// Makes an app. Its master secret is told here and never again.
@@ -36,10 +50,12 @@ impl Store {
                 .execute(params![id.0, key.0, name, hash.as_bytes(), tx.now.0])?;
             Ok(App {
                 created_at: tx.now,
+                fallback_after: None,
                 id,
                 key,
                 master_secret: hash,
                 name,
+                strategy: Preference::default(),
             })
         };
         Ok((self.engine.write(insert).await?, secret))
@@ -79,13 +95,27 @@ impl Store {
         self.engine.scan(list).await
     }
 
-    /// False when there is no such app.
-    pub async fn rename_app(&self, id: AppId, name: String) -> Result<bool, StoreError> {
+    /// None when there is no such app.
+    pub async fn change_app(
+        &self,
+        id: AppId,
+        change: AppChange,
+    ) -> Result<Option<App>, StoreError> {
         let update = move |tx: &mut WriteTx<'_>| {
-            let mut update = tx
-                .sql
-                .prepare_cached("UPDATE apps SET name = ?2 WHERE id = ?1 AND deleted_at IS NULL")?;
-            Ok(update.execute(params![id.0, name])? == 1)
+            let strategy = change.strategy.as_ref().map(to_json).transpose()?;
+            let mut update = tx.sql.prepare_cached(&format!(
+                "UPDATE apps SET name = coalesce(?2, name), strategy = coalesce(?3, strategy),
+                     fallback_after = iif(?4, ?5, fallback_after)
+                 WHERE id = ?1 AND deleted_at IS NULL RETURNING {COLUMNS}"
+            ))?;
+            let values = params![
+                id.0,
+                change.name,
+                strategy,
+                change.fallback_after.is_some(),
+                change.fallback_after.flatten()
+            ];
+            Ok(update.query_row(values, read).optional()?)
         };
         self.engine.write(update).await
     }
@@ -143,6 +173,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<App> {
         name: row.get(2)?,
         master_secret: SecretHash::from_bytes(row.get(3)?),
         created_at: UnixMillis(row.get(4)?),
+        fallback_after: row.get(5)?,
+        strategy: match row.get::<_, Option<String>>(6)? {
+            Some(stored) => strategy(&stored),
+            None => Preference::default(),
+        },
+    })
+}
+
+/// What is not readable is the default: an app without its settings is better than none.
+fn strategy(stored: &str) -> Preference {
+    from_json(stored).unwrap_or_else(|error| {
+        error!(%error, "an app's strategy cannot be read: it has the default");
+        Preference::default()
     })
 }
 

@@ -29,6 +29,8 @@ pub struct Scope {
     pub audience: Audience,
     pub platforms: PlatformSet,
     pub provider: Provider,
+    /// Whether it is asked who has the link as well.
+    pub asks_for_link: bool,
     /// Not those that could be reached by one of these, which are taken before.
     pub without: ProviderSet,
 }
@@ -46,6 +48,7 @@ impl Scope {
             app,
             at,
             audience: push.audience.clone(),
+            asks_for_link: push.options.strategies.of(provider).is_link_first(),
             platforms: reach.platforms,
             provider,
             without: reach.without,
@@ -62,6 +65,8 @@ pub struct Target {
     pub device: DeviceId,
     /// What it named at the message, whatever it names by now.
     pub environment: Option<Environment>,
+    /// It has the link as well, where that was asked.
+    pub on_link: bool,
     pub platform: Platform,
 }
 
@@ -233,6 +238,7 @@ fn target(row: &Row<'_>, platform: Platform) -> rusqlite::Result<Target> {
     Ok(Target {
         device: DeviceId(row.get(DEVICE)?),
         environment: row.get::<_, AsCode<Option<Environment>>>(ENVIRONMENT)?.0,
+        on_link: row.get(ON_LINK)?,
         platform,
     })
 }
@@ -243,6 +249,8 @@ const PLATFORM: usize = 1;
 const ENVIRONMENT: usize = 2;
 /// Whether the device could be reached by a provider that is taken before.
 const OTHERWISE: usize = 3;
+/// Whether it could be reached by the link, where that is asked.
+const ON_LINK: usize = 4;
 
 /// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until about `look` have been looked at.
 fn walk<T>(
@@ -255,7 +263,12 @@ fn walk<T>(
 ) -> Result<Found<T>, StoreError> {
     let last = last.min(DeviceId(scope.at.0));
     let before = before(sql, scope)?;
-    let otherwise = otherwise(before);
+    let otherwise = reached_by(before);
+    let link = match scope.asks_for_link {
+        true => [Provider::Link].into_iter().collect(),
+        false => ProviderSet::default(),
+    };
+    let on_link = reached_by(link);
     let mut found = Vec::new();
     let mut visit = |row: &Row<'_>| -> rusqlite::Result<bool> {
         let AsCode(platform) = row.get(PLATFORM)?;
@@ -269,7 +282,7 @@ fn walk<T>(
     let more_after = match &scope.audience {
         Audience::All => {
             let text = format!(
-                "SELECT {COLUMNS}, {otherwise} FROM channels AS c
+                "SELECT {COLUMNS}, {otherwise}, {on_link} FROM channels AS c
                  WHERE c.app = ?1 AND c.provider = ?2 AND c.device > ?4 AND c.device <= ?5 AND c.since < ?3 AND c.until > ?3
                  ORDER BY c.device"
             );
@@ -292,7 +305,7 @@ fn walk<T>(
             let aliases = narrowing(&selection.aliases, candidates.drives_aliases());
             let tags = narrowing(&selection.tags, candidates.drives_tags());
             let text = format!(
-                "SELECT {COLUMNS}, {otherwise} FROM json_each(?4) AS w CROSS JOIN channels AS c
+                "SELECT {COLUMNS}, {otherwise}, {on_link} FROM json_each(?4) AS w CROSS JOIN channels AS c
                  WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value AND c.since < ?3 AND c.until > ?3{}{}",
                 labelled(Kind::Alias, aliases.as_ref().map(|_| 5)),
                 labelled(Kind::Tag, tags.as_ref().map(|_| 5 + usize::from(aliases.is_some()))),
@@ -344,11 +357,11 @@ fn before(sql: &Connection, scope: &Scope) -> Result<ProviderSet, StoreError> {
 }
 
 /// An SQL expression: whether the device could be reached by one of these.
-fn otherwise(before: ProviderSet) -> String {
-    if before.is_empty() {
+fn reached_by(any: ProviderSet) -> String {
+    if any.is_empty() {
         return "0".into();
     }
-    let codes: Vec<String> = before.iter().map(|one| one.code().to_string()).collect();
+    let codes: Vec<String> = any.iter().map(|one| one.code().to_string()).collect();
     format!(
         "EXISTS (SELECT 1 FROM channels AS o INDEXED BY channels_by_device
              WHERE o.app = ?1 AND o.device = c.device AND o.until > ?3 AND o.since < ?3 AND o.provider IN ({}))",

@@ -51,6 +51,7 @@ struct Over {
 
 /// Whether anything of message `m` is still to be dispatched, or out.
 const IS_UNDER_WAY: &str = "EXISTS (SELECT 1 FROM tasks AS t WHERE t.message = m.id)
+    OR EXISTS (SELECT 1 FROM fallbacks AS f WHERE f.message = m.id)
     OR EXISTS (SELECT 1 FROM pages AS p INDEXED BY pages_open WHERE p.message = m.id AND p.state <> 3)";
 
 fn over(sql: &Connection, before: UnixMillis, after: Place) -> Result<Over, StoreError> {
@@ -95,7 +96,7 @@ fn finish(sql: &Connection, id: MsgId) -> Result<usize, StoreError> {
 /// Whatever went over the link and has not ended has expired.
 fn expire_rest(sql: &Connection, message: MsgId, online_only: bool) -> Result<(), StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT platform, targeted - accepted - delivered - dropped - expired - failed FROM counts
+        "SELECT platform, targeted - accepted - delivered - dropped - expired - failed - handed_on FROM counts
          WHERE message = ?1 AND provider = ?2",
     )?;
     let rest = select.query_map(params![message.0, AsCode(Provider::Link)], |row| {

@@ -8,7 +8,7 @@ use tracing::error;
 use crate::codes::AsCode;
 use crate::detail::Ending;
 use crate::engine::DeviceNews;
-use crate::log::Position;
+use crate::log::{NOT_ACKNOWLEDGED, Position};
 use crate::{Store, StoreError, WriteTx, channels, messages};
 
 /// A message, or a part of one, in a device's inbox.
@@ -18,6 +18,8 @@ pub struct Waiting {
     pub parts: Parts,
     /// Its place in the order of what came to inboxes.
     pub position: Position,
+    /// It is a provider's from then on: it is not to be sent any more.
+    pub until: Option<UnixMillis>,
 }
 
 /// What became of a row of an inbox.
@@ -26,6 +28,10 @@ pub struct InboxRow {
     /// How it ended, why, and when; none while it is open.
     pub end: Option<(Ending, Option<Reason>, UnixMillis)>,
     pub parts: Parts,
+    /// The link has it first, or had it.
+    pub link_first: bool,
+    /// The first device of the page in which it went to a provider, if the device did not acknowledge it in time.
+    pub went: Option<DeviceId>,
 }
 
 impl Store {
@@ -39,7 +45,7 @@ impl Store {
     ) -> Result<Vec<Waiting>, StoreError> {
         let list = move |sql: &Connection| {
             let mut select = sql.prepare_cached(
-                "SELECT m.id, m.app, m.accepted_at, m.expires_at, m.push, i.parts, i.position
+                "SELECT m.id, m.app, m.accepted_at, m.expires_at, m.push, i.parts, i.position, i.second IS NOT NULL
                  FROM inbox AS i INDEXED BY inbox_open CROSS JOIN messages AS m ON m.id = i.message
                  WHERE i.app = ?1 AND i.device = ?2 AND i.position > ?3 AND i.ending IS NULL
                  ORDER BY i.position",
@@ -57,8 +63,11 @@ impl Store {
                     }
                     read => read?,
                 };
+                let has_second: bool = row.get(7)?;
+                let until = message.link_gives_until().filter(|_| has_second);
                 waiting.push(Waiting {
                     message,
+                    until,
                     parts: parts(row.get(5)?)?,
                     position: Position(row.get(6)?),
                 });
@@ -77,14 +86,16 @@ pub(crate) struct Row {
     pub(crate) message: MsgId,
     pub(crate) parts: Parts,
     pub(crate) position: Position,
+    /// The provider that gets it if the device does not acknowledge it in time.
+    pub(crate) second: Option<Provider>,
 }
 
 /// False when the device is not there any more, or has had it. One that has been deleted and is still to be cleared gets its
 /// row, which is dropped with it, and counts as that. Whoever watches devices is told.
 pub(crate) fn insert(tx: &mut WriteTx<'_>, row: Row) -> Result<bool, StoreError> {
     let mut insert = tx.sql.prepare_cached(
-        "INSERT INTO inbox (app, device, message, parts, position)
-         SELECT app, id, ?3, ?4, ?5 FROM devices WHERE app = ?1 AND id = ?2
+        "INSERT INTO inbox (app, device, message, parts, position, second)
+         SELECT app, id, ?3, ?4, ?5, ?6 FROM devices WHERE app = ?1 AND id = ?2
          ON CONFLICT (app, device, message, parts) DO NOTHING",
     )?;
     let new = insert.execute(params![
@@ -92,7 +103,8 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, row: Row) -> Result<bool, StoreError>
         row.device.0,
         row.message.0,
         bits(row.parts),
-        row.position.0
+        row.position.0,
+        row.second.map(AsCode),
     ])?;
     if new == 1 {
         tx.news.push((row.app, row.device, DeviceNews::Inbox));
@@ -122,8 +134,53 @@ pub(crate) fn hand_on(
         message: message.id,
         parts: [part].into_iter().collect(),
         position: Position(tx.ids.next(tx.now)),
+        second: None,
     };
-    insert(tx, row)
+    Ok(come_back(tx, row)? || insert(tx, row)?)
+}
+
+/// Opens a row anew that the link had first and that a provider has not taken.
+fn come_back(tx: &mut WriteTx<'_>, row: Row) -> Result<bool, StoreError> {
+    let mut update = tx.sql.prepare_cached(
+        "UPDATE inbox SET position = ?5, ending = NULL, reason = NULL, ended_at = NULL, second = NULL
+         WHERE app = ?1 AND device = ?2 AND message = ?3 AND parts = ?4 AND ending = ?6",
+    )?;
+    let opened = update.execute(params![
+        row.app.0,
+        row.device.0,
+        row.message.0,
+        bits(row.parts),
+        row.position.0,
+        AsCode(Ending::HandedOn)
+    ])?;
+    if opened == 1 {
+        tx.news.push((row.app, row.device, DeviceNews::Inbox));
+    }
+    Ok(opened == 1)
+}
+
+/// Ends a row that its device has not acknowledged in time: it has gone into a page of a provider, of which `page` is the first
+/// device.
+pub(crate) fn went(
+    tx: &mut WriteTx<'_>,
+    message: &Message,
+    device: DeviceId,
+    page: DeviceId,
+) -> Result<(), StoreError> {
+    let mut update = tx.sql.prepare_cached(
+        "UPDATE inbox SET went = ?4, ending = ?5, reason = ?6, ended_at = ?7
+         WHERE app = ?1 AND device = ?2 AND message = ?3 AND second IS NOT NULL AND ending IS NULL",
+    )?;
+    update.execute(params![
+        message.app.0,
+        device.0,
+        message.id.0,
+        page.0,
+        AsCode(Ending::HandedOn),
+        NOT_ACKNOWLEDGED.as_str(),
+        tx.now.0
+    ])?;
+    Ok(())
 }
 
 /// Ends a row; false when it has ended before.
@@ -157,7 +214,7 @@ pub(crate) fn rows(
     message: MsgId,
 ) -> Result<Vec<InboxRow>, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT parts, ending, reason, ended_at FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3",
+        "SELECT parts, ending, reason, ended_at, second IS NOT NULL, went FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3",
     )?;
     let mut rows = select.query(params![app.0, device.0, message.0])?;
     let mut all = Vec::new();
@@ -170,7 +227,9 @@ pub(crate) fn rows(
                 let reason = reason.as_deref().map(Reason::heard);
                 (ending.0, reason, UnixMillis(at.unwrap_or(0)))
             }),
+            link_first: row.get(4)? || row.get::<_, Option<i64>>(5)?.is_some(),
             parts: parts(row.get(0)?)?,
+            went: row.get::<_, Option<i64>>(5)?.map(DeviceId),
         });
     }
     Ok(all)

@@ -16,6 +16,7 @@ mod cursor;
 mod detail;
 mod devices;
 mod engine;
+mod fallback;
 mod finish;
 mod flush;
 mod inbox;
@@ -52,7 +53,7 @@ use tidings_model::{AppKey, Secret};
 
 pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
 pub use addresses::Address;
-pub use apps::App;
+pub use apps::{App, AppChange};
 pub use audience::{Scope, Target};
 pub use credentials::{CredentialRecord, CredentialSlot};
 pub use cursor::{Cursor, Exception, Judged};
@@ -62,6 +63,7 @@ pub use devices::{
     TagChange,
 };
 pub use engine::DeviceNews;
+pub use fallback::{Fallback, Fallbacks, FellBack};
 pub use flush::{Delta, Flushed, Leaving, PageFlush, Removal, Rest};
 pub use inbox::{InboxRow, Waiting};
 pub use lease::{Addressed, Leased, LeasedPage, OpenPage, Room};

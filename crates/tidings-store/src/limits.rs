@@ -110,3 +110,9 @@ pub(crate) const ENDED_CHANNELS_MAX: usize = 200;
 
 /// Receipts of one transaction: some 30 µs each, of the 50 ms that a job may hold the writer.
 pub(crate) const RECEIPTS_AT_ONCE: usize = 500;
+
+/// Messages whose turn at a provider is looked for at once.
+pub(crate) const FALLBACKS_AT_ONCE: usize = 64;
+
+/// A message that has not been cut by the time at which it falls back is looked at again after this.
+pub(crate) const FALLBACK_AGAIN: Duration = Duration::from_secs(1);

@@ -7,10 +7,11 @@
 use rusqlite::{Connection, Row, params};
 use tidings_model::{
     Aim, AppId, Audience, DeviceHistory, DeviceId, Message, MsgId, Parts, PlatformSet, Provider,
-    Reason, UnixMillis,
+    Reason, Strategies, Strategy, UnixMillis,
 };
 use tracing::error;
 
+use crate::codes::Code;
 use crate::cursor::Exception;
 use crate::detail::Ending;
 use crate::limits::LOG_ROWS_MAX;
@@ -253,7 +254,7 @@ fn walk(
     mut take: impl FnMut(&LogEntry) -> Result<bool, StoreError>,
 ) -> Result<Walked, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT position, message, expires_at, online_only, message_for, notification_for, audience
+        "SELECT position, message, expires_at, online_only, message_for, notification_for, audience, link_only
          FROM log WHERE app = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
     )?;
     let mut rows = select.query(params![app.0, after.0, limit])?;
@@ -294,6 +295,27 @@ fn from_json_or_all(audience: &str) -> Result<Audience, StoreError> {
     }
 }
 
+/// The providers before which the link has it all the same, as they are stored.
+pub(crate) fn link_only(strategies: &Strategies) -> i64 {
+    let all = Provider::ALL.into_iter();
+    let only = all.filter(|provider| strategies.of(*provider) == Strategy::LinkOnly);
+    only.fold(0, |bits, provider| bits | 1 << provider.code())
+}
+
+/// As much of the strategies as the link goes by.
+fn without(link_only: i64) -> Strategies {
+    let mut strategies = Strategies::default();
+    // So it is with most.
+    if link_only != 0 {
+        for provider in Provider::ALL {
+            if link_only & 1 << provider.code() != 0 {
+                strategies.set(provider, Strategy::LinkOnly);
+            }
+        }
+    }
+    strategies
+}
+
 /// All but the position. `parsed` is the text of the audience that the entry has from before.
 fn read(row: &Row<'_>, entry: &mut LogEntry, parsed: &mut String) -> Result<(), StoreError> {
     entry.message = MsgId(row.get(1)?);
@@ -302,6 +324,7 @@ fn read(row: &Row<'_>, entry: &mut LogEntry, parsed: &mut String) -> Result<(), 
     entry.aim = Aim {
         message: PlatformSet::from_bits(row.get(4)?),
         notification: PlatformSet::from_bits(row.get(5)?),
+        strategies: without(row.get(7)?),
         // That is no business of the link's.
         ..Aim::default()
     };

@@ -132,6 +132,7 @@ pub(crate) fn cut(
     message: &Message,
     provider: Provider,
     class: Class,
+    round: u32,
     targets: &[Target],
 ) -> Result<Vec<LaneKey>, StoreError> {
     let mut lanes = Vec::new();
@@ -156,7 +157,7 @@ pub(crate) fn cut(
             provider,
             environment,
             first: first.device,
-            round: 0,
+            round,
         };
         let collapse = collapse(message, provider);
         let state = match collapse {
@@ -419,15 +420,21 @@ pub(crate) fn promote(
 }
 
 /// What the pages of a message say of a device that is a target of it by `provider`: of those that it has been in, the last.
+/// `begins` is the first page that it was in, and its round, where that is known.
 pub(crate) fn standing(
     sql: &Connection,
     message: &Message,
     provider: Provider,
     device: DeviceId,
     named: Option<Environment>,
+    begins: Option<(DeviceId, u32)>,
 ) -> Result<Option<PageStanding>, StoreError> {
     let mut found: Option<(u32, PageStanding)> = None;
-    let begins = range_begins(sql, message.id, provider, device)?;
+    let (is_given, least) = (begins.is_some(), begins.map_or(0, |(_, round)| round));
+    let begins = match begins {
+        Some((first, _)) => Some(first),
+        None => range_begins(sql, message.id, provider, device)?,
+    };
     let worlds = provider.worlds();
     // Pages of before name none.
     for environment in worlds.chain([None]) {
@@ -445,13 +452,14 @@ pub(crate) fn standing(
         ])?;
         while let Some(row) = rows.next()? {
             let key = read_key(row)?;
-            let is_last = match (environment, begins) {
-                (Some(_), Some(begins)) if key.first < begins => break,
-                (Some(_), Some(begins)) => key.first == begins && key.round == 0,
+            let goes_by_range = is_given || environment.is_some();
+            let is_last = match begins {
+                Some(begins) if goes_by_range && key.first < begins => break,
+                Some(begins) if goes_by_range => key.first == begins && key.round == least,
                 _ => key.round == 0,
             };
             let newer = found.as_ref().is_none_or(|(round, _)| *round <= key.round);
-            let holds = row.get::<_, i64>(5)? >= device.0 && newer;
+            let holds = row.get::<_, i64>(5)? >= device.0 && newer && key.round >= least;
             // A page of a range says nothing of those in it that belong to another environment.
             let belongs = match (key.round, named, environment) {
                 (0, Some(named), Some(environment)) => named == environment,

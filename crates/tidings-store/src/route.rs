@@ -20,7 +20,7 @@ use crate::codes::AsCode;
 use crate::inbox::{self, Row};
 use crate::ledger::{self, Counts};
 use crate::limits::{LINK_LOOK_TIME, PAGE_MAX};
-use crate::log::Position;
+use crate::log::{self, Position};
 use crate::tasks::Turn;
 use crate::{Scope, Store, StoreError, WriteTx, apps, messages, to_json};
 
@@ -273,6 +273,7 @@ fn shown(
             devices: targets.iter().map(|target| target.device).collect(),
             ..Selection::default()
         }),
+        asks_for_link: false,
         platforms: reach.platforms,
         provider: Provider::Link,
         without: reach.without,
@@ -298,7 +299,7 @@ fn route(tx: &mut WriteTx<'_>, app: AppId, task: &LinkTask) -> Result<bool, Stor
         return Ok(false);
     }
     match plan {
-        LinkPlan::Inboxes(rows) => fill(tx, app, *message, rows).map(|()| false),
+        LinkPlan::Inboxes(rows) => fill(tx, app, *message, rows, None).map(|()| false),
         LinkPlan::Log(message, targets) => {
             for (platform, targeted) in targets {
                 target(tx.sql, message.id, *platform, *targeted)?;
@@ -331,7 +332,23 @@ pub(crate) fn fill_at_once(
     targets: &[Target],
 ) -> Result<(), StoreError> {
     let rows = rows(tx.sql, message, targets)?;
-    fill(tx, message.app, message.id, &rows)
+    fill(tx, message.app, message.id, &rows, None)
+}
+
+/// Puts what is shown of a message into the inboxes of those that have it by the link first, and by a provider if they do not
+/// acknowledge it in time.
+pub(crate) fn fill_first(
+    tx: &mut WriteTx<'_>,
+    message: &Message,
+    second: Provider,
+    targets: &[Target],
+) -> Result<(), StoreError> {
+    let parts: Parts = [Part::Notification].into_iter().collect();
+    let rows: Vec<InboxOf> = targets
+        .iter()
+        .map(|target| (target.device, target.platform, parts))
+        .collect();
+    fill(tx, message.app, message.id, &rows, Some(second))
 }
 
 fn fill(
@@ -339,6 +356,7 @@ fn fill(
     app: AppId,
     message: MsgId,
     rows: &[InboxOf],
+    second: Option<Provider>,
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
@@ -352,6 +370,7 @@ fn fill(
             message,
             parts: *parts,
             position,
+            second,
         };
         if inbox::insert(tx, row)? {
             *added.entry(*platform).or_default() += 1;
@@ -375,8 +394,8 @@ fn append(tx: &mut WriteTx<'_>, message: &Message) -> Result<bool, StoreError> {
         selection @ Audience::Selection(_) => to_json(selection)?,
     };
     let mut insert = tx.sql.prepare_cached(
-        "INSERT INTO log (app, position, message, expires_at, online_only, message_for, notification_for, audience)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO log (app, position, message, expires_at, online_only, message_for, notification_for, audience, link_only)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     insert.execute(params![
         message.app.0,
@@ -387,6 +406,7 @@ fn append(tx: &mut WriteTx<'_>, message: &Message) -> Result<bool, StoreError> {
         aim.message.bits(),
         aim.notification.bits(),
         audience,
+        log::link_only(&aim.strategies),
     ])?;
     let mut place = tx
         .sql

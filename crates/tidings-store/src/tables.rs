@@ -22,8 +22,9 @@ pub(crate) const TASKS: Table = table("tasks", "app, provider, message");
 const TOMBSTONES: Table = table("tombstones", "app, device, id, provider");
 
 /// Those with a column `message`: they go before the message.
-pub(crate) const OF_MESSAGE: [Table; 8] = [
+pub(crate) const OF_MESSAGE: [Table; 9] = [
     TASKS,
+    table("fallbacks", "message, provider"),
     table("pages", "message, provider, environment, first, round"),
     table("members", "message, provider, environment, first, round"),
     INBOX,

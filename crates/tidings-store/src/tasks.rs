@@ -13,7 +13,9 @@ use crate::codes::AsCode;
 use crate::detail::Ending;
 use crate::limits::{CHUNK_LOOKS, INBOXES_AT_ONCE, PAGE_MAX};
 use crate::pages::{self, Class, LaneKey};
-use crate::{Scope, Store, StoreError, Target, WriteTx, apps, audience, ledger, messages, route};
+use crate::{
+    Scope, Store, StoreError, Target, WriteTx, apps, audience, fallback, ledger, messages, route,
+};
 
 /// Which tasks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Chunk {
     pub reached: DeviceId,
     pub targets: Vec<Target>,
     pub task: OpenTask,
+    /// Those of the targets that the link has first.
+    pub to_link: BTreeSet<DeviceId>,
 }
 
 impl Chunk {
@@ -164,6 +168,7 @@ impl Store {
             reached: more_after.filter(|_| !more).or(last).unwrap_or(task.after),
             targets,
             task,
+            to_link: BTreeSet::new(),
         })
     }
 
@@ -280,13 +285,15 @@ pub(crate) fn open(
     let Some(scope) = Scope::of(message, provider) else {
         return Ok(());
     };
-    // The writer is held: whoever shares the alias with thousands is looked for beside it.
+    fallback::expect(tx.sql, message, provider)?;
+    // The writer is held: whoever shares the alias with thousands is looked for beside it. Who is connected is not known here.
     if is_named(&message.push.audience)
+        && !scope.asks_for_link
         && !route::waits_for_others(tx.sql, message.app, provider)?
         && let Some(few) = audience::few(tx.sql, &scope, at_once(provider))?
     {
         return match provider.is_remote() {
-            true => pages::cut(tx.sql, message, provider, Class::Short, &few).map(drop),
+            true => pages::cut(tx.sql, message, provider, Class::Short, 0, &few).map(drop),
             false => route::fill_at_once(tx, message, &few),
         };
     }
@@ -362,7 +369,15 @@ fn cut(
         true => Class::Short,
         false => Class::Long,
     };
-    let mut lanes = pages::cut(tx.sql, message, provider, class, &chunk.targets)?;
+    let mut lanes = if chunk.to_link.is_empty() {
+        pages::cut(tx.sql, message, provider, class, 0, &chunk.targets)?
+    } else {
+        let targets = chunk.targets.iter().cloned();
+        let (by_link, others): (Vec<_>, Vec<_>) =
+            targets.partition(|target| chunk.to_link.contains(&target.device));
+        route::fill_first(tx, message, provider, &by_link)?;
+        pages::cut(tx.sql, message, provider, class, 0, &others)?
+    };
     if let Some(collapse) = pages::collapse(message, provider)
         && chunk.ends
     {

@@ -154,9 +154,20 @@ pub(crate) fn page(
     let named = select.query_row(place, |row| {
         Ok(row.get::<_, AsCode<Option<Environment>>>(0)?.0)
     });
-    match named.optional()? {
-        Some(named) => pages::standing(sql, message, provider, device, named),
-        None => Ok(None),
+    let Some(named) = named.optional()? else {
+        return Ok(None);
+    };
+    let mut went = None;
+    if message.push.options.strategies.of(provider).is_link_first() {
+        let rows = inbox::rows(sql, message.app, device, message.id)?;
+        let mut first = rows.iter().filter(|row| row.link_first);
+        went = first.next().map(|row| row.went);
+    }
+    match went {
+        // Pages say of all in their range how they fared; of this one they know nothing.
+        Some(None) => Ok(None),
+        Some(Some(page)) => pages::standing(sql, message, provider, device, named, Some((page, 1))),
+        None => pages::standing(sql, message, provider, device, named, None),
     }
 }
 

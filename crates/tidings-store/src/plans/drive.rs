@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tidings_model::{
     AppId, Audience, DeviceId, Environment, Message, MsgId, Notification, Platform, PlatformSet,
-    Provider, Push, PushOptions, Reason, Selection, UnixMillis,
+    Provider, Push, PushOptions, Reason, Selection, Strategy, UnixMillis,
 };
 
 use crate::limits::{ENDED_CHANNELS_MAX, ENDED_LABELS_MAX, PAGE_MAX};
 use crate::{
-    Accepted, Ack, Acked, Addressed, ChannelChange, CredentialSlot, Cursor, Delta, DeviceChange,
-    DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, Leaving, LinkEnd, LinkPlan, LogEnd,
-    NewDevice, OpenPage, PageFlush, Position, Receipt, Removal, Rest, Room, Said, Scope, SealKey,
-    Step, Store, TagChange, Turn,
+    Accepted, Ack, Acked, Addressed, AppChange, ChannelChange, CredentialSlot, Cursor, Delta,
+    DeviceChange, DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, Leaving, LinkEnd,
+    LinkPlan, LogEnd, NewDevice, OpenPage, PageFlush, Position, Receipt, Removal, Rest, Room, Said,
+    Scope, SealKey, Step, Store, TagChange, Turn,
 };
 
 const DEVICES: usize = 20_000;
@@ -187,7 +187,12 @@ impl Stage {
         store.app(app.key).await.expect("read").expect("known");
         store.app_by_id(app.id).await.expect("read").expect("known");
         store.apps(AppId(0), 100).await.expect("read");
-        store.rename_app(app.id, "y".into()).await.expect("renamed");
+        let change = AppChange {
+            name: Some("y".into()),
+            ..AppChange::default()
+        };
+        let changed = store.change_app(app.id, change).await;
+        changed.expect("changed").expect("known");
         store.rotate_master_secret(app.id).await.expect("rotated");
         for environment in [None, Some(Environment::Sandbox)] {
             let slot = CredentialSlot {
@@ -444,6 +449,13 @@ impl Stage {
         let audiences = audiences(&self.devices);
         let everyone = accept(store, app, collapsing(audiences[0].clone())).await;
         accept(store, app, collapsing(audiences[8].clone())).await;
+        let mut link_first = collapsing(audiences[8].clone());
+        link_first
+            .options
+            .strategies
+            .set(provider, Strategy::LinkFirst);
+        link_first.options.fallback_after = Some(1);
+        accept(store, app, link_first).await;
         store.open_work(None).await.expect("read");
         store.open_work(Some(vec![app])).await.expect("read");
         for turn in [Turn::Fresh, Turn::Begun] {
@@ -452,10 +464,16 @@ impl Stage {
                 let Some(task) = tasks.expect("read").tasks.pop() else {
                     break;
                 };
-                let chunk = store.chunk(task, provider).await.expect("read");
+                let mut chunk = store.chunk(task, provider).await.expect("read");
+                let on_link = chunk.targets.iter().filter(|target| target.on_link);
+                chunk.to_link = on_link.map(|target| target.device).collect();
                 let cut = store.cut(provider, vec![Arc::new(chunk)]).await;
                 cut.expect("cut");
             }
+        }
+        let later = UnixMillis::now().plus(Duration::from_secs(60));
+        for fallback in store.fallbacks(later).await.expect("read").due {
+            while store.fall_back(fallback).await.expect("fell back").more {}
         }
         let push = push(Audience::All);
         let uncut = accept(store, app, push).await.id;

@@ -13,8 +13,8 @@ use tidings_model::{
 use tidings_store::limits::FINISH_GRACE;
 
 use tidings_store::{
-    Accepted, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice, OpenWork, Room,
-    Scope, Store, StoreError, TagChange, Turn,
+    Accepted, AppChange, Cleared, CredentialSlot, DeviceChange, Ending, LaneKey, NewDevice,
+    OpenWork, Room, Scope, Store, StoreError, TagChange, Turn,
 };
 
 use crate::support::{self, accept, apns, app, end_tasks, link, open, push};
@@ -118,7 +118,8 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
     assert!(store.login(app, id).await.expect("read").is_none());
     assert!(store.history(app, id).await.expect("read").is_none());
     assert!(store.credentials(app).await.expect("read").is_empty());
-    assert!(!store.rename_app(app, "x".into()).await.expect("asked"));
+    let changed = store.change_app(app, AppChange::default()).await;
+    assert!(changed.expect("asked").is_none());
     let secret = store.rotate_master_secret(app).await.expect("asked");
     assert!(secret.is_none());
 

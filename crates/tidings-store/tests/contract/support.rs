@@ -1,5 +1,6 @@
 //! What the tests of the store share: devices, pushes and whom they are for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -125,6 +126,7 @@ pub(crate) async fn end_tasks(store: &Store, message: &Message) {
             message: Arc::new(message.clone()),
         };
         let nobody = Chunk {
+            to_link: BTreeSet::new(),
             ends: true,
             reached: DeviceId(0),
             targets: vec![],

@@ -32,7 +32,7 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
         .route("/v1/apps", get(app::list).post(app::create))
         .route(
             "/v1/apps/{app_key}",
-            delete(app::forget).get(app::show).patch(app::rename),
+            delete(app::forget).get(app::show).patch(app::change),
         )
         .route("/v1/apps/{app_key}/callbacks", get(callback::list))
         .route("/v1/apps/{app_key}/credentials", get(credential::list))

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidings_model::{AppId, Environment, MsgId, Provider, Reason};
+use tidings_model::{AppId, Environment, MsgId, Provider, Reason, Strategy};
 use tidings_store::limits::AHEAD_MAX;
 use tidings_store::{Chunk, OpenTask, OpenTasks, StoreError, Turn};
 use tokio::sync::{Notify, watch};
@@ -233,9 +233,10 @@ impl Cutter {
             }
             let message = task.message.id;
             let chunk = self.context.store.chunk(task, self.provider).await;
-            let Some(chunk) = self.unless_lasting(message, chunk).await? else {
+            let Some(mut chunk) = self.unless_lasting(message, chunk).await? else {
                 continue;
             };
+            self.share(&mut chunk);
             devices += chunk.targets.len();
             let is_thin = chunk.is_thin();
             chunks.push(Arc::new(chunk));
@@ -255,9 +256,10 @@ impl Cutter {
         {
             let message = Arc::clone(&task.message);
             let chunk = self.context.store.chunk(task, self.provider).await;
-            let Some(chunk) = self.unless_lasting(message.id, chunk).await? else {
+            let Some(mut chunk) = self.unless_lasting(message.id, chunk).await? else {
                 break;
             };
+            self.share(&mut chunk);
             devices += chunk.targets.len();
             next = (!chunk.ends && !chunk.is_thin()).then(|| OpenTask {
                 after: chunk.reached,
@@ -267,6 +269,21 @@ impl Cutter {
             chunks.push(Arc::new(chunk));
         }
         Ok(chunks)
+    }
+
+    /// Leaves those to the link that it has first.
+    fn share(&self, chunk: &mut Chunk) {
+        let message = &chunk.task.message;
+        let on_link = chunk.targets.iter().filter(|target| target.on_link);
+        let on_link = on_link.map(|target| target.device);
+        chunk.to_link = match message.push.options.strategies.of(self.provider) {
+            Strategy::LinkFirst if message.falls_back_at().is_some() => on_link.collect(),
+            // What does not come back is only for those of them who are there.
+            Strategy::LinkFirst | Strategy::LinkIfConnected => {
+                self.context.link.present(self.app, on_link)
+            }
+            Strategy::LinkOnly | Strategy::ProviderFirst | Strategy::ProviderOnly => return,
+        };
     }
 
     /// Writes chunks down as pages, and wakes the lanes that they are for.

@@ -84,6 +84,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(3600);
 /// How often the store is asked for what no command told of.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// What comes back from the link waits for acknowledgements that are on their way, at most for so long.
+pub(super) const ACKS_WAIT: Duration = Duration::from_secs(5);
+
 /// After the store failed, before it is tried again.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod carrier;
 mod cut;
+mod fallback;
 mod guard;
 mod lanes;
 mod limits;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     /// The app is gone, with its devices and all else.
     AppForgotten(AppId),
     CredentialChanged(AppId, Provider),
+    /// A message comes back from the link that is not acknowledged in time.
+    FallsBack,
     MessageAccepted(AppId),
 }
 
@@ -196,6 +199,7 @@ type Listeners = Arc<Mutex<HashMap<AppId, Vec<Arc<Signal>>>>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Task {
     Cutter(AppId, Provider),
+    Fallbacks,
     Lane(LaneKey),
     Link(AppId),
 }
@@ -208,6 +212,8 @@ struct Lanes {
     /// Those that are running.
     cutting: HashSet<(AppId, Provider)>,
     draining: watch::Receiver<Option<Instant>>,
+    /// Tells what waits for messages to come back; none while it does not run.
+    falling_back: Option<Arc<Notify>>,
     /// Apps that are gone; their ids are not given again.
     forgotten: HashSet<AppId>,
     lanes: BTreeMap<LaneKey, Arc<Signal>>,
@@ -228,6 +234,7 @@ impl Lanes {
             cutters: HashMap::new(),
             cutting: HashSet::new(),
             draining,
+            falling_back: None,
             forgotten: HashSet::new(),
             lanes: BTreeMap::new(),
             listeners,
@@ -292,6 +299,11 @@ impl Lanes {
                     let lanes = lanes.filter(|(lane, _)| lane.provider == provider);
                     lanes.for_each(|(_, signal)| signal.credential_changed());
                 }
+                Command::FallsBack => {
+                    if let Some(told) = &self.falling_back {
+                        told.notify_one();
+                    }
+                }
                 Command::MessageAccepted(app) => drop(apps.insert(app)),
             }
         }
@@ -324,6 +336,9 @@ impl Lanes {
 
     /// Wakes or starts whatever has something to do, of some apps or of all.
     async fn look(&mut self, apps: Option<Vec<AppId>>) {
+        if self.falling_back.is_none() {
+            self.start_fallbacks();
+        }
         match self.context.store.open_work(apps).await {
             Ok(OpenWork { lanes, tasks }) => {
                 for (app, provider) in tasks {
@@ -408,6 +423,15 @@ impl Lanes {
         self.tasks.insert(task.id(), Task::Lane(key));
     }
 
+    fn start_fallbacks(&mut self) {
+        let told = Arc::new(Notify::new());
+        self.falling_back = Some(Arc::clone(&told));
+        let (context, wakes) = (Arc::clone(&self.context), Arc::clone(&self.wakes));
+        let run = fallback::run(context, wakes, told, self.draining.clone());
+        let task = self.running.spawn(run);
+        self.tasks.insert(task.id(), Task::Fallbacks);
+    }
+
     fn start_link(&mut self, app: AppId) {
         let signal = Arc::new(Signal::default());
         self.links.insert(app, Arc::clone(&signal));
@@ -439,6 +463,7 @@ impl Lanes {
                 self.cutters
                     .retain(|key, signal| *key != (app, provider) || Arc::strong_count(signal) > 1);
             }
+            Task::Fallbacks => self.falling_back = None,
             Task::Lane(key) => self.lane_ended(key),
             Task::Link(app) => drop(self.links.remove(&app)),
         }

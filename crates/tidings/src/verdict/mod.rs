@@ -91,6 +91,8 @@ pub(crate) enum For {
     Answer,
     /// That the device comes to the link and acknowledges it.
     Device,
+    /// The same, until then: the link has it first, and after that its next way.
+    DeviceFirst { until: UnixMillis },
     /// A quota of the provider's, which is used up until then.
     Quota { reason: Reason, until: UnixMillis },
     /// Its next try, which is not before this; the provider's last word, if it has said one.
@@ -170,6 +172,11 @@ fn ways(journey: &Journey) -> Vec<Way> {
         return ways;
     }
     for part in Part::ALL.into_iter().rev() {
+        let first = link_first(journey, history, part);
+        if !first.is_empty() {
+            ways.extend(first);
+            continue;
+        }
         for provider in ways_of(history, journey, part) {
             let outcome = match provider {
                 Provider::Link => by_link(journey, part),
@@ -185,6 +192,49 @@ fn ways(journey: &Journey) -> Vec<Way> {
                 break;
             }
         }
+    }
+    ways
+}
+
+/// The ways of a part that the link had first; empty when it had not.
+fn link_first(journey: &Journey, history: &DeviceHistory, part: Part) -> Vec<Way> {
+    let mut rows = journey.link.rows.iter();
+    let row = rows.find(|row| row.link_first && row.parts.contains(part));
+    let second = ways_of(history, journey, part).next();
+    let (Some(row), Some(second)) = (row, second) else {
+        return Vec::new();
+    };
+    let way = |provider, outcome| Way {
+        outcome,
+        part,
+        provider,
+    };
+    let falls_back_at = journey.message.falls_back_at();
+    if row.went.is_none() {
+        let outcome = match (by_row(journey, row), falls_back_at) {
+            (Outcome::Waiting(For::Device), Some(until)) => {
+                Outcome::Waiting(For::DeviceFirst { until })
+            }
+            (outcome, _) => outcome,
+        };
+        return vec![way(Provider::Link, outcome)];
+    }
+    // When it has come back to the link, the row says that.
+    let at = match &row.end {
+        Some((Ending::HandedOn, _, at)) => Some(*at),
+        _ => falls_back_at,
+    };
+    let handed_on = Outcome::Ended(End {
+        at,
+        attempts: 0,
+        ending: Ending::HandedOn,
+        reason: Some(NOT_ACKNOWLEDGED),
+    });
+    let by_second = by_page(journey, second);
+    let comes_back = is_handed_on(&by_second);
+    let mut ways = vec![way(Provider::Link, handed_on), way(second, by_second)];
+    if comes_back {
+        ways.push(way(Provider::Link, by_row(journey, row)));
     }
     ways
 }
@@ -276,11 +326,8 @@ fn reported_at(journey: &Journey, provider: Provider) -> Option<UnixMillis> {
 fn by_link(journey: &Journey, part: Part) -> Outcome {
     let link = &journey.link;
     let mut rows = link.rows.iter();
-    if let Some(InboxRow { end, .. }) = rows.find(|row| row.parts.contains(part)) {
-        return match end {
-            Some((ending, reason, at)) => over_the_link(*ending, reason.clone(), Some(*at)),
-            None => open(journey),
-        };
+    if let Some(row) = rows.find(|row| row.parts.contains(part)) {
+        return by_row(journey, row);
     }
     let judged = match (link.position, &link.cursor) {
         (Some(position), Some(cursor)) => cursor.at(position),
@@ -298,6 +345,13 @@ fn by_link(journey: &Journey, part: Part) -> Outcome {
 }
 
 /// It has not ended at the device. When the message is finished it is counted as expired.
+fn by_row(journey: &Journey, row: &InboxRow) -> Outcome {
+    match &row.end {
+        Some((ending, reason, at)) => over_the_link(*ending, reason.clone(), Some(*at)),
+        None => open(journey),
+    }
+}
+
 fn open(journey: &Journey) -> Outcome {
     if !journey.finished {
         return Outcome::Waiting(For::Device);

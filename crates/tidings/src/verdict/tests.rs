@@ -1,7 +1,7 @@
 use serde_json::{Map, json};
 use tidings_model::{
     AppId, Audience, CustomMessage, Environment, IosNotification, Life, Message, MsgId,
-    Notification, Parts, Platform, PlatformSet, PushOptions, Secret, Selection, Spent,
+    Notification, Parts, Platform, PlatformSet, PushOptions, Secret, Selection, Spent, Strategy,
 };
 use tidings_store::{
     ACKNOWLEDGED_LATE, ChannelRecord, Cursor, EventKind, Exception, LinkStanding, Position,
@@ -93,7 +93,12 @@ fn start_on_link() -> (Journey, Device) {
 fn start_in_inbox(end: Option<(Ending, Option<Reason>, UnixMillis)>) -> (Journey, Device) {
     with(start_on_link(), |journey, _| {
         journey.link.position = None;
-        journey.link.rows = vec![InboxRow { end, parts: SHOWN }];
+        journey.link.rows = vec![InboxRow {
+            end,
+            link_first: false,
+            parts: SHOWN,
+            went: None,
+        }];
     })
 }
 
@@ -610,5 +615,82 @@ fn a_target_without_an_answer_is_still_to_come_or_not_known() {
         State::Unknown,
         "",
         "What became of it is not known any more.",
+    );
+}
+
+/// A phone with Huawei and the link, which has it first.
+fn start_link_first(went: Option<DeviceId>, end: Option<Ending>) -> (Journey, Device) {
+    let end = end.map(|ending| (ending, None, UnixMillis(1_800_000_040_000)));
+    with(start_in_inbox(end), |journey, _| {
+        let options = &mut journey.message.push.options;
+        options
+            .strategies
+            .set(Provider::Huawei, Strategy::LinkFirst);
+        options.fallback_after = Some(30_000);
+        let row = &mut journey.link.rows[0];
+        (row.link_first, row.went) = (true, went);
+        let has = (Provider::Huawei, Life::since(DEVICE.0));
+        history(journey).channels.push(has);
+    })
+}
+
+#[test]
+fn what_the_link_has_first_is_told_with_what_comes_after_it() {
+    check(
+        start_link_first(None, None),
+        State::Waiting,
+        "",
+        "It waits for the device to acknowledge it over the link; if it has not by 2027-01-15T08:00:30.000Z, it goes on by the device's next way.",
+    );
+    check(
+        start_link_first(None, Some(Ending::Delivered)),
+        State::Delivered,
+        "",
+        "It arrived over the link: the device acknowledged it at 2027-01-15T08:00:40.000Z.",
+    );
+    let by_huawei = |ending| {
+        move |journey: &mut Journey, _: &mut Device| {
+            journey.pages = vec![PageStanding {
+                answer: Some(Answer {
+                    at: UnixMillis(1_800_000_041_000),
+                    attempts: 1,
+                    device: DEVICE,
+                    ending,
+                    reason: None,
+                }),
+                provider: Provider::Huawei,
+                waits: None,
+            }];
+        }
+    };
+    let went = start_link_first(Some(DEVICE), Some(Ending::HandedOn));
+    let (journey, device) = with(went, by_huawei(Ending::Accepted));
+    let verdict = verdict(&journey, Some(&device), DEVICE);
+    let ways: Vec<_> = verdict
+        .ways
+        .iter()
+        .map(|way| (way.provider, way.outcome.name()))
+        .collect();
+    assert_eq!(
+        ways,
+        [
+            (Provider::Link, "handed_on"),
+            (Provider::Huawei, "accepted")
+        ]
+    );
+    assert_eq!(verdict.state, State::Accepted);
+    let first = "The device had not acknowledged it over the link by 2027-01-15T08:00:40.000Z: then it went on by the device's next way.";
+    assert!(verdict.text.starts_with(first), "{}", verdict.text);
+    // Refused there, it waits in the inbox.
+    check(
+        with(
+            start_link_first(Some(DEVICE), None),
+            by_huawei(Ending::HandedOn),
+        ),
+        State::Waiting,
+        "",
+        "The device had not acknowledged it over the link by 2027-01-15T08:00:30.000Z: then it went on by the device's next way. \
+         It went on by the device's next way at 2027-01-15T08:00:41.000Z, since Huawei could not take it (no reason given). \
+         It waits until 2027-01-16T08:00:00.000Z: the device has not acknowledged it, and gets it when it connects to the link.",
     );
 }

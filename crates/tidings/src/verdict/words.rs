@@ -69,6 +69,10 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Waiting(For::Device) => format!(
             "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to the link."
         ),
+        Outcome::Waiting(For::DeviceFirst { until }) => format!(
+            "It waits for the device to acknowledge it over the link; if it has not by {}, it goes on by the device's next way.",
+            rfc3339(*until)
+        ),
         Outcome::Waiting(For::Quota { reason, until }) => format!(
             "It waits: the app's quota at {provider} is used up ({reason}), and there is another from {} on.",
             rfc3339(*until)
@@ -116,7 +120,11 @@ fn link_told(journey: &Journey, end: &End) -> String {
         Ending::Expired if is(&NOT_ACKNOWLEDGED) => format!(
             "It expired at {expires_at}: the device did not acknowledge it in time."
         ),
-        Ending::Accepted | Ending::Expired | Ending::Failed | Ending::HandedOn => {
+        Ending::HandedOn => format!(
+            "The device had not acknowledged it over the link by {}: then it went on by the device's next way.",
+            at.unwrap_or_default()
+        ),
+        Ending::Accepted | Ending::Expired | Ending::Failed => {
             format!("It expired at {expires_at} ({reason}).")
         }
     }

@@ -23,7 +23,13 @@ async fn an_app_is_made_shown_renamed_and_forgotten() {
     check(
         &shown,
         200,
-        json!({"app_key": key, "created_at": null, "name": "Shop"}),
+        json!({
+            "app_key": key,
+            "created_at": null,
+            "fallback_after": "30s",
+            "name": "Shop",
+            "strategy": {"default": "first_ospush"},
+        }),
     );
     let renamed = api
         .send(&As::Admin, "PATCH", &path, json!({"name": "Market"}))

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tidings_model::AppId;
-use tidings_store::App;
+use tidings_store::{App, AppChange};
 
 use super::{Done, required, rfc3339, short_text};
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault, shown};
 use crate::api::fields::Fields;
 use crate::api::http::RawBody;
+use crate::api::v3::strategy;
 use crate::dispatch::Command;
 
 /// Apps in one answer.
@@ -36,14 +38,41 @@ impl AppBody {
     }
 }
 
+/// What an administrator changes of an app.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PatchBody(AppChange);
+
+impl PatchBody {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut fields = Fields::parse(body)?;
+        let has_fallback = fields.has("fallback_after");
+        let name = short_text(&mut fields, "name", NAME_CHARS_MAX)?;
+        let fallback_after = strategy::after(&mut fields, "fallback_after")?;
+        let change = AppChange {
+            // Null is the default again.
+            fallback_after: has_fallback.then_some(fallback_after),
+            name,
+            strategy: strategy::preference(&mut fields)?,
+        };
+        if change.name.is_none() && change.strategy.is_none() && !has_fallback {
+            let why = "name what is to change: name, strategy or fallback_after";
+            return Err(ApiError::missing("name", why));
+        }
+        fields.finish_strictly()?;
+        Ok(Self(change))
+    }
+}
+
 /// An app as it is shown; its secret only when it is new.
 #[derive(Debug, Serialize)]
 pub(crate) struct AppReply {
     app_key: String,
     created_at: String,
+    fallback_after: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     master_secret: Option<String>,
     name: String,
+    strategy: Value,
 }
 
 impl From<App> for AppReply {
@@ -51,8 +80,12 @@ impl From<App> for AppReply {
         Self {
             app_key: app.key.to_string(),
             created_at: rfc3339(app.created_at),
+            fallback_after: strategy::time_shown(
+                app.fallback_after.unwrap_or(strategy::DEFAULT_MILLIS),
+            ),
             master_secret: None,
             name: app.name,
+            strategy: strategy::shown(&app.strategy),
         }
     }
 }
@@ -123,15 +156,16 @@ pub(crate) async fn show(
     Ok(Json(api.app(&key).await?.into()))
 }
 
-pub(crate) async fn rename(
+pub(crate) async fn change(
     State(api): State<Api>,
     Path(key): Path<String>,
     RawBody(body): RawBody,
 ) -> Result<Json<AppReply>, ApiError> {
-    let AppBody { name } = AppBody::parse(&body)?;
+    let PatchBody(change) = PatchBody::parse(&body)?;
     let app = api.app(&key).await?;
-    api.store.rename_app(app.id, name.clone()).await?;
-    Ok(Json(App { name, ..app }.into()))
+    // It may have been deleted since.
+    let changed = api.store.change_app(app.id, change).await?;
+    Ok(Json(changed.unwrap_or(app).into()))
 }
 
 /// The old secret is void at once.

@@ -10,6 +10,7 @@ pub(crate) mod push;
 pub(crate) mod received;
 pub(crate) mod reply;
 pub(crate) mod status;
+pub(crate) mod strategy;
 pub(crate) mod third_party;
 
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! The options of a push (JPush's reference, "options").
 
-use tidings_model::PushOptions;
+use tidings_model::{PushOptions, Strategies};
 
+use super::strategy;
 use super::third_party::third_party_channel;
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::{Fields, Ignored, Known, inert, read, refused};
@@ -33,7 +34,7 @@ const OPTIONS: [Known; 23] = [
     read("test_message"),
     refused("test_model"),
     read("third_party_channel"),
-    refused("tidings"),
+    read("tidings"),
     read("time_to_live"),
 ];
 
@@ -73,13 +74,16 @@ pub(crate) fn options(push: &mut Fields, ignored: &mut Ignored) -> Result<PushOp
     // What it is a version of has been read with the message.
     fields.value("notification_3rd_ver");
     let classification = fields.integer("classification", 0..=1)?;
+    let fallback_after = strategy::fallback(&mut fields, ignored)?;
     let options = PushOptions {
         apns_collapse_id,
         apns_production: fields.flag("apns_production")?,
         classification: classification.and_then(|class| u8::try_from(class).ok()),
+        fallback_after,
         ignored: Vec::new(),
         receipt_id: fields.text("receipt_id")?.filter(|id| !id.is_empty()),
         sendno: fields.integer("sendno", i64::MIN..=i64::MAX)?,
+        strategies: Strategies::default(),
         test_message: fields.flag("test_message")?.unwrap_or(false),
         third_party_channel: third_party_channel(&mut fields, ignored)?,
         time_to_live,

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::body::{ParsedPush, parse_push, refuse_encrypted};
 use super::reply::PushReply;
+use super::strategy;
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::Ignored;
@@ -23,7 +24,7 @@ pub(crate) async fn push(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<PushReply, ApiError> {
-    let Parsed { push, cid, ignored } = parse(&headers, &body)?;
+    let Parsed { push, cid, ignored } = parse(&app, &headers, &body)?;
     let push = match reachable(&api, &app, push).await {
         Ok(push) => push,
         // Its devices may have gone since it was accepted: the first answer still holds.
@@ -41,6 +42,9 @@ pub(crate) async fn push(
         Accepted::New(message) => {
             api.ignored.count(&ignored);
             api.tell(Command::MessageAccepted(app.id)).await;
+            if message.falls_back_at().is_some() {
+                api.tell(Command::FallsBack).await;
+            }
             message
         }
         Accepted::Repeated(message) => message,
@@ -55,7 +59,7 @@ pub(crate) async fn validate(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<PushReply, ApiError> {
-    let parsed = parse(&headers, &body)?;
+    let parsed = parse(&app, &headers, &body)?;
     let push = reachable(&api, &app, parsed.push).await?;
     Ok(reply(api.store.void_id().await?, &push))
 }
@@ -66,14 +70,15 @@ struct Parsed {
     ignored: Ignored,
 }
 
-fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Parsed, ApiError> {
+fn parse(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Parsed, ApiError> {
     refuse_encrypted(headers)?;
     let ParsedPush {
         cid,
         ignored,
-        push,
+        mut push,
         unknown_registration_ids,
     } = parse_push(body)?;
+    strategy::settle(&mut push.options, app);
     if !ignored.paths().is_empty() || !unknown_registration_ids.is_empty() {
         let unknown = unknown_registration_ids.len();
         debug!(ignored = ?ignored.paths(), unknown, "parts of a push have no effect");

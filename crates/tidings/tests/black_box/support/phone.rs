@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +21,8 @@ pub(crate) struct Phones {
 
 #[derive(Default)]
 struct Seen {
+    /// By message: when each device last acknowledged it.
+    acknowledged: HashMap<String, HashMap<usize, Instant>>,
     connected: usize,
     /// By device: the messages that were sent to it, in order.
     order: HashMap<usize, Vec<String>>,
@@ -32,11 +34,22 @@ struct Seen {
 
 impl Phones {
     pub(crate) fn connect(link: &str, app_key: &str, devices: &[Device]) -> Self {
+        Self::some_silent(link, app_key, devices, |_| false)
+    }
+
+    /// Some of them acknowledge nothing: their system holds the app.
+    pub(crate) fn some_silent(
+        link: &str,
+        app_key: &str,
+        devices: &[Device],
+        is_silent: impl Fn(usize) -> bool,
+    ) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         for (number, device) in devices.iter().enumerate() {
             let phone = Phone {
                 connect: connect(&device.id, app_key, &device.secret),
+                is_silent: is_silent(number),
                 link: link.to_owned(),
                 number,
                 seen: Arc::clone(&seen),
@@ -58,6 +71,18 @@ impl Phones {
     /// How many phones have shown a message.
     pub(crate) fn shown(&self, message: &str) -> usize {
         self.seen().shown.get(message).map_or(0, HashMap::len)
+    }
+
+    /// Whether a phone has been sent a message.
+    pub(crate) fn was_sent(&self, message: &str, number: usize) -> bool {
+        let seen = self.seen();
+        let received = seen.received.get(message);
+        received.is_some_and(|received| received.contains_key(&number))
+    }
+
+    /// When a phone last acknowledged a message.
+    pub(crate) fn acknowledged_at(&self, message: &str, number: usize) -> Option<Instant> {
+        self.seen().acknowledged.get(message)?.get(&number).copied()
     }
 
     /// What a device was sent, in order.
@@ -87,6 +112,7 @@ impl Phones {
 
 struct Phone {
     connect: Vec<u8>,
+    is_silent: bool,
     link: String,
     number: usize,
     seen: Arc<Mutex<Seen>>,
@@ -131,14 +157,24 @@ impl Phone {
                     let topic = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
                     let payload: Value = serde_json::from_slice(&body[topic + 2..]).expect("JSON");
                     let id = payload["id"].as_str().expect("an id").to_owned();
-                    self.receive(ids, id);
+                    self.receive(ids, id.clone());
+                    if self.is_silent {
+                        continue;
+                    }
                     socket
                         .write_all(&[0x40, 2, body[topic], body[topic + 1]])
                         .await?;
+                    self.acknowledged(id);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn acknowledged(&self, id: String) {
+        let mut seen = self.seen.lock().expect("no panic");
+        let of = seen.acknowledged.entry(id).or_default();
+        of.insert(self.number, Instant::now());
     }
 
     /// Shows a message that is new to this phone.

@@ -39,6 +39,25 @@ impl Stage {
         }
     }
 
+    /// As after kill -9: another server with the same data, at the same place.
+    pub(crate) fn killed(self) -> Self {
+        let Self {
+            app,
+            data,
+            sandbox,
+            server,
+        } = self;
+        let link = server.link.clone();
+        server.process.kill();
+        let server = Server::start_at(data.path(), Some(&sandbox.control), &link);
+        Self {
+            app,
+            data,
+            sandbox,
+            server,
+        }
+    }
+
     /// Sets the app's credential for the sandbox environment, with what `key` says.
     pub(crate) fn set_credential(&self, key: &Value) -> Value {
         let told = self.sandbox.call("GET", "credentials", None);

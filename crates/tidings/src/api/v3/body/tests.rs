@@ -1,7 +1,9 @@
 //! Bodies as the SDKs send them, and every refusal with its code.
 
 use serde_json::{Map, json};
-use tidings_model::{Audience, InterruptionLevel, IosNotification, PushOptions, Selection};
+use tidings_model::{
+    Audience, InterruptionLevel, IosNotification, PushOptions, Selection, Strategies,
+};
 
 use super::*;
 use crate::api::error::{Code, Family};
@@ -444,6 +446,8 @@ fn options_are_read_in_every_form() {
             "classification": "1", "test_message": 1, "receipt_id": "R", "alternate_set": true},
     }));
     let expected = PushOptions {
+        fallback_after: None,
+        strategies: Strategies::default(),
         apns_collapse_id: Some("c".to_owned()),
         apns_production: Some(true),
         classification: Some(1),

@@ -5,6 +5,7 @@ mod crash;
 mod deletion;
 mod disk;
 mod doctor;
+mod examples;
 mod fallback;
 mod faults;
 mod histories;

@@ -84,12 +84,11 @@ pub(crate) fn parse_fields(fields: Fields) -> Result<ParsedPush, ApiError> {
     check_sizes(&fields, platforms, notification.as_ref(), message.as_ref())?;
     let shown_instead = notification_3rd(&mut fields, &mut ignored)?;
     if let Some(shown) = shown_instead {
-        let Some(message) = message.as_mut().filter(|_| notification.is_none()) else {
-            let path = fields.at("notification_3rd");
-            let why = "is what the makers' channels show in the place of a message: it needs a message, and no notification";
-            return Err(ApiError::invalid(path, why));
-        };
-        message.shown_instead = Some(Box::new(shown));
+        match message.as_mut().filter(|_| notification.is_none()) {
+            Some(message) => message.shown_instead = Some(Box::new(shown)),
+            // A notification is shown by itself, and there is no message in whose place something could be.
+            None => ignored.known(fields.at("notification_3rd")),
+        }
     }
     let mut options = options(&mut fields, &mut ignored)?;
     let cid = cid(&mut fields)?;

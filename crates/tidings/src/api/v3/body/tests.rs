@@ -413,6 +413,11 @@ fn what_is_shown_in_the_place_of_a_message_has_two_forms() {
         json!({"alert": "c", "title": "t", "badge_add_num": 1, "intent": {"url": "a://b"}});
     assert_eq!(first.android, Some(object(expected)));
     assert!(!first.is_for(Platform::Ios) && !first.is_for(Platform::Hmos));
+    // Beside a notification it has no effect.
+    for message in [json!(null), json!({"msg_content": "m"})] {
+        let parsed = good(json!({"message": message, "notification_3rd": {"content": "c"}}));
+        assert_eq!(parsed.ignored.paths(), ["notification_3rd"]);
+    }
     let second = shown(json!({
         "notification_3rd": {"android": {"alert": "a", "style": 1, "big_text": "b"}, "hmos": {"alert": "h"}},
         "options": {"notification_3rd_ver": "v2"},

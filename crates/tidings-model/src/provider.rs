@@ -49,6 +49,7 @@ macro_rules! named {
 pub enum Provider {
     Apns,
     Huawei,
+    Oppo,
     Vivo,
     Xiaomi,
     /// The last resort.
@@ -58,6 +59,7 @@ pub enum Provider {
 named!(Provider {
     Apns = "apns",
     Huawei = "huawei",
+    Oppo = "oppo",
     Vivo = "vivo",
     Xiaomi = "xiaomi",
     Link = "link",
@@ -90,6 +92,12 @@ impl Provider {
                 has_word_for_dead: false,
                 platforms: PlatformSet::of(&[Platform::Android]),
                 title: "Huawei",
+            },
+            Self::Oppo => Nature {
+                environments: &[],
+                has_word_for_dead: false,
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "OPPO",
             },
             Self::Vivo => Nature {
                 environments: &[],

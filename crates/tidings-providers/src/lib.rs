@@ -75,6 +75,7 @@ mod delivery;
 pub mod huawei;
 pub mod jitter;
 mod net;
+pub mod oppo;
 mod retry_after;
 pub mod vivo;
 pub mod xiaomi;

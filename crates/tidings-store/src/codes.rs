@@ -31,6 +31,7 @@ codes!(
     Provider::Link = 2,
     Provider::Huawei = 3,
     Provider::Xiaomi = 5,
+    Provider::Oppo = 6,
     Provider::Vivo = 7
 );
 codes!(

@@ -178,7 +178,7 @@ pub(super) fn notify_id(message: &Message) -> i32 {
 }
 
 /// As much of a text as a maker takes; what is cut ends with an ellipsis.
-fn cut(text: &str, chars: usize) -> String {
+pub(super) fn cut(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {
         return text.to_owned();
     }

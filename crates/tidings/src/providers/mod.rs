@@ -6,6 +6,7 @@ mod android;
 pub(crate) mod apns;
 mod huawei;
 mod maker;
+mod oppo;
 mod vivo;
 mod xiaomi;
 
@@ -80,6 +81,7 @@ pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
     match provider {
         Provider::Apns => Some(&apns::Apns),
         Provider::Huawei => Some(&Adapted::<huawei::OfHuawei>::NEW),
+        Provider::Oppo => Some(&Adapted::<oppo::OfOppo>::NEW),
         Provider::Vivo => Some(&Adapted::<vivo::OfVivo>::NEW),
         Provider::Xiaomi => Some(&Adapted::<xiaomi::OfXiaomi>::NEW),
         Provider::Link => None,

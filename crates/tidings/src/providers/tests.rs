@@ -22,6 +22,7 @@ fn sample(field: &Known) -> Value {
         }
         "alert_type" => json!(0),
         "auditResponse" => json!({"a": "b"}),
+        "badge_operation_type" => json!(0),
         "category" => json!("IM"),
         "default_sound" | "display_foreground" => json!(false),
         "style" => json!(0),

@@ -74,7 +74,6 @@ pub(crate) fn xiaomi(body: &Value) -> Vec<Told> {
 }
 
 /// OPPO: `[{"messageId","registrationIds":"a,b","param","eventType","eventTime"}]`.
-#[cfg_attr(not(test), expect(dead_code, reason = "its channel comes next"))]
 pub(crate) fn oppo(body: &Value) -> Vec<Told> {
     let entries = match body {
         Value::Array(entries) => entries.as_slice(),

@@ -15,6 +15,7 @@ mod instead;
 mod lanes;
 mod layers;
 mod makers;
+mod oppo;
 mod outage;
 mod push;
 mod receipts;

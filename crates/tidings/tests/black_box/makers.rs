@@ -47,6 +47,17 @@ makers! {
         too_fast: r#"{"status": 503}"#,
         quota: None,
     };
+    oppo = Maker {
+        name: "oppo",
+        platform: "android",
+        batch: 1000,
+        wrong: r#"{"master_secret": "not-the-secret"}"#,
+        console: "open.oppomobile.com",
+        access: Access::Given,
+        all_bad: "10000",
+        too_fast: r#"{"reason": "55"}"#,
+        quota: Some("33"),
+    };
     vivo = Maker {
         name: "vivo",
         platform: "android",

@@ -7,17 +7,17 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Rows, params};
 use tidings_model::{
     AppId, Audience, DeviceId, Environment, Life, Message, MsgId, Platform, PlatformSet, Provider,
-    ProviderSet, Push,
+    ProviderSet, Push, Selection,
 };
 
 use crate::candidates::Candidates;
 use crate::codes::{AsCode, Code};
 use crate::labels::Kind;
 use crate::limits::{CANDIDATES_MAX, PAGE_MAX, REACH_LOOK};
+use crate::narrowing::Narrowing;
 use crate::{Store, StoreError};
 
 /// Those devices of an app that one message reaches by one provider.
@@ -158,7 +158,7 @@ impl Store {
             let last = DeviceId(scope.at.0);
             let part = self
                 .engine
-                .scan(move |sql| walk(sql, &looked, after, last, (1, look), |_, _| Ok(())))
+                .scan(move |sql| walk(sql, &looked, after, last, (1, &mut { look }), |_, _| Ok(())))
                 .await?;
             if !part.found.is_empty() {
                 return Ok(true);
@@ -185,7 +185,7 @@ pub(crate) fn used(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, of which some candidates are looked at.
+/// The devices of a scope with `after` < id <= `last`, in order, up to `limit`, as far as some looks go.
 pub(crate) fn select(
     sql: &Connection,
     scope: &Scope,
@@ -193,27 +193,39 @@ pub(crate) fn select(
     last: DeviceId,
     limit: usize,
 ) -> Result<Found<Target>, StoreError> {
-    walk(sql, scope, after, last, (limit, CANDIDATES_MAX), target)
+    walk(
+        sql,
+        scope,
+        after,
+        last,
+        (limit, &mut { CANDIDATES_MAX }),
+        target,
+    )
 }
 
-/// The devices of a scope, if it is seen at a look at `most` candidates that there are no more.
+/// The devices of a scope, if `looks`, which are used up by it, show that there are no more than `most`.
 pub(crate) fn few(
     sql: &Connection,
     scope: &Scope,
     most: usize,
+    looks: &mut usize,
 ) -> Result<Option<Vec<Target>>, StoreError> {
+    if *looks == 0 {
+        return Ok(None);
+    }
     let (all, last) = (DeviceId(0), DeviceId(scope.at.0));
-    let few = walk(sql, scope, all, last, (most + 1, most + 1), target)?;
+    let few = walk(sql, scope, all, last, (most + 1, looks), target)?;
     Ok(few.more_after.is_none().then_some(few.found))
 }
 
-/// How many devices of each platform a scope has after `after`, of which some candidates are looked at.
+/// How many devices of each platform a scope has after `after`, as far as some looks go.
 pub(crate) fn count(
     sql: &Connection,
     scope: &Scope,
     after: DeviceId,
 ) -> Result<Found<(Platform, u64)>, StoreError> {
-    let (last, bounds) = (DeviceId(scope.at.0), (usize::MAX, CANDIDATES_MAX));
+    let mut looks = CANDIDATES_MAX;
+    let (last, bounds) = (DeviceId(scope.at.0), (usize::MAX, &mut looks));
     let platform = |_: &Row<'_>, platform| Ok(platform);
     let Found { found, more_after } = walk(sql, scope, after, last, bounds, platform)?;
     Ok(Found {
@@ -247,99 +259,169 @@ const COLUMNS: &str = "c.device, c.platform, c.environment";
 const DEVICE: usize = 0;
 const PLATFORM: usize = 1;
 const ENVIRONMENT: usize = 2;
+/// Whether it held the channel then: lives that ended before, or began later, come as well, since they are read.
+const HELD: usize = 3;
 /// Whether the device could be reached by a provider that is taken before.
-const OTHERWISE: usize = 3;
+const OTHERWISE: usize = 4;
 /// Whether it could be reached by the link, where that is asked.
-const ON_LINK: usize = 4;
+const ON_LINK: usize = 5;
 
-/// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until about `look` have been looked at.
+/// Takes what a scope has, in order, until it is enough or the looks are used up: each is a row that is read, or a search.
+struct Walk<'a, T, F> {
+    before: ProviderSet,
+    found: Vec<T>,
+    limit: usize,
+    looks: &'a mut usize,
+    platforms: PlatformSet,
+    take: F,
+}
+
+impl<T, F: FnMut(&Row<'_>, Platform) -> rusqlite::Result<T>> Walk<'_, T, F> {
+    /// Channels in the order of their devices. Where each is `found`, looking for it has been counted, and what is read beside it
+    /// may be a page. Returns the last device that has been, if others may come.
+    fn pass(&mut self, mut rows: Rows<'_>, found: bool) -> Result<Option<DeviceId>, StoreError> {
+        let mut spare = match found {
+            true => PAGE_MAX.max(*self.looks),
+            false => *self.looks,
+        };
+        let mut last = None;
+        while let Some(row) = rows.next()? {
+            let device = DeviceId(row.get(DEVICE)?);
+            if spare == 0 && last.is_some_and(|last| last != device) {
+                return Ok(last);
+            }
+            if !found || last == Some(device) {
+                spare = spare.saturating_sub(1);
+                self.look();
+            }
+            last = Some(device);
+            if row.get(HELD)? && !self.visit(row)? {
+                return Ok(last);
+            }
+        }
+        Ok(None)
+    }
+
+    fn look(&mut self) {
+        *self.looks = self.looks.saturating_sub(1);
+    }
+
+    /// False when that was the last one wanted.
+    fn visit(&mut self, row: &Row<'_>) -> Result<bool, StoreError> {
+        let AsCode(platform) = row.get(PLATFORM)?;
+        let goes_before = !self.before.is_empty() && row.get(OTHERWISE)?;
+        if self.platforms.contains(platform) && !goes_before {
+            self.found.push((self.take)(row, platform)?);
+        }
+        Ok(self.found.len() < self.limit)
+    }
+}
+
+/// Reads the channels of a scope, and takes those that belong to it, up to `limit`, or until the looks are used up, of which
+/// there is one at least. It gets on by a device at least.
 fn walk<T>(
     sql: &Connection,
     scope: &Scope,
     after: DeviceId,
     last: DeviceId,
-    (limit, look): (usize, usize),
-    mut take: impl FnMut(&Row<'_>, Platform) -> rusqlite::Result<T>,
+    (limit, looks): (usize, &mut usize),
+    take: impl FnMut(&Row<'_>, Platform) -> rusqlite::Result<T>,
 ) -> Result<Found<T>, StoreError> {
     let last = last.min(DeviceId(scope.at.0));
     let before = before(sql, scope)?;
-    let otherwise = reached_by(before);
     let link = match scope.asks_for_link {
         true => [Provider::Link].into_iter().collect(),
         false => ProviderSet::default(),
     };
-    let on_link = reached_by(link);
-    let mut found = Vec::new();
-    let mut visit = |row: &Row<'_>| -> rusqlite::Result<bool> {
-        let AsCode(platform) = row.get(PLATFORM)?;
-        let goes_before = !before.is_empty() && row.get(OTHERWISE)?;
-        if scope.platforms.contains(platform) && !goes_before {
-            found.push(take(row, platform)?);
-        }
-        Ok(found.len() < limit)
+    let held = "c.since < ?3 AND c.until > ?3";
+    let columns = format!(
+        "{COLUMNS}, {held}, {held} AND {}, {held} AND {}",
+        reached_by(before),
+        reached_by(link)
+    );
+    let mut walk = Walk {
+        before,
+        found: Vec::new(),
+        limit,
+        looks,
+        platforms: scope.platforms,
+        take,
     };
     let place = (scope.app.0, AsCode(scope.provider), scope.at.0);
     let more_after = match &scope.audience {
         Audience::All => {
             let text = format!(
-                "SELECT {COLUMNS}, {otherwise}, {on_link} FROM channels AS c
-                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device > ?4 AND c.device <= ?5 AND c.since < ?3 AND c.until > ?3
-                 ORDER BY c.device"
+                "SELECT {columns} FROM channels AS c
+                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device > ?4 AND c.device <= ?5 ORDER BY c.device"
             );
             let mut select = sql.prepare_cached(&text)?;
-            let mut rows = select.query(params![place.0, place.1, place.2, after.0, last.0])?;
-            let mut looked_at = 0;
-            loop {
-                let Some(row) = rows.next()? else {
-                    break None;
-                };
-                looked_at += 1;
-                if !visit(row)? || looked_at == look {
-                    break Some(DeviceId(row.get(DEVICE)?));
-                }
-            }
+            walk.pass(
+                select.query(params![place.0, place.1, place.2, after.0, last.0])?,
+                false,
+            )?
         }
         Audience::Selection(selection) => {
             let place_of = (scope.app, scope.at);
-            let mut candidates = Candidates::of(sql, place_of, selection, (after, last), look)?;
-            let aliases = narrowing(&selection.aliases, candidates.drives_aliases());
-            let tags = narrowing(&selection.tags, candidates.drives_tags());
+            let range = (after, last);
+            let mut candidates = Candidates::of(sql, place_of, selection, range, *walk.looks)?;
+            let narrowings = narrowings(selection, &candidates);
             let text = format!(
-                "SELECT {COLUMNS}, {otherwise}, {on_link} FROM json_each(?4) AS w CROSS JOIN channels AS c
-                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value AND c.since < ?3 AND c.until > ?3{}{}",
-                labelled(Kind::Alias, aliases.as_ref().map(|_| 5)),
-                labelled(Kind::Tag, tags.as_ref().map(|_| 5 + usize::from(aliases.is_some()))),
+                "SELECT {columns} FROM json_each(?4) AS w CROSS JOIN channels AS c
+                 WHERE c.app = ?1 AND c.provider = ?2 AND c.device = w.value"
             );
             let mut select = sql.prepare_cached(&text)?;
-            let mut looked_at = 0;
             loop {
-                let devices = candidates.next(sql, limit.max(look.min(PAGE_MAX)))?;
-                let Some(reached) = devices.last().copied() else {
+                let batch = candidates.next(sql, limit.max((*walk.looks).min(PAGE_MAX)))?;
+                let Some(mut reached) = batch.reached.map(DeviceId) else {
                     break None;
                 };
-                looked_at += devices.len();
-                let devices = serde_json::Value::from(devices).to_string();
-                let mut values: Vec<&dyn ToSql> = vec![&place.0, &place.1, &place.2, &devices];
-                for list in [&aliases, &tags].into_iter().flatten() {
-                    values.push(list);
-                }
-                let mut rows = select.query(values.as_slice())?;
-                let mut reached = DeviceId(reached);
-                let mut full = false;
-                while let Some(row) = rows.next()? {
-                    full = !visit(row)?;
-                    if full {
-                        reached = DeviceId(row.get(DEVICE)?);
+                let ended = batch.read - batch.devices.len();
+                *walk.looks = walk.looks.saturating_sub(ended);
+                let mut devices = Vec::with_capacity(batch.devices.len());
+                for device in batch.devices {
+                    walk.look();
+                    let mut is_meant = true;
+                    for narrowing in &narrowings {
+                        is_meant = is_meant
+                            && narrowing.holds(sql, place_of, DeviceId(device), walk.looks)?;
+                    }
+                    if is_meant {
+                        devices.push(device);
+                    }
+                    if *walk.looks == 0 {
+                        reached = DeviceId(device);
                         break;
                     }
                 }
-                if full || looked_at >= look {
+                let devices = serde_json::Value::from(devices).to_string();
+                let rows = select.query(params![place.0, place.1, place.2, devices])?;
+                if let Some(device) = walk.pass(rows, true)? {
+                    break Some(device);
+                }
+                if *walk.looks == 0 {
                     break Some(reached);
                 }
             }
         }
     };
-    Ok(Found { found, more_after })
+    Ok(Found {
+        found: walk.found,
+        more_after,
+    })
+}
+
+/// The lists of a selection that narrow what the one gives by which it goes.
+fn narrowings(selection: &Selection, candidates: &Candidates) -> Vec<Narrowing> {
+    let mut narrowings = Vec::new();
+    if !selection.aliases.is_empty() && !candidates.drives_aliases() {
+        let aliases = selection.aliases.iter().map(ToString::to_string).collect();
+        narrowings.push(Narrowing::of(Kind::Alias, aliases));
+    }
+    if !selection.tags.is_empty() && !candidates.drives_tags() {
+        let tags = selection.tags.iter().map(ToString::to_string).collect();
+        narrowings.push(Narrowing::of(Kind::Tag, tags));
+    }
+    narrowings
 }
 
 /// Those of the providers that are taken before the scope's by which any device of the app has ever been reached.
@@ -366,24 +448,5 @@ fn reached_by(any: ProviderSet) -> String {
         "EXISTS (SELECT 1 FROM channels AS o INDEXED BY channels_by_device
              WHERE o.app = ?1 AND o.device = c.device AND o.until > ?3 AND o.since < ?3 AND o.provider IN ({}))",
         codes.join(", ")
-    )
-}
-
-/// A list that narrows what another list gives, as JSON for the statement; none when it asks for nothing, or is that list.
-fn narrowing<T: ToString>(labels: &[T], drives: bool) -> Option<String> {
-    let wanted = !labels.is_empty() && !drives;
-    wanted.then(|| serde_json::Value::from_iter(labels.iter().map(ToString::to_string)).to_string())
-}
-
-/// An SQL condition: that the device had one of the labels in the list that is bound as `list`; nothing when there is none.
-fn labelled(kind: Kind, list: Option<usize>) -> String {
-    let Some(list) = list else {
-        return String::new();
-    };
-    let kind = kind.code();
-    format!(
-        " AND EXISTS (SELECT 1 FROM json_each(?{list}) AS g CROSS JOIN labels AS t INDEXED BY sqlite_autoindex_labels_1
-              WHERE t.app = ?1 AND t.kind = {kind} AND t.label = g.value AND t.device = c.device
-                  AND t.since < ?3 AND t.until > ?3)"
     )
 }

@@ -4,17 +4,29 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use rusqlite::{Connection, params};
-use tidings_model::{AppId, DeviceId, MsgId, Selection};
+use tidings_model::{AppId, DeviceId, Life, MsgId, Selection};
 
 use crate::StoreError;
 use crate::codes::AsCode;
 use crate::labels::Kind;
 use crate::limits::{PAGE_MAX, SIZES_MAX};
+use crate::narrowing::LABELS_ASKED;
 
-/// Rows read of one label at a time, at least: the rest of what a page needs is spread over the labels.
+/// Rows read of one label at a time, at least, once its first ones are used up: what a page needs is spread over the labels.
 const RUN_MIN: usize = 16;
 
-/// Candidates with `after` < id <= `last`, each once, in order.
+/// Some candidates.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Those that had a label then, each once, in order.
+    pub(crate) devices: Vec<i64>,
+    /// What was read, lives that had ended among it, or not begun.
+    pub(crate) read: usize,
+    /// Everyone up to this one has been; none when there are no more.
+    pub(crate) reached: Option<i64>,
+}
+
+/// Candidates with `after` < id <= `last`, in order.
 pub(crate) struct Candidates {
     app: AppId,
     at: MsgId,
@@ -54,8 +66,9 @@ impl Candidates {
             let by_tags = match (aliases.runs.len(), tags.runs.len()) {
                 (0, _) => true,
                 (_, 0) => false,
-                // Each device of the one is looked for under all the labels of the other.
+                // Each device of the one is looked for under the labels of the other.
                 (a, t) => {
+                    let (a, t) = (a.min(LABELS_ASKED), t.min(LABELS_ASKED));
                     let look = look.min(SIZES_MAX);
                     let by_tags = tags.size(sql, app, last, look)? * a;
                     by_tags < aliases.size(sql, app, last, look)? * t
@@ -82,13 +95,18 @@ impl Candidates {
         matches!(self.driver, Driver::Tags(_))
     }
 
-    /// The next candidates, some more than `wanted` perhaps; none at the end.
-    pub(crate) fn next(&mut self, sql: &Connection, wanted: usize) -> Result<Vec<i64>, StoreError> {
+    /// What comes of the next `wanted` rows, or of some more, so that no device comes in two parts.
+    pub(crate) fn next(&mut self, sql: &Connection, wanted: usize) -> Result<Batch, StoreError> {
         let wanted = wanted.clamp(1, PAGE_MAX);
         match &mut self.driver {
             Driver::Devices(named) => {
                 let count = wanted.min(named.len());
-                Ok(named.drain(..count).collect())
+                let devices: Vec<i64> = named.drain(..count).collect();
+                Ok(Batch {
+                    read: count,
+                    reached: devices.last().copied(),
+                    devices,
+                })
             }
             Driver::Aliases(merge) | Driver::Tags(merge) => {
                 merge.next(sql, (self.app, self.at, self.last), wanted)
@@ -100,21 +118,20 @@ impl Candidates {
 /// The lists of several labels as one, in the order of the devices.
 struct Merge {
     begun: bool,
-    /// The last that was given out, now or in a call before.
-    given: Option<i64>,
-    /// The head of each list that has one, the least first.
-    heads: BinaryHeap<Reverse<(i64, usize)>>,
+    /// The head of each list that has one, the least first: the device, the list, and whether the device had the label then.
+    heads: BinaryHeap<Reverse<(i64, usize, bool)>>,
     kind: Kind,
     runs: Vec<Run>,
 }
 
 /// The devices of one label, read some at a time.
 struct Run {
-    after: i64,
+    /// The device and the life that were read last.
+    after: (i64, i64),
     label: String,
     /// The label has no more than what was read.
     read_all: bool,
-    waiting: VecDeque<i64>,
+    waiting: VecDeque<(i64, bool)>,
 }
 
 impl Merge {
@@ -123,14 +140,13 @@ impl Merge {
         labels.sort_unstable();
         labels.dedup();
         let run = |label| Run {
-            after: after.0,
+            after: (after.0, Life::ON),
             label,
             read_all: false,
             waiting: VecDeque::new(),
         };
         Self {
             begun: false,
-            given: None,
             heads: BinaryHeap::new(),
             kind,
             runs: labels.into_iter().map(run).collect(),
@@ -155,7 +171,7 @@ impl Merge {
                 app.0,
                 AsCode(self.kind),
                 run.label,
-                run.after,
+                run.after.0,
                 last.0,
                 most - size
             ];
@@ -172,46 +188,58 @@ impl Merge {
         sql: &Connection,
         (app, at, last): (AppId, MsgId, DeviceId),
         wanted: usize,
-    ) -> Result<Vec<i64>, StoreError> {
-        let at_once = (2 * wanted / self.runs.len().max(1)).clamp(RUN_MIN.min(wanted), PAGE_MAX);
+    ) -> Result<Batch, StoreError> {
+        let share = (2 * wanted / self.runs.len().max(1)).clamp(1, PAGE_MAX);
+        let at_once = match self.begun {
+            false => share,
+            true => share.max(RUN_MIN.min(wanted)),
+        };
         let mut select = sql.prepare_cached(
-            "SELECT device FROM labels WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device > ?4 AND device <= ?5
-                 AND since < ?6 AND until > ?6
-             ORDER BY device LIMIT ?7",
+            "SELECT device, since, until FROM labels
+             WHERE app = ?1 AND kind = ?2 AND label = ?3 AND (device, since) > (?4, ?5) AND device <= ?6
+             ORDER BY device, since LIMIT ?7",
         )?;
         let kind = AsCode(self.kind);
-        let mut advance = |run: &mut Run| -> Result<Option<i64>, StoreError> {
+        let mut advance = |run: &mut Run| -> Result<Option<(i64, bool)>, StoreError> {
             if run.waiting.is_empty() && !run.read_all {
-                let place = params![app.0, kind, run.label, run.after, last.0, at.0, at_once];
-                let rows = select.query_map(place, |row| row.get(0))?;
-                run.waiting = rows.collect::<Result<_, _>>()?;
+                let (device, since) = run.after;
+                let place = params![app.0, kind, run.label, device, since, last.0, at_once];
+                let mut rows = select.query(place)?;
+                while let Some(row) = rows.next()? {
+                    let (device, since) = (row.get(0)?, row.get(1)?);
+                    let until = row.get(2)?;
+                    run.after = (device, since);
+                    let held = (Life { since, until }).holds_at(at);
+                    run.waiting.push_back((device, held));
+                }
                 run.read_all = run.waiting.len() < at_once;
-                run.after = run.waiting.back().copied().unwrap_or(run.after);
             }
             Ok(run.waiting.pop_front())
         };
         if !self.begun {
             self.begun = true;
             for (number, run) in self.runs.iter_mut().enumerate() {
-                if let Some(device) = advance(run)? {
-                    self.heads.push(Reverse((device, number)));
+                if let Some((device, held)) = advance(run)? {
+                    self.heads.push(Reverse((device, number, held)));
                 }
             }
         }
-        let mut devices: Vec<i64> = Vec::with_capacity(wanted);
-        while devices.len() < wanted
-            && let Some(Reverse((device, number))) = self.heads.pop()
+        let mut batch = Batch::default();
+        while let Some(Reverse((device, number, held))) = self.heads.peek().copied()
+            && (batch.read < wanted || batch.reached == Some(device))
         {
+            self.heads.pop();
+            batch.read += 1;
+            batch.reached = Some(device);
             // A device that has several of the labels comes once for each.
-            if self.given != Some(device) {
-                self.given = Some(device);
-                devices.push(device);
+            if held && batch.devices.last() != Some(&device) {
+                batch.devices.push(device);
             }
-            if let Some(next) = advance(&mut self.runs[number])? {
-                self.heads.push(Reverse((next, number)));
+            if let Some((device, held)) = advance(&mut self.runs[number])? {
+                self.heads.push(Reverse((device, number, held)));
             }
         }
-        Ok(devices)
+        Ok(batch)
     }
 }
 

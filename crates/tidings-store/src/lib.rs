@@ -28,6 +28,7 @@ mod log;
 mod marks;
 mod members;
 mod messages;
+mod narrowing;
 mod pages;
 #[cfg(test)]
 mod plans;

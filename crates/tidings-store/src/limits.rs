@@ -40,6 +40,10 @@ pub(crate) const INBOXES_AT_ONCE: usize = 16;
 /// out: some 700 KB, and enough that one lane which is slow seldom keeps another of its app waiting.
 pub const AHEAD_MAX: usize = 128;
 
+/// Rows and searches by which an accept finds out itself who is named, for all providers together: some two milliseconds of
+/// the writer, and a page of devices by their ids. Whoever is not found by then is looked for beside it.
+pub(crate) const LOOKS_AT_ONCE: usize = 2 * PAGE_MAX;
+
 /// Devices that are looked up as single ones; more is a scan.
 pub(crate) const POINTS_MAX: usize = 64;
 
@@ -90,7 +94,7 @@ pub(crate) const LOG_ROWS_MAX: u32 = 2000;
 /// After a message has expired, acknowledgements that are on their way still count for so long.
 pub const FINISH_GRACE: Duration = Duration::from_secs(5);
 
-/// Devices that one read of an audience looks at: a page takes a twentieth of it, and one in which hardly anybody is found
+/// Rows and searches that one read of an audience takes: a page takes a twentieth of it, and one in which hardly anybody is found
 /// gives the reader free after some 10 ms.
 pub(crate) const CANDIDATES_MAX: usize = 20 * PAGE_MAX;
 

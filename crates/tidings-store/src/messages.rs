@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_model::{AppId, Life, Message, MsgId, Provider, Push, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::limits::CID_KEPT;
+use crate::limits::{CID_KEPT, LOOKS_AT_ONCE};
 use crate::log::Position;
 use crate::{Scope, Store, StoreError, WriteTx, apps, audience, tasks, to_json};
 
@@ -104,6 +104,7 @@ fn accept(
         to_json(&message.push)?,
         message.push.options.apns_collapse_id,
     ])?;
+    let mut looks = LOOKS_AT_ONCE;
     for provider in message.push.aim().carriers().iter() {
         let used = audience::used(tx.sql, app, provider)?;
         let reached = Scope::of(&message, provider).is_some_and(|scope| {
@@ -111,7 +112,7 @@ fn accept(
                 .any(|platform| scope.platforms.contains(platform))
         });
         if reached {
-            tasks::open(tx, &message, provider)?;
+            tasks::open(tx, &message, provider, &mut looks)?;
         }
     }
     if let Some(cid) = cid {

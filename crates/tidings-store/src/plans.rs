@@ -16,14 +16,16 @@ mod tests {
 
     use rusqlite::Connection;
     use tempfile::TempDir;
-    use tidings_model::{Audience, Platform, Selection};
+    use tidings_model::{Audience, DeviceId, Platform, Provider, Selection};
 
     use super::check::{Excused, complaints};
     use super::drive::{Stage, accept, device, push};
     use super::recorder::Recorder;
     use crate::engine::{Role, connect};
-    use crate::limits::{ENDED_LABELS_MAX, PAGE_MAX, SIZES_MAX, STEP_ROWS};
-    use crate::{DeviceChange, DeviceEvent, EventKind, TagChange};
+    use crate::limits::{
+        CANDIDATES_MAX, ENDED_LABELS_MAX, LOOKS_AT_ONCE, PAGE_MAX, SIZES_MAX, STEP_ROWS,
+    };
+    use crate::{DeviceChange, DeviceEvent, EventKind, NewDevice, Scope, TagChange};
 
     /// Tags that a device may have.
     const TAGS_MAX: i64 = 1000;
@@ -187,6 +189,149 @@ mod tests {
         accept(&store, app, super::drive::push(shared)).await;
         let steps = recorder.total() - before;
         assert!(steps < 70_000, "{steps} steps");
+    }
+
+    /// The writer is held meanwhile, for all apps.
+    #[tokio::test]
+    async fn an_accept_looks_at_some_rows_however_long_the_lists_of_its_audience_are() {
+        let dir = TempDir::new().expect("a directory");
+        let recorder = Recorder::of(&dir.path().join("tidings.db"));
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let phones = (0..1000).map(|number| device(app, 6 * number + 1));
+        let registered = store.register_all(phones.collect()).await;
+        let devices: Vec<DeviceId> = registered
+            .expect("registered")
+            .iter()
+            .map(|new| new.id)
+            .collect();
+        let texts = |name: &str, count| {
+            (0..count)
+                .map(|number| format!("{name}{number}"))
+                .collect::<Vec<_>>()
+        };
+        let named = Selection {
+            devices,
+            ..Selection::default()
+        };
+        let aliased = Selection {
+            aliases: texts("user", 1000)
+                .iter()
+                .map(|alias| alias.parse().expect("an alias"))
+                .collect(),
+            ..named.clone()
+        };
+        let tagged = Selection {
+            tags: texts("t", 20)
+                .iter()
+                .map(|tag| tag.parse().expect("a tag"))
+                .collect(),
+            ..aliased.clone()
+        };
+        let looks = 80 * LOOKS_AT_ONCE as i64;
+        let meant = |tags: usize| {
+            let numbers = (0..1000).map(|number| 6 * number + 1);
+            let numbers = numbers.filter(move |number| *number < 1000 && number % 50 < tags);
+            numbers.count()
+        };
+        for (selection, expected) in [(named, 1000), (aliased, meant(50)), (tagged, meant(20))] {
+            let before = recorder.total();
+            let message = accept(&store, app, push(Audience::Selection(selection))).await;
+            let steps = recorder.total() - before;
+            assert!(steps < looks, "{steps} steps");
+            let scope = Scope::of(&message, Provider::Apns).expect("goes by it");
+            let targets = store.targets(&scope, DeviceId(0), PAGE_MAX + 1).await;
+            assert_eq!(targets.expect("read").len(), expected);
+        }
+        // Beside the writer each device is asked for what it has, not each alias for each device.
+        let steps = recorder.total();
+        assert!(steps < 1_000_000, "{steps} steps");
+    }
+
+    /// Everyone is a guest before the log-in.
+    #[tokio::test]
+    async fn an_accept_does_not_walk_over_those_who_had_an_alias_once() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("tidings.db");
+        let recorder = Recorder::of(&path);
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let guest = || vec!["guest".parse().expect("an alias")];
+        let phones = (0..20_000).map(|number| NewDevice {
+            alias: guest().pop(),
+            ..device(app, 6 * number)
+        });
+        store
+            .register_all(phones.collect())
+            .await
+            .expect("registered");
+        accept(&store, app, push(Audience::All)).await;
+        drop(store);
+        let sql = connect(&path, Role::Writer).expect("opens");
+        let end = "UPDATE labels SET until = (SELECT max(id) FROM messages) + 1 WHERE kind = 1";
+        sql.execute(end, []).expect("ended");
+        drop(sql);
+        let store = Stage::open(dir.path());
+        let one = NewDevice {
+            alias: guest().pop(),
+            ..device(app, 6 * 20_000)
+        };
+        let one = store.register(one).await.expect("registered").id;
+        let before = recorder.total();
+        let selection = Selection {
+            aliases: guest(),
+            ..Selection::default()
+        };
+        let message = accept(&store, app, push(Audience::Selection(selection))).await;
+        let steps = recorder.total() - before;
+        assert!(steps < 80 * LOOKS_AT_ONCE as i64, "{steps} steps");
+        // It is found beside the writer.
+        let scope = Scope::of(&message, Provider::Apns).expect("goes by it");
+        let targets = store
+            .targets(&scope, DeviceId(0), PAGE_MAX)
+            .await
+            .expect("read");
+        assert_eq!(
+            targets
+                .iter()
+                .map(|target| target.device)
+                .collect::<Vec<_>>(),
+            [one]
+        );
+    }
+
+    /// The looks of a reader count what they read: it is given free for others.
+    #[tokio::test]
+    async fn a_look_at_everyone_ends_also_where_nobody_has_the_channel_any_more() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("tidings.db");
+        let recorder = Recorder::of(&path);
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let phones = (0..2 * CANDIDATES_MAX).map(|number| device(app, 6 * number + 1));
+        store
+            .register_all(phones.collect())
+            .await
+            .expect("registered");
+        let message = accept(&store, app, push(Audience::All)).await;
+        drop(store);
+        let sql = connect(&path, Role::Writer).expect("opens");
+        let end = "UPDATE channels SET until = device + 1, since = device";
+        sql.execute(end, []).expect("ended");
+        drop(sql);
+        let store = Stage::open(dir.path());
+        let scope = Scope::of(&message, Provider::Apns).expect("goes by it");
+        let targets = store
+            .targets(&scope, DeviceId(0), PAGE_MAX)
+            .await
+            .expect("read");
+        assert_eq!(targets, []);
+        let seen = recorder.seen();
+        let walk = seen
+            .iter()
+            .find(|(text, _)| text.contains("c.device > ?4 AND c.device <= ?5"));
+        let (_, run) = walk.expect("walked");
+        assert!(run.steps < 30 * CANDIDATES_MAX as i64, "{run:?}");
     }
 
     /// The writer is held meanwhile, and whoever has an app's key can register such a device.

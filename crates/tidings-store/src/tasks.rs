@@ -276,11 +276,12 @@ fn open_lanes_of(sql: &Connection, app: AppId, lanes: &mut Vec<LaneKey>) -> Resu
 }
 
 /// What is to be done for a message that was accepted, by one of its providers. A few devices that are named become a page
-/// at once, or get it into their inboxes; anything else becomes a task.
+/// at once, or get it into their inboxes, if `looks` shows them; anything else becomes a task.
 pub(crate) fn open(
     tx: &mut WriteTx<'_>,
     message: &Message,
     provider: Provider,
+    looks: &mut usize,
 ) -> Result<(), StoreError> {
     let Some(scope) = Scope::of(message, provider) else {
         return Ok(());
@@ -290,7 +291,7 @@ pub(crate) fn open(
     if is_named(&message.push.audience)
         && !scope.asks_for_link
         && !route::waits_for_others(tx.sql, message.app, provider)?
-        && let Some(few) = audience::few(tx.sql, &scope, at_once(provider))?
+        && let Some(few) = audience::few(tx.sql, &scope, at_once(provider), looks)?
     {
         return match provider.is_remote() {
             true => pages::cut(tx.sql, message, provider, Class::Short, 0, &few).map(drop),

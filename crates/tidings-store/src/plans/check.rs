@@ -186,8 +186,8 @@ impl Keys {
     /// Columns of keys which the statement compares for equality, and by which the search of `line` does not search. None
     /// when it finds one row at most.
     fn unbound(&self, table: &Table, name: &str, tokens: &[&str], line: &str) -> Vec<String> {
-        let bound = match (line.rfind('('), line.rfind(')')) {
-            (Some(open), Some(close)) => &line[open + 1..close],
+        let bound = match (line.find(" ("), line.rfind(')')) {
+            (Some(open), Some(close)) => &line[open + 2..close],
             _ => "",
         };
         let bound: BTreeSet<String> = bound

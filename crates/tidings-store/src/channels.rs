@@ -227,7 +227,7 @@ pub(crate) fn end(
         Life::ON
     ])?;
     forget_tombstones(tx.sql, app, device)?;
-    forget_unseen(tx.sql, place, "channels")?;
+    forget_unseen(tx.sql, place)?;
     forget_lives(tx.sql, place, "channels", ENDED_CHANNELS_MAX)?;
     Ok(true)
 }

@@ -15,24 +15,23 @@ use crate::labels::{self, Kind};
 use crate::log::Position;
 use crate::{Store, StoreError, WriteTx};
 
-/// Lets go of what has ended at this place and saw no message: nobody will ever ask about it. `table` is `channels` or `labels`.
-pub(crate) fn forget_unseen(sql: &Connection, place: Place, table: &str) -> Result<(), StoreError> {
+/// Lets go of the channels that have ended at this place and saw no message: nobody will ever ask about them.
+pub(crate) fn forget_unseen(sql: &Connection, place: Place) -> Result<(), StoreError> {
+    let newest = newest_message(sql, place.app)?;
+    let forget = "DELETE FROM channels INDEXED BY channels_by_device
+                  WHERE app = ?1 AND device = ?2 AND until = ?3 AND since >= ?4";
+    sql.prepare_cached(forget)?
+        .execute(params![place.app.0, place.device.0, place.at, newest])?;
+    Ok(())
+}
+
+/// The id of an app's newest message; 0 when it has none.
+pub(crate) fn newest_message(sql: &Connection, app: AppId) -> Result<i64, StoreError> {
     let mut newest = sql.prepare_cached(
         "SELECT id FROM messages INDEXED BY messages_by_app WHERE app = ?1 ORDER BY id DESC LIMIT 1",
     )?;
-    let newest: Option<i64> = newest
-        .query_row(params![place.app.0], |row| row.get(0))
-        .optional()?;
-    let forget = format!(
-        "DELETE FROM {table} INDEXED BY {table}_by_device WHERE app = ?1 AND device = ?2 AND until = ?3 AND since >= ?4"
-    );
-    sql.prepare_cached(&forget)?.execute(params![
-        place.app.0,
-        place.device.0,
-        place.at,
-        newest.unwrap_or(0)
-    ])?;
-    Ok(())
+    let newest = newest.query_row(params![app.0], |row| row.get(0));
+    Ok(newest.optional()?.unwrap_or(0))
 }
 
 /// Lets go of the oldest lives that have ended, when a device has very many, and notes from when on it is still known what

@@ -9,7 +9,7 @@ use tidings_model::{AppId, DeviceId, Life};
 
 use crate::StoreError;
 use crate::codes::{AsCode, codes};
-use crate::devices::{Place, forget_lives, forget_unseen};
+use crate::devices::{Place, forget_lives, newest_message};
 use crate::limits::ENDED_LABELS_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +28,93 @@ pub(crate) fn edit(
     add: &[&str],
     remove: &[&str],
 ) -> Result<(), StoreError> {
-    let Place { app, at, device } = place;
-    let mut insert = sql.prepare_cached(
-        "INSERT INTO labels (app, kind, label, device, since, until) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-         WHERE NOT EXISTS (SELECT 1 FROM labels WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device = ?4 AND until = ?6)",
-    )?;
     let removed: HashSet<&str> = remove.iter().copied().collect();
-    for label in add.iter().filter(|label| !removed.contains(*label)) {
-        insert.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
-    }
-    let mut end = sql.prepare_cached(
-        "UPDATE labels SET until = ?5 WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device = ?4 AND until = ?6",
+    let add: Vec<&str> = add
+        .iter()
+        .copied()
+        .filter(|label| !removed.contains(label))
+        .collect();
+    let mut select = sql.prepare_cached(
+        "SELECT 1 FROM labels WHERE app = ?1 AND kind = ?2 AND label = ?3 AND device = ?4 AND until = ?5",
     )?;
-    let mut ended = 0;
-    for label in remove {
-        ended += end.execute(params![app.0, AsCode(kind), label, device.0, at, Life::ON])?;
+    let mut new = Vec::new();
+    for label in add {
+        let life = params![place.app.0, AsCode(kind), label, place.device.0, Life::ON];
+        if !select.exists(life)? {
+            new.push(label);
+        }
     }
-    if ended > 0 {
-        forget_unseen(sql, place, "labels")?;
-        forget_lives(sql, place, "labels", ENDED_LABELS_MAX)?;
+    end(sql, place, kind, remove)?;
+    begin(sql, place, kind, &new)
+}
+
+/// Gives a device labels that it has not.
+fn begin(sql: &Connection, place: Place, kind: Kind, new: &[&str]) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
     }
+    let mut insert = sql.prepare_cached(
+        "INSERT OR IGNORE INTO labels (app, kind, label, device, since, until)
+         SELECT ?1, ?2, w.value, ?3, ?4, ?5 FROM json_each(?6) AS w",
+    )?;
+    let Place { app, at, device } = place;
+    insert.execute(params![
+        app.0,
+        AsCode(kind),
+        device.0,
+        at,
+        Life::ON,
+        list(new)
+    ])?;
     Ok(())
+}
+
+/// Takes labels from a device. What no message has seen is not kept: it would be written once to be ended and once more to go.
+fn end(sql: &Connection, place: Place, kind: Kind, gone: &[&str]) -> Result<(), StoreError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let Place { app, at, device } = place;
+    let newest = newest_message(sql, app)?;
+    let mut forget = sql.prepare_cached(
+        "DELETE FROM labels WHERE app = ?1 AND kind = ?2 AND device = ?3 AND until = ?4 AND since >= ?5
+             AND label IN (SELECT value FROM json_each(?6))",
+    )?;
+    let gone_list = list(gone);
+    let forgotten = forget.execute(params![
+        app.0,
+        AsCode(kind),
+        device.0,
+        Life::ON,
+        newest,
+        gone_list
+    ])?;
+    if forgotten == gone.len() {
+        return Ok(());
+    }
+    let mut update = sql.prepare_cached(
+        "UPDATE labels SET until = ?5 WHERE app = ?1 AND kind = ?2 AND device = ?3 AND until = ?4
+             AND label IN (SELECT value FROM json_each(?6))",
+    )?;
+    let ended = update.execute(params![
+        app.0,
+        AsCode(kind),
+        device.0,
+        Life::ON,
+        at,
+        gone_list
+    ])?;
+    match ended {
+        0 => Ok(()),
+        _ => forget_lives(sql, place, "labels", ENDED_LABELS_MAX),
+    }
+}
+
+/// Labels in one order, which is that of the key, and so of the pages that are written.
+fn list(labels: &[&str]) -> String {
+    let mut labels = labels.to_vec();
+    labels.sort_unstable();
+    serde_json::Value::from(labels).to_string()
 }
 
 /// Makes `wanted` the labels of a device.
@@ -72,7 +138,8 @@ pub(crate) fn replace(
     let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let new: Vec<&str> = wanted.difference(&had).copied().collect();
     let gone: Vec<&str> = had.difference(&wanted).copied().collect();
-    edit(sql, place, kind, &new, &gone)
+    end(sql, place, kind, &gone)?;
+    begin(sql, place, kind, &new)
 }
 
 /// Those that a device has, in order.

@@ -126,3 +126,45 @@ impl Intake {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidings_model::{AppId, Provider};
+    use tidings_store::SealKey;
+
+    use super::*;
+
+    fn receipts(count: usize) -> Vec<Receipt> {
+        let receipt = Receipt {
+            app: AppId(1),
+            at: None,
+            message: MsgId(1),
+            provider: Provider::Huawei,
+            said: Said::Delivered,
+            token: "token".into(),
+        };
+        vec![receipt; count]
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_written_together() {
+        let data = tempfile::TempDir::new().expect("a directory");
+        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+        let (intake, counts) = (Intake::default(), ReceiptCounts::default());
+        let too_many = intake.take(&store, receipts(WAITING_MAX + 1), &counts);
+        assert!(matches!(too_many.await, Err(NotTaken::Full)));
+        let (one, other, third) = tokio::join!(
+            intake.take(&store, receipts(WAITING_MAX - 1), &counts),
+            intake.take(&store, receipts(1), &counts),
+            intake.take(&store, receipts(1), &counts),
+        );
+        assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+        assert!(matches!(third, Err(NotTaken::Full)), "nothing more waits");
+        // With room again it goes on.
+        let again = intake.take(&store, receipts(1), &counts).await;
+        assert!(again.is_ok(), "{again:?}");
+    }
+}

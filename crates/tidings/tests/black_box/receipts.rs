@@ -1,5 +1,7 @@
 //! What makers report of phones: posted as the makers post it, to where the server says.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 
 use aws_lc_rs::hmac;
@@ -299,6 +301,22 @@ fn who_does_not_know_the_secret_is_refused_whatever_he_asks() {
     answers.dedup();
     assert_eq!(answers.len(), 1, "no answer tells what was wrong");
     assert_eq!(delivered(&stage, &message, "huawei")["delivered"], 0);
+}
+
+#[test]
+fn a_stranger_is_refused_before_he_has_sent_anything() {
+    let stage = Stage::wired();
+    let host = stage.server.api.strip_prefix("http://").expect("a host");
+    let mut socket = TcpStream::connect(host).expect("connected");
+    let head = format!(
+        "POST /v1/callbacks/huawei/{}/wrong HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000000\r\n\r\n",
+        stage.app.key
+    );
+    socket.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    // Nothing of the body ever comes.
+    socket.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 401");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tidings_broker::{Broker, BrokerConfig, Delivery, Events, Progress, Settled, Status};
-use tidings_model::{Environment, Message, MsgId, Reason, Spent, UnixMillis, delivery_id};
+use tidings_model::{Environment, Message, Reason, Spent, UnixMillis, delivery_id};
 use tidings_providers::ClientConfig;
 use tidings_store::Tried;
 use tokio::task::spawn_blocking;
@@ -15,6 +15,7 @@ use tracing::error;
 
 use super::lanes::book::{Outgoing, Tag, Taken};
 use super::limits::{BROKER_QUEUE, DEFER, SETTLED_AT_ONCE};
+use super::rendered::Rendered;
 
 /// A message without a notification has nothing for a provider that carries notifications only.
 const NOTHING_TO_SHOW: Reason = Reason::known("NoNotification");
@@ -87,40 +88,34 @@ pub(crate) async fn start<S: Sends>(
         broker: Arc::new(broker),
         events,
         place,
-        rendered: None,
+        rendered: Rendered::default(),
         world,
     }))
 }
 
-type Rendered<S> = Result<Arc<<<S as Sends>::Config as ClientConfig>::Notification>, Reason>;
+type NotificationOf<S> = <<S as Sends>::Config as ClientConfig>::Notification;
 
 struct Typed<S: Sends> {
     broker: Arc<Broker<S::Config, Tag>>,
     events: Events<S::Config, Tag>,
     place: S::Place,
-    /// The last message's notification: pages of one message follow each other.
-    rendered: Option<(MsgId, Rendered<S>)>,
+    rendered: Rendered<NotificationOf<S>>,
     world: Option<Environment>,
 }
 
 impl<S: Sends> Typed<S> {
-    fn render(&mut self, message: &Message) -> Rendered<S> {
-        match &self.rendered {
-            Some((id, notification)) if *id == message.id => notification.clone(),
-            Some(_) | None => {
-                let notification = match S::render(message, &self.place) {
-                    Some(Ok(notification)) => Ok(Arc::new(notification)),
-                    Some(Err(Unfit { reason, text })) => {
-                        let provider = S::Config::NAME;
-                        error!(msg_id = %message.id, text, "cannot be sent by {provider}");
-                        Err(reason)
-                    }
-                    None => Err(NOTHING_TO_SHOW),
-                };
-                self.rendered = Some((message.id, notification.clone()));
-                notification
-            }
-        }
+    fn render(&mut self, message: &Message) -> Result<Arc<NotificationOf<S>>, Reason> {
+        let place = &self.place;
+        self.rendered
+            .of(message.id, || match S::render(message, place) {
+                Some(Ok(notification)) => Ok(Arc::new(notification)),
+                Some(Err(Unfit { reason, text })) => {
+                    let provider = S::Config::NAME;
+                    error!(msg_id = %message.id, text, "cannot be sent by {provider}");
+                    Err(reason)
+                }
+                None => Err(NOTHING_TO_SHOW),
+            })
     }
 
     async fn queue_page(&mut self, taken: Taken, now: UnixMillis) -> Vec<(Tag, Unsent)> {
@@ -178,7 +173,7 @@ impl<S: Sends> Carrier for Typed<S> {
             let world = self.world;
             let (config, place) = spawn_blocking(move || S::open(&plain, world)).await??;
             self.broker.replace(config.with_spent(spent))?;
-            (self.place, self.rendered) = (place, None);
+            (self.place, self.rendered) = (place, Rendered::default());
             Ok(())
         }
         .boxed()

@@ -10,6 +10,7 @@ mod fallback;
 mod guard;
 mod lanes;
 mod limits;
+mod rendered;
 mod senders;
 mod suspects;
 #[cfg(test)]

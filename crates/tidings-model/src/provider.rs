@@ -48,7 +48,10 @@ macro_rules! named {
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     Apns,
+    Hmos,
+    Honor,
     Huawei,
+    Meizu,
     Oppo,
     Vivo,
     Xiaomi,
@@ -58,7 +61,10 @@ pub enum Provider {
 
 named!(Provider {
     Apns = "apns",
+    Hmos = "hmos",
+    Honor = "honor",
     Huawei = "huawei",
+    Meizu = "meizu",
     Oppo = "oppo",
     Vivo = "vivo",
     Xiaomi = "xiaomi",
@@ -87,11 +93,29 @@ impl Provider {
                 platforms: PlatformSet::of(&[Platform::Ios]),
                 title: "Apple",
             },
+            Self::Hmos => Nature {
+                environments: &[],
+                has_word_for_dead: true,
+                platforms: PlatformSet::of(&[Platform::Hmos]),
+                title: "Huawei (HarmonyOS)",
+            },
+            Self::Honor => Nature {
+                environments: &[],
+                has_word_for_dead: false,
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "Honor",
+            },
             Self::Huawei => Nature {
                 environments: &[],
                 has_word_for_dead: false,
                 platforms: PlatformSet::of(&[Platform::Android]),
                 title: "Huawei",
+            },
+            Self::Meizu => Nature {
+                environments: &[],
+                has_word_for_dead: false,
+                platforms: PlatformSet::of(&[Platform::Android]),
+                title: "Meizu",
             },
             Self::Oppo => Nature {
                 environments: &[],

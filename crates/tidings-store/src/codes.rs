@@ -30,9 +30,12 @@ codes!(
     Provider::Apns = 1,
     Provider::Link = 2,
     Provider::Huawei = 3,
+    Provider::Honor = 4,
     Provider::Xiaomi = 5,
     Provider::Oppo = 6,
-    Provider::Vivo = 7
+    Provider::Vivo = 7,
+    Provider::Meizu = 8,
+    Provider::Hmos = 9
 );
 codes!(
     Platform,

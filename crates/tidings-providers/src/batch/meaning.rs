@@ -139,49 +139,81 @@ pub(crate) fn addresses(list: &Value) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
+pub(crate) mod tests {
     use serde_json::json;
     use tidings_model::UnixMillis;
 
     use super::*;
 
-    fn response(status: u16) -> Response {
+    /// An answer that came at 0.
+    pub(crate) fn response(status: u16, body: &Value) -> Response {
         Response {
             at: UnixMillis(0),
             status,
             retry_after: None,
-            body: Bytes::new(),
+            body: body.to_string().into(),
+        }
+    }
+
+    /// A word for what an answer says of a device.
+    pub(crate) fn word(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Accepted { .. } => "accepted",
+            Outcome::CredentialRejected { .. } => "credential",
+            Outcome::PayloadRejected { .. } => "payload",
+            Outcome::QuotaSpent(_) => "tomorrow",
+            Outcome::Retry { .. } => "later",
+            Outcome::Throttled { .. } => "again",
+            Outcome::Unregistered { .. } => "dead",
+        }
+    }
+
+    /// Of all, or of each.
+    pub(crate) fn words(answer: &Answer) -> Vec<&'static str> {
+        match answer {
+            Answer::AccessRefused(_) => vec!["access"],
+            Answer::All(outcome) => vec![word(outcome)],
+            Answer::Each(outcomes) => outcomes.iter().map(word).collect(),
+            Answer::NotSaved(_) => vec!["save"],
+        }
+    }
+
+    /// Whether each code of the cases asks for what they say, as the whole answer to a request with one device.
+    #[track_caller]
+    pub(crate) fn check_codes(cases: &[(&[i64], &str)], answer: impl Fn(i64) -> Answer) {
+        for (codes, expected) in cases {
+            for code in *codes {
+                assert_eq!(words(&answer(*code)), [*expected], "{code}");
+            }
         }
     }
 
     #[test]
     fn what_is_not_known_goes_by_its_class() {
-        let of = |status| judge("A maker", &response(status), 4711, None, Meaning::Payload);
-        let reason = Reason::known("4711");
-        assert_eq!(of(200), Answer::All(Outcome::PayloadRejected { reason }));
-        assert!(matches!(of(502), Answer::All(Outcome::Retry { .. })));
-        assert!(matches!(of(403), Answer::AccessRefused(_)));
-        assert!(matches!(
-            of(404),
-            Answer::All(Outcome::CredentialRejected { .. })
-        ));
-        assert!(matches!(
-            of(400),
-            Answer::All(Outcome::PayloadRejected { .. })
-        ));
+        let of = |status| {
+            let response = response(status, &json!("?"));
+            words(&judge("A maker", &response, 4711, None, Meaning::Payload))[0]
+        };
+        assert_eq!(of(200), "payload");
+        assert_eq!(of(502), "later");
+        assert_eq!(of(403), "access");
+        assert_eq!(of(404), "credential");
+        assert_eq!(of(400), "payload");
+    }
+
+    #[test]
+    fn a_quota_is_used_up_until_midnight_in_china() {
+        let answer = Meaning::Tomorrow.answer(Reason::known("200001"), &response(200, &json!({})));
+        let Answer::All(Outcome::QuotaSpent(spent)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(spent.until, UnixMillis(16 * 60 * 60 * 1000));
     }
 
     #[test]
     fn codes_and_addresses_come_in_many_forms() {
-        assert_eq!(
-            (
-                number(&json!("200")),
-                number(&json!(-1)),
-                number(&json!(null))
-            ),
-            (Some(200), Some(-1), None)
-        );
+        let numbers = [json!("200"), json!(-1), json!(null)].map(|code| number(&code));
+        assert_eq!(numbers, [Some(200), Some(-1), None]);
         for list in [json!("1, b,"), json!([1, "b"]), json!(["1", "b"])] {
             assert_eq!(addresses(&list), ["1", "b"], "{list}");
         }

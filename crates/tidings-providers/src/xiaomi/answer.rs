@@ -99,50 +99,34 @@ fn class(code: i64) -> Meaning {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings_model::UnixMillis;
 
     use super::*;
+    use crate::batch::meaning::tests::{check_codes, response, words};
 
     fn said(status: u16, body: &Value, ids: &[&str]) -> Answer {
-        let response = Response {
-            at: UnixMillis(0),
-            status,
-            retry_after: None,
-            body: body.to_string().into(),
-        };
-        answer("Xiaomi", &response, ids)
-    }
-
-    fn is_dead(outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Unregistered { .. })
+        answer("Xiaomi", &response(status, body), ids)
     }
 
     #[test]
     fn bad_ids_come_as_texts_lists_and_numbers() {
         for bad in [json!("2,4"), json!([2, 4]), json!(["2", "4"])] {
-            let body =
-                json!({"result": "ok", "code": 0, "data": {"id": "scm1", "bad_regids": bad}});
-            let Answer::Each(each) = said(200, &body, &["1", "2", "3", "4"]) else {
-                panic!("{body}");
-            };
-            let dead: Vec<bool> = each.iter().map(is_dead).collect();
-            assert_eq!(dead, [false, true, false, true], "{body}");
+            let data = json!({"id": "scm1", "bad_regids": bad});
+            let body = json!({"result": "ok", "code": 0, "data": data});
+            let said = said(200, &body, &["1", "2", "3", "4"]);
+            assert_eq!(
+                words(&said),
+                ["accepted", "dead", "accepted", "dead"],
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn a_success_in_which_every_id_is_bad_is_none() {
         let body = json!({"code": "0", "data": {"id": "scm1", "bad_regids": "1,2"}});
-        let Answer::Each(each) = said(200, &body, &["1", "2"]) else {
-            panic!("of each");
-        };
-        assert!(each.iter().all(is_dead));
-        let all = said(
-            200,
-            &json!({"code": 20301, "reason": "no valid targets"}),
-            &["1", "2"],
-        );
-        assert!(matches!(all, Answer::All(outcome) if is_dead(&outcome)));
+        assert_eq!(words(&said(200, &body, &["1", "2"])), ["dead", "dead"]);
+        let body = json!({"code": 20301, "reason": "no valid targets"});
+        assert_eq!(words(&said(200, &body, &["1", "2"])), ["dead"]);
     }
 
     #[test]
@@ -171,35 +155,15 @@ mod tests {
                 ],
                 "payload",
             ),
-            (&[65003], "throttled"),
+            (&[65003], "again"),
         ];
-        for (codes, expected) in cases {
-            for code in codes {
-                let Answer::All(outcome) = said(200, &json!({"code": code}), &["1"]) else {
-                    panic!("{code}");
-                };
-                let found = match outcome {
-                    Outcome::Accepted { .. } => "accepted",
-                    Outcome::CredentialRejected { .. } => "credential",
-                    Outcome::PayloadRejected { .. } => "payload",
-                    Outcome::QuotaSpent(_) => "tomorrow",
-                    Outcome::Retry { .. } => "later",
-                    Outcome::Throttled { .. } => "throttled",
-                    Outcome::Unregistered { .. } => "dead",
-                };
-                assert_eq!(found, expected, "{code}");
-            }
-        }
+        check_codes(&cases, |code| said(200, &json!({"code": code}), &["1"]));
     }
 
     #[test]
     fn the_status_goes_before_the_code() {
         let taken = json!({"code": 0, "data": {"id": "scm1"}});
-        let all = said(503, &taken, &["1"]);
-        assert!(matches!(all, Answer::All(Outcome::Retry { .. })));
-        assert!(matches!(
-            said(401, &taken, &["1"]),
-            Answer::AccessRefused(_)
-        ));
+        assert_eq!(words(&said(503, &taken, &["1"])), ["later"]);
+        assert_eq!(words(&said(401, &taken, &["1"])), ["access"]);
     }
 }

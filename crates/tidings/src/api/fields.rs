@@ -359,6 +359,19 @@ impl Fields {
         }
     }
 
+    /// The same; a file of JSON may stand there as it is.
+    pub(crate) fn secret_or_object(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Secret>, ApiError> {
+        match self.value(key) {
+            Some(Value::Object(file)) => Ok(Some(Secret::new(Value::Object(file).to_string()))),
+            Some(Value::String(text)) => Ok(Some(Secret::new(text))),
+            Some(_) => Err(ApiError::invalid(self.at(key), "must be a string")),
+            None => Ok(None),
+        }
+    }
+
     pub(crate) fn flag(&mut self, key: &'static str) -> Result<Option<bool>, ApiError> {
         match self.value(key) {
             None => Ok(None),

@@ -26,7 +26,7 @@ pub(crate) enum CredentialVerb {
     },
     /// Forget the credentials for a provider
     Delete {
-        /// The provider: apns
+        /// The provider: apns, huawei and so on
         provider: String,
         #[arg(long, value_name = "APP_KEY")]
         app: AppKey,

@@ -14,7 +14,7 @@ use crate::http_client::Client;
 /// Apps that are examined at once: each may take as long as its provider does not answer.
 const AT_ONCE: usize = 8;
 
-/// Ask the server, and Apple for each credential, whether all is well; ends with 1 when something needs attention
+/// Ask the server, and each credential's provider, whether all is well; ends with 1 when something needs attention
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Only this app
@@ -169,14 +169,17 @@ fn told(credential: &Value) -> String {
     };
     let spent = credential["spent"].as_array().into_iter().flatten();
     let spent: String = spent.map(quota_told).collect();
-    format!(
-        "{} {}: {} for {}, health {}, {expiry}. {spent}{found}",
-        field("provider"),
-        field("environment"),
-        field("kind"),
-        field("topic"),
-        field("health"),
-    )
+    let (provider, health) = (field("provider"), field("health"));
+    // A maker's has neither worlds nor kinds, and does not expire.
+    match credential["kind"].is_string() {
+        false => format!("{provider}: health {health}. {spent}{found}"),
+        true => format!(
+            "{provider} {}: {} for {}, health {health}, {expiry}. {spent}{found}",
+            field("environment"),
+            field("kind"),
+            field("topic"),
+        ),
+    }
 }
 
 /// What is told of a quota that is used up.

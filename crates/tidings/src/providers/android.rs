@@ -1,5 +1,5 @@
-//! The `android` section of a push as a maker's channel is given it: JPush's fields, with what the push says to the one maker
-//! in their place.
+//! The section of a push for phones as a maker's channel is given it, `android` or `hmos`: JPush's fields, with what the push says
+//! to the one maker in their place.
 
 use serde_json::{Map, Value};
 use tidings_model::{Message, Platform};
@@ -9,8 +9,9 @@ use crate::api::fields::{flag, integer, is_blank};
 /// A key of an Android intent that only opens the app's first page.
 const START_PAGE: &str = "android.intent.action.MAIN";
 
-/// What is shown on an Android phone.
+/// What is shown on a phone.
 pub(super) struct Section<'a> {
+    classification: Option<u8>,
     general: &'a str,
     section: Option<&'a Map<String, Value>>,
     test_message: bool,
@@ -42,18 +43,31 @@ pub(super) enum Layout<'a> {
 impl<'a> Section<'a> {
     /// None when the message shows nothing on Android.
     pub(super) fn of(message: &'a Message, vendor: &str) -> Option<Self> {
-        let notification = message.push.shown(Platform::Android)?;
+        Self::of_platform(message, Platform::Android, vendor)
+    }
+
+    /// The same on another platform.
+    pub(super) fn of_platform(
+        message: &'a Message,
+        platform: Platform,
+        vendor: &str,
+    ) -> Option<Self> {
+        let notification = message.push.shown(platform)?;
         let vendor = message.push.options.third_party_channel.get(vendor);
         Some(Self {
+            classification: message.push.options.classification,
             general: notification.alert.as_deref().unwrap_or_default(),
-            section: notification.android.as_ref(),
+            section: match platform {
+                Platform::Hmos => notification.hmos.as_ref(),
+                _ => notification.android.as_ref(),
+            },
             test_message: message.push.options.test_message,
             vendor: vendor.and_then(Value::as_object),
         })
     }
 
-    /// What the push says to this maker, else to Android.
-    fn value(&self, key: &str) -> Option<&'a Value> {
+    /// What the push says to this maker, else to the platform.
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         let in_section = self.section.and_then(|map| map.get(key));
         self.vendor(key)
             .or_else(|| in_section.filter(|value| !is_blank(value)))
@@ -153,6 +167,37 @@ impl<'a> Section<'a> {
     /// Whether it is a test, which the push says of itself or by this key to the maker.
     pub(super) fn is_test(&self, key: &str) -> bool {
         self.test_message || self.vendor(key).and_then(integer) == Some(1)
+    }
+
+    /// What it is: 0 marketing, 1 what the user waits for. What the push says to all makers goes before what it says to one.
+    pub(super) fn classification(&self) -> Option<u8> {
+        let said = self.vendor("classification").and_then(integer);
+        let said = said.and_then(|class| u8::try_from(class).ok());
+        self.classification.or(said).filter(|class| *class <= 1)
+    }
+
+    /// A picture beside the text, whatever the style: makers fetch it, so it is an address of https.
+    pub(super) fn picture(&self) -> Option<String> {
+        let picture = match self.layout() {
+            Layout::BigPicture(picture) => Some(picture),
+            Layout::BigText(_) | Layout::Inbox(_) | Layout::Plain => self.text("large_icon"),
+        };
+        picture
+            .filter(|picture| picture.starts_with("https://"))
+            .map(str::to_owned)
+    }
+
+    /// What is added to the number on the icon, 1 to 99, and what is set in its place, 0 to 99; none when there is neither.
+    pub(super) fn badge(&self) -> Option<(Option<u8>, Option<u8>)> {
+        let number = |key, range: std::ops::RangeInclusive<i64>| {
+            let number = self.number(key).filter(|number| range.contains(number))?;
+            u8::try_from(number).ok()
+        };
+        let (added, set) = (
+            number("badge_add_num", 1..=99),
+            number("badge_set_num", 0..=99),
+        );
+        (added.is_some() || set.is_some()).then_some((added, set))
     }
 
     /// Whether it is shown while the app is in front; none is left to the maker.

@@ -120,7 +120,7 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
             .and_then(flag)
             .filter(|is_default| *is_default || section.text("sound").is_some()),
         foreground_show: section.display_foreground(),
-        image: image(section),
+        image: section.picture(),
         importance: section.vendor_text("importance").and_then(importance),
         sound: section.text("sound").map(sound),
         // What is sent again, since its answer was lost, replaces the first on the phone.
@@ -170,31 +170,9 @@ fn short(line: String) -> String {
     line.chars().take(1024).collect()
 }
 
-fn image(section: &Section<'_>) -> Option<String> {
-    let picture = match section.layout() {
-        Layout::BigPicture(picture) => Some(picture),
-        Layout::BigText(_) | Layout::Inbox(_) | Layout::Plain => section.text("large_icon"),
-    };
-    picture
-        .filter(|picture| picture.starts_with("https://"))
-        .map(str::to_owned)
-}
-
 /// Huawei wants to know the class of the app's first page for it.
 fn badge(section: &Section<'_>) -> Option<Badge> {
-    let number = |key, range: std::ops::RangeInclusive<i64>| {
-        let number = section
-            .number(key)
-            .filter(|number| range.contains(number))?;
-        u8::try_from(number).ok()
-    };
-    let (add_num, set_num) = (
-        number("badge_add_num", 1..=99),
-        number("badge_set_num", 0..=99),
-    );
-    if add_num.is_none() && set_num.is_none() {
-        return None;
-    }
+    let (add_num, set_num) = section.badge()?;
     Some(Badge {
         add_num,
         set_num,

@@ -25,8 +25,8 @@ use crate::credentials::{CheckResult, Checked};
 use crate::dispatch::{Carrier, Sends, Unfit, carrier};
 use crate::receipts::Reader;
 
-/// Characters of a field of a credential.
-const FIELD_CHARS_MAX: usize = 1024;
+/// Characters of a field of a credential; a key file has some 2,500.
+const FIELD_CHARS_MAX: usize = 8192;
 /// Devices, or requests, a second: more than any maker takes.
 const RATE_MAX: i64 = 1_000_000;
 /// Characters of an address.
@@ -163,7 +163,7 @@ impl<M: Maker> Adapter for Adapted<M> {
         let mut kept = BTreeMap::new();
         for Field { name, title, .. } in M::FIELDS {
             let wanted = format!("the {title}, from {}", M::CONSOLE);
-            let value = fields.secret(name)?;
+            let value = fields.secret_or_object(name)?;
             let value = required(&fields, name, value, &wanted)?;
             // As it is pasted.
             let value = value.expose().trim();
@@ -283,7 +283,10 @@ impl<M: Maker> Adapter for Adapted<M> {
     }
 
     fn sandbox(&self, told: &Value) -> Result<Vec<u8>> {
-        let text = |name: &str| told[name].as_str().map(str::to_owned);
+        let text = |name: &str| match &told[name] {
+            Value::Object(file) => Some(Value::Object(file.clone()).to_string()),
+            value => value.as_str().map(str::to_owned),
+        };
         let fields = M::FIELDS.iter().filter_map(|field| {
             let value = text(field.name)?;
             Some((field.name.to_owned(), value))

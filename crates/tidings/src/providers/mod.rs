@@ -4,8 +4,11 @@
 pub(crate) mod access;
 mod android;
 pub(crate) mod apns;
+mod hmos;
+mod honor;
 mod huawei;
 mod maker;
+mod meizu;
 mod oppo;
 mod vivo;
 mod xiaomi;
@@ -80,7 +83,10 @@ pub(crate) struct Upload {
 pub(crate) fn adapter(provider: Provider) -> Option<&'static dyn Adapter> {
     match provider {
         Provider::Apns => Some(&apns::Apns),
+        Provider::Hmos => Some(&Adapted::<hmos::OfHmos>::NEW),
+        Provider::Honor => Some(&Adapted::<honor::OfHonor>::NEW),
         Provider::Huawei => Some(&Adapted::<huawei::OfHuawei>::NEW),
+        Provider::Meizu => Some(&Adapted::<meizu::OfMeizu>::NEW),
         Provider::Oppo => Some(&Adapted::<oppo::OfOppo>::NEW),
         Provider::Vivo => Some(&Adapted::<vivo::OfVivo>::NEW),
         Provider::Xiaomi => Some(&Adapted::<xiaomi::OfXiaomi>::NEW),

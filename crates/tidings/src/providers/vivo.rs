@@ -9,7 +9,7 @@ use tidings_providers::vivo::{
 
 use super::android::{Section, Tap, notify_id};
 use super::maker::{Field, Maker, unfit};
-use crate::api::fields::{flag, integer};
+use crate::api::fields::flag;
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
 
@@ -139,7 +139,7 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
         custom: section.extras(message),
         expires_at: Some(message.expires_at),
         foreground_show: section.display_foreground(),
-        is_system: is_system(message, section, category.as_deref()),
+        is_system: is_system(section, category.as_deref()),
         category,
         is_test: section.is_test("push_mode"),
         // The app's own channels are optional here, so that of all makers is not meant.
@@ -153,9 +153,8 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
 }
 
 /// As the push says, or as its category is.
-fn is_system(message: &Message, section: &Section<'_>, category: Option<&str>) -> bool {
-    let said = message.push.options.classification.map(i64::from);
-    match said.or_else(|| section.vendor("classification").and_then(integer)) {
+fn is_system(section: &Section<'_>, category: Option<&str>) -> bool {
+    match section.classification() {
         Some(said) => said == 1,
         None => category.is_some_and(|category| OF_SYSTEM.contains(&category)),
     }
@@ -240,7 +239,7 @@ mod tests {
         let mut said = message(json!({}), "vivo", json!({"classification": 1}));
         said.push.options.classification = Some(0);
         let section = Section::of(&said, "vivo").expect("for Android");
-        assert!(!is_system(&said, &section, None), "for all makers");
+        assert!(!is_system(&section, None), "for all makers");
     }
 
     #[test]

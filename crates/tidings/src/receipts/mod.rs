@@ -19,7 +19,7 @@ use tracing::error;
 
 use crate::api::metrics::ReceiptCounts;
 
-pub(crate) use readers::{Reader, huawei, oppo, vivo, xiaomi};
+pub(crate) use readers::{Reader, honor, huawei, meizu, oppo, vivo, xiaomi};
 pub(crate) use signature::{SIGNATURE, is_signed};
 
 /// Bytes of one call: some ten thousand receipts.

@@ -27,7 +27,6 @@ pub(crate) fn huawei(body: &Value) -> Vec<Told> {
 }
 
 /// Honor: as Huawei's flat form, with other numbers, of which one is known.
-#[cfg_attr(not(test), expect(dead_code, reason = "its channel comes next"))]
 pub(crate) fn honor(body: &Value) -> Vec<Told> {
     statuses(body, |status| {
         (status == 40_000_002).then_some(Said::Delivered)
@@ -110,7 +109,6 @@ pub(crate) fn vivo(body: &Value) -> Vec<Told> {
 }
 
 /// Meizu: `{"<its message>-<type>":{"param","type","targets":["a"]}}`.
-#[cfg_attr(not(test), expect(dead_code, reason = "its channel comes next"))]
 pub(crate) fn meizu(body: &Value) -> Vec<Told> {
     let entries = body.as_object().into_iter().flatten();
     let told = entries.map(|(key, entry)| {

@@ -1,12 +1,9 @@
 //! `tidings doctor` against a running server and the simulated Apple.
 
-use std::process::{Command, Output};
-
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::server::iphone;
-use crate::support::stage::Stage;
+use crate::support::stage::{Stage, doctor};
 use crate::support::wait_for;
 
 /// Sets the sandbox's key, with `changed` fields.
@@ -18,17 +15,10 @@ fn set(stage: &Stage, changed: &Value) {
     stage.set_credential(&key);
 }
 
-/// The exit code, and the lines.
-fn asked(stage: &Stage, args: &[&str]) -> (Option<i32>, Vec<String>) {
-    let Output { status, stdout, .. } = doctor(&stage.server.api, &stage.data, args);
-    let text = String::from_utf8(stdout).expect("text");
-    (status.code(), text.lines().map(str::to_owned).collect())
-}
-
 /// What it says of the one credential, which is bad.
 #[track_caller]
 fn complaint_of(stage: &Stage) -> String {
-    let (code, lines) = asked(stage, &[]);
+    let (code, lines) = stage.doctor(&[]);
     assert_eq!(code, Some(1), "{lines:?}");
     assert_eq!(lines[2], "1 line needs attention", "{lines:?}");
     let begin = format!("!!  app {} (test), apns sandbox: ", stage.app.key);
@@ -36,20 +26,11 @@ fn complaint_of(stage: &Stage) -> String {
     complaint.unwrap_or_else(|| panic!("{lines:?}")).to_owned()
 }
 
-fn doctor(server: &str, data: &TempDir, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidings"))
-        .args(["doctor", "--server", server, "--data"])
-        .arg(data.path())
-        .args(args)
-        .output()
-        .expect("the binary starts")
-}
-
 #[test]
 fn a_server_whose_credentials_are_good_is_well() {
     let stage = Stage::new();
     let key = &stage.app.key;
-    let (code, lines) = asked(&stage, &[]);
+    let (code, lines) = stage.doctor(&[]);
     assert_eq!(code, Some(0), "{lines:?}");
     let version = env!("CARGO_PKG_VERSION");
     let there = format!("ok  server {}: Tidings {version}", stage.server.api);
@@ -61,7 +42,7 @@ fn a_server_whose_credentials_are_good_is_well() {
         "ok  app {key} (test), apns sandbox: token for com.example.app, health good, does not expire. Apple takes the credential for com.example.app."
     );
     for args in [&[][..], &["--app", key]] {
-        let (code, lines) = asked(&stage, args);
+        let (code, lines) = stage.doctor(args);
         assert_eq!(code, Some(0), "{lines:?}");
         assert_eq!(lines, [there.as_str(), &good, "all is well"]);
     }
@@ -124,13 +105,13 @@ fn what_is_wrong_is_said_in_plain_words() {
         "The certificate of the endpoint is not trusted; give its authority as `ca`",
     );
     set(&stage, &json!({}));
-    assert_eq!(asked(&stage, &[]).0, Some(0));
+    assert_eq!(stage.doctor(&[]).0, Some(0));
 }
 
 #[test]
 fn a_server_that_is_not_there_or_refuses_is_told_of() {
     let stage = Stage::new();
-    let (code, lines) = asked(&stage, &["--token", "wrong"]);
+    let (code, lines) = stage.doctor(&["--token", "wrong"]);
     assert_eq!(code, Some(1));
     assert!(
         lines[0].ends_with(": The bearer token is not the right one. (auth.rejected)"),
@@ -145,7 +126,7 @@ fn a_server_that_is_not_there_or_refuses_is_told_of() {
         error.starts_with("cannot call 127.0.0.1:1/v1/version"),
         "{error}"
     );
-    assert_eq!(asked(&stage, &["--app", "none"]).0, Some(2));
+    assert_eq!(stage.doctor(&["--app", "none"]).0, Some(2));
 }
 
 #[test]
@@ -160,9 +141,9 @@ fn a_parked_lane_resumes_when_apple_takes_the_credential_again() {
     let health =
         || stage.server.admin("GET", &path, None).good()["credentials"][0]["health"].clone();
     wait_for("the rejection", || (health() == "rejected").then_some(()));
-    assert_eq!(asked(&stage, &[]).0, Some(1));
+    assert_eq!(stage.doctor(&[]).0, Some(1));
     stage.sandbox.call("DELETE", "faults", None);
-    assert_eq!(asked(&stage, &[]).0, Some(0));
+    assert_eq!(stage.doctor(&[]).0, Some(0));
     wait_for("the acceptance", || {
         let counts = stage.server.counts(&stage.app, &message);
         (counts["accepted"] == 1).then_some(())

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::receipts::{address, post};
 use crate::support::maker::{Access, Maker, MakerStage};
 use crate::support::wait_for;
 
@@ -20,10 +21,12 @@ macro_rules! makers {
                 of_a_batch_only_the_dead_lose_their_tokens
                 access_that_ends_is_renewed_and_costs_nothing
                 what_it_cannot_take_now_goes_when_it_can
+                while_it_is_gone_nothing_ends_and_then_everything_goes_once
                 who_is_too_fast_waits_and_loses_nothing
                 a_spent_quota_ends_nothing_and_is_told_of
                 a_wrong_credential_costs_no_token_and_nothing_is_lost
                 where_all_tokens_are_called_bad_none_is_lost
+                what_it_reports_of_a_phone_is_in_the_ledger
             );
         })+
     };
@@ -36,50 +39,120 @@ macro_rules! makers {
 }
 
 makers! {
+    hmos = Maker {
+        name: "hmos",
+        platform: "hmos",
+        batch: 1000,
+        wrong: another_key,
+        console: "Service account key",
+        access: Access::Made("80200005"),
+        all_bad: "80300007",
+        too_fast: r#"{"status": 503}"#,
+        quota: None,
+        receipt: huaweis_receipt,
+        receipt_field: None,
+    };
+    honor = Maker {
+        name: "honor",
+        platform: "android",
+        batch: 1000,
+        wrong: |_| json!({"client_secret": "not-the-secret"}),
+        console: "developer.honor.com",
+        access: Access::Given,
+        all_bad: "80300007",
+        too_fast: r#"{"reason": "503"}"#,
+        quota: None,
+        receipt: |message, token| {
+            let status = json!({"token": token, "biTag": message, "status": 40000002, "timestamp": 1});
+            json!({"statuses": [status]})
+        },
+        receipt_field: None,
+    };
     huawei = Maker {
         name: "huawei",
         platform: "android",
         batch: 1000,
-        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        wrong: |_| json!({"app_secret": "not-the-secret"}),
         console: "AppGallery Connect",
         access: Access::Given,
         all_bad: "80300007",
         too_fast: r#"{"status": 503}"#,
         quota: None,
+        receipt: huaweis_receipt,
+        receipt_field: None,
+    };
+    meizu = Maker {
+        name: "meizu",
+        platform: "android",
+        batch: 100,
+        wrong: |_| json!({"app_secret": "not-the-secret"}),
+        console: "push.meizu.com",
+        access: Access::Shown,
+        all_bad: "110002",
+        too_fast: r#"{"reason": "110010", "status": 200}"#,
+        quota: Some("110019"),
+        receipt: |message, token| {
+            json!({"NS1-1": {"param": message, "type": 1, "targets": [token]}})
+        },
+        receipt_field: Some("cb"),
     };
     oppo = Maker {
         name: "oppo",
         platform: "android",
         batch: 1000,
-        wrong: r#"{"master_secret": "not-the-secret"}"#,
+        wrong: |_| json!({"master_secret": "not-the-secret"}),
         console: "open.oppomobile.com",
         access: Access::Given,
         all_bad: "10000",
         too_fast: r#"{"reason": "55"}"#,
         quota: Some("33"),
+        receipt: |message, token| {
+            json!([{"param": message, "registrationIds": token, "eventType": "push_arrive", "eventTime": "1"}])
+        },
+        receipt_field: None,
     };
     vivo = Maker {
         name: "vivo",
         platform: "android",
         batch: 1000,
-        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        wrong: |_| json!({"app_secret": "not-the-secret"}),
         console: "dev.vivo.com.cn",
         access: Access::Given,
         all_bad: "10302",
         too_fast: r#"{"reason": "10072"}"#,
         quota: Some("10070"),
+        receipt: |message, token| {
+            json!({"7": {"param": message, "targets": token, "ackType": "0", "ackTime": 1}})
+        },
+        receipt_field: None,
     };
     xiaomi = Maker {
         name: "xiaomi",
         platform: "android",
         batch: 1000,
-        wrong: r#"{"app_secret": "not-the-secret"}"#,
+        wrong: |_| json!({"app_secret": "not-the-secret"}),
         console: "dev.mi.com",
         access: Access::Shown,
         all_bad: "20301",
         too_fast: r#"{"reason": "200002"}"#,
         quota: Some("200001"),
+        receipt: |message, token| {
+            json!({"scm1": {"param": message, "type": 1, "targets": token, "timestamp": 1}})
+        },
+        receipt_field: Some("data"),
     };
+}
+
+fn huaweis_receipt(message: &str, token: &str) -> Value {
+    let status = json!({"result": 0, "timestamp": 1});
+    json!({"statuses": [{"token": token, "biTag": message, "deliveryStatus": status}]})
+}
+
+/// A service account whose key has another id.
+fn another_key(told: &Value) -> Value {
+    let mut account = told["service_account"].clone();
+    account["key_id"] = "another".into();
+    json!({"service_account": account})
 }
 
 fn what_is_sent_to_many_goes_in_few_requests_with_one_access_token(maker: &'static Maker) {
@@ -111,7 +184,11 @@ fn of_a_batch_only_the_dead_lose_their_tokens(maker: &'static Maker) {
     assert_eq!(stage.got().len(), 48, "nobody got it twice");
     for (number, phone) in phones.iter().enumerate() {
         let is_dead = number == 3 || number == 7;
-        assert_eq!(stage.has_token(&message, phone), !is_dead, "{number}");
+        if is_dead {
+            stage.wait_for_dead(&message, phone);
+        } else {
+            assert!(stage.has_token(&message, phone), "{number}");
+        }
     }
     let next = stage.push(&json!({}));
     stage.wait_for_counts(&next, &[("accepted", 48), ("targeted", 48)]);
@@ -147,6 +224,24 @@ fn what_it_cannot_take_now_goes_when_it_can(maker: &'static Maker) {
     });
     stage.meet_none();
     stage.wait_for_counts(&message, &[("accepted", 20)]);
+}
+
+fn while_it_is_gone_nothing_ends_and_then_everything_goes_once(maker: &'static Maker) {
+    let mut stage = MakerStage::new(maker);
+    stage.register(150);
+    let before = stage.push(&json!({}));
+    stage.wait_for_counts(&before, &[("accepted", 150)]);
+    stage.go_away();
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("targeted", 150), ("accepted", 0)]);
+    // It comes back without what it has given access by.
+    stage.come_back();
+    stage.wait_for_counts(&message, &[("accepted", 150)]);
+    let counts = stage.counts(&message);
+    for nothing in ["dropped", "expired", "failed"] {
+        assert_eq!(counts[nothing], 0, "{nothing}");
+    }
+    assert_eq!(stage.got().len(), 150, "nobody got it twice");
 }
 
 fn who_is_too_fast_waits_and_loses_nothing(maker: &'static Maker) {
@@ -187,23 +282,24 @@ fn a_spent_quota_ends_nothing_and_is_told_of(maker: &'static Maker) {
     }
     assert!(stage.got().is_empty());
     assert!(phones.iter().all(|phone| stage.has_token(&message, phone)));
-    let checked = stage.check();
-    let text = checked["text"].as_str().expect("a text");
+    let (health, complaint) = stage.complaint();
+    assert_eq!(health, "throttled", "{complaint}");
     assert!(
-        text.contains("quota") && text.contains(maker.console),
-        "{checked}"
+        complaint.contains("quota") && complaint.contains(maker.console),
+        "{complaint}"
     );
 }
 
 fn a_wrong_credential_costs_no_token_and_nothing_is_lost(maker: &'static Maker) {
     let stage = MakerStage::new(maker);
     let phones = stage.register(12);
-    let wrong: Value = serde_json::from_str(maker.wrong).expect("JSON");
+    let wrong = (maker.wrong)(&stage.told());
     stage.set_credential(&wrong);
     let checked = stage.check();
     assert_eq!(checked["result"], "rejected", "{checked}");
-    let text = checked["text"].as_str().expect("a text");
-    assert!(text.contains(maker.console), "{text}");
+    let (health, complaint) = stage.complaint();
+    assert_eq!(health, "rejected", "{complaint}");
+    assert!(complaint.contains(maker.console), "{complaint}");
     let message = stage.push(&json!({}));
     let health = stage.rejected();
     for name in wrong.as_object().expect("an object").keys() {
@@ -218,6 +314,8 @@ fn a_wrong_credential_costs_no_token_and_nothing_is_lost(maker: &'static Maker) 
     let checked = stage.check();
     assert_eq!(checked["result"], "good", "{checked}");
     assert_eq!(stage.credential()["health"], "good");
+    let (code, lines) = stage.doctor(&[]);
+    assert_eq!(code, Some(0), "{lines:?}");
 }
 
 fn where_all_tokens_are_called_bad_none_is_lost(maker: &'static Maker) {
@@ -232,4 +330,31 @@ fn where_all_tokens_are_called_bad_none_is_lost(maker: &'static Maker) {
     }
     let health = stage.rejected();
     assert_eq!(health["rejected"], maker.all_bad);
+}
+
+fn what_it_reports_of_a_phone_is_in_the_ledger(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    let phones = stage.register(2);
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 2)]);
+    let receipt = (maker.receipt)(&message, &MakerStage::token(0)).to_string();
+    let (kind, body) = match maker.receipt_field {
+        Some(field) => {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            let form = form.append_pair(field, &receipt).finish();
+            ("application/x-www-form-urlencoded", form)
+        }
+        None => ("application/json", receipt),
+    };
+    let path = address(&stage, maker.name);
+    let (status, answer) = post(&stage.server, &path, kind, &body);
+    assert_eq!(status, 200, "{answer}");
+    stage.wait_for_counts(
+        &message,
+        &[("accepted", 1), ("delivered", 1), ("targeted", 2)],
+    );
+    let journey = stage.journey(&message, &phones[0].id);
+    assert_eq!(journey["state"], "delivered", "{journey}");
+    let journey = stage.journey(&message, &phones[1].id);
+    assert_eq!(journey["state"], "accepted", "{journey}");
 }

@@ -19,7 +19,7 @@ fn phone(stage: &Stage, provider: &str, token: &str) -> Device {
 }
 
 /// Where a maker is to send an app's receipts: the path of what it is told to enter.
-fn address(stage: &Stage, provider: &str) -> String {
+pub(crate) fn address(stage: &Stage, provider: &str) -> String {
     let path = format!("/v1/apps/{}/callbacks", stage.app.key);
     let told = stage.server.admin("GET", &path, None).good();
     let url = told[provider].as_str().expect("an address").to_owned();
@@ -28,7 +28,7 @@ fn address(stage: &Stage, provider: &str) -> String {
 }
 
 /// Posts a body as it is; returns the status and the answer.
-fn post(server: &Server, path: &str, kind: &str, body: &str) -> (u16, Value) {
+pub(crate) fn post(server: &Server, path: &str, kind: &str, body: &str) -> (u16, Value) {
     signed(server, path, kind, body, None)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::sandbox::Sandbox;
 use super::server::{Device, Server};
 use super::stage::Stage;
 use super::wait_for;
@@ -15,8 +16,8 @@ pub(crate) struct Maker {
     pub(crate) platform: &'static str,
     /// Phones of one request.
     pub(crate) batch: usize,
-    /// What makes its credential a wrong one, as JSON.
-    pub(crate) wrong: &'static str,
+    /// Fields that make the credential that the sandbox tells a wrong one.
+    pub(crate) wrong: fn(&Value) -> Value,
     /// Where it is mended.
     pub(crate) console: &'static str,
     pub(crate) access: Access,
@@ -24,6 +25,10 @@ pub(crate) struct Maker {
     pub(crate) all_bad: &'static str,
     /// A fault that calls the sender too fast, as JSON.
     pub(crate) too_fast: &'static str,
+    /// What it posts when a message has arrived at the phone of a token.
+    pub(crate) receipt: fn(&str, &str) -> Value,
+    /// In which field of a form; none posts it as it is.
+    pub(crate) receipt_field: Option<&'static str>,
     /// The reason of a fault that calls the day's quota spent, if it has one.
     pub(crate) quota: Option<&'static str>,
 }
@@ -33,6 +38,8 @@ pub(crate) struct Maker {
 pub(crate) enum Access {
     /// By access tokens that it gives.
     Given,
+    /// By what is made here; a fault of this reason calls it expired.
+    Made(&'static str),
     /// By a secret or a signature, which does not end.
     Shown,
 }
@@ -127,6 +134,19 @@ impl MakerStage {
         self.sandbox.call("DELETE", "faults", None);
     }
 
+    /// The makers are gone, until [`Self::come_back`].
+    pub(crate) fn go_away(&mut self) {
+        self.stage.sandbox.process.end();
+    }
+
+    /// The makers are where they were; of what they knew they know nothing.
+    pub(crate) fn come_back(&mut self) {
+        let sandbox = &mut self.stage.sandbox;
+        let listen = sandbox.url.replace("https://", "");
+        let control = sandbox.control.replace("http://", "");
+        *sandbox = Sandbox::at(&listen, &control);
+    }
+
     pub(crate) fn uninstall(&self, number: usize) {
         let path = format!("phones/{}/{}", self.maker.name, Self::token(number));
         let state = json!({"state": "uninstalled"});
@@ -140,6 +160,7 @@ impl MakerStage {
                 let path = format!("tokens/{}", self.maker.name);
                 self.sandbox.call("DELETE", &path, None);
             }
+            Access::Made(reason) => self.meet(json!({"reason": reason, "count": 1})),
             Access::Shown => {}
         }
     }
@@ -151,11 +172,17 @@ impl MakerStage {
         told["issued"].as_u64().expect("a number")
     }
 
+    /// The credential that the sandbox tells.
+    pub(crate) fn told(&self) -> Value {
+        let told = self.sandbox.call("GET", "credentials", None);
+        let mut own = told[self.maker.name].clone();
+        own["ca"] = told["ca"].clone();
+        own
+    }
+
     /// Sets the credential that the sandbox tells, changed.
     pub(crate) fn set_credential(&self, changed: &Value) -> Value {
-        let told = self.sandbox.call("GET", "credentials", None);
-        let mut body = told[self.maker.name].clone();
-        body["ca"] = told["ca"].clone();
+        let mut body = self.told();
         for (name, value) in changed.as_object().expect("an object") {
             body[name] = value.clone();
         }
@@ -171,6 +198,21 @@ impl MakerStage {
         self.server.admin("POST", &path, None).good()["checks"][0].clone()
     }
 
+    /// What `tidings doctor` says of the one credential, which is bad: its health, and in words.
+    #[track_caller]
+    pub(crate) fn complaint(&self) -> (String, String) {
+        let (code, lines) = self.doctor(&[]);
+        assert_eq!(code, Some(1), "{lines:?}");
+        let begin = format!(
+            "!!  app {} (test), {}: health ",
+            self.app.key, self.maker.name
+        );
+        let complaint = lines.iter().find_map(|line| line.strip_prefix(&begin));
+        let complaint = complaint.unwrap_or_else(|| panic!("{lines:?}"));
+        let (health, words) = complaint.split_once(". ").expect("a sentence");
+        (health.to_owned(), words.to_owned())
+    }
+
     pub(crate) fn rejected(&self) -> Value {
         wait_for("the health", || {
             let credential = self.credential();
@@ -180,5 +222,12 @@ impl MakerStage {
 
     pub(crate) fn has_token(&self, message: &str, device: &Device) -> bool {
         self.journey(message, &device.id)["channels"] != json!([])
+    }
+
+    /// Waits until the device has lost its token: it goes just after its page.
+    pub(crate) fn wait_for_dead(&self, message: &str, device: &Device) {
+        wait_for("the token's end", || {
+            (!self.has_token(message, device)).then_some(())
+        });
     }
 }

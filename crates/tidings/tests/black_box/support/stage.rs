@@ -1,5 +1,7 @@
 //! A server beside simulated providers, and an app.
 
+use std::process::{Command, Output};
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -125,4 +127,20 @@ impl Stage {
             .call("GET", &path, &self.app.basic(), None)
             .good()
     }
+
+    /// What `tidings doctor` says: the exit code, and the lines.
+    pub(crate) fn doctor(&self, args: &[&str]) -> (Option<i32>, Vec<String>) {
+        let Output { status, stdout, .. } = doctor(&self.server.api, &self.data, args);
+        let text = String::from_utf8(stdout).expect("text");
+        (status.code(), text.lines().map(str::to_owned).collect())
+    }
+}
+
+pub(crate) fn doctor(server: &str, data: &TempDir, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["doctor", "--server", server, "--data"])
+        .arg(data.path())
+        .args(args)
+        .output()
+        .expect("the binary starts")
 }

@@ -7,7 +7,7 @@ use tidings_providers::ClientConfig;
 
 use crate::delivery::{BrokerConfig, Delivery, QueueError, Settled, StopReport, Stopped};
 use crate::queue::Status;
-use crate::shared::Shared;
+use crate::shared::{Queued, Shared};
 use crate::task;
 
 /// Takes deliveries for one provider, and tells in [`Events`] what became of each. Dropping it lets it finish what it
@@ -120,6 +120,14 @@ impl<C: ClientConfig, T: Send + 'static> Broker<C, T> {
             self.shared.room.notify_one();
         }
         withdrawn.into_iter().map(Settled::from).collect()
+    }
+
+    /// From now on, what `is_recalled` by its tag when it comes back from an attempt that is to be repeated is not repeated: it comes
+    /// out as [`Failure::Deferred`](crate::Failure::Deferred). For those whose address may be another's by then. It is asked under
+    /// the broker's lock.
+    pub fn recall(&self, is_recalled: impl Fn(&T) -> bool + Send + 'static) {
+        let recall = move |delivery: &Queued<C, T>| is_recalled(&delivery.tag);
+        self.shared.lock().queue.recall(Some(Box::new(recall)));
     }
 
     /// What is where at this moment.

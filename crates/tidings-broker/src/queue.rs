@@ -91,6 +91,9 @@ impl Status {
     }
 }
 
+/// Whether a delivery is to come back instead of being tried again.
+pub type Recall<D> = Box<dyn Fn(&D) -> bool + Send>;
+
 /// The deliveries to one provider, and what becomes of each; see the [module](self).
 pub struct Queue<D> {
     policy: RetryPolicy,
@@ -98,6 +101,8 @@ pub struct Queue<D> {
     parks: bool,
     /// What would wait for longer than this is put away.
     defer: Option<Duration>,
+    /// What is not to be tried again from here.
+    recalled: Option<Recall<D>>,
     /// What waits comes at one of these moments, counted from the beginning: together with others.
     gather: Option<(Instant, Duration)>,
     jitter: Jitter,
@@ -125,6 +130,7 @@ impl<D> Queue<D> {
             policy,
             parks,
             defer: None,
+            recalled: None,
             gather: None,
             jitter,
             ready: Ready::default(),
@@ -147,6 +153,17 @@ impl<D> Queue<D> {
     /// sent is not put away: its waits are short, and an outage is everybody's. None, as at first, puts nothing away.
     pub fn defer(&mut self, wait: Option<Duration>) {
         self.defer = wait;
+    }
+
+    /// What `is_recalled` when it comes back from an attempt is not tried again, but put away, as [`Failure::Deferred`]. None, as
+    /// at first, is nothing.
+    pub fn recall(&mut self, is_recalled: Option<Recall<D>>) {
+        self.recalled = is_recalled;
+    }
+
+    fn is_recalled(&self, item: &Item<D>) -> bool {
+        let recalled = self.recalled.as_ref();
+        recalled.is_some_and(|is_recalled| is_recalled(&item.delivery))
     }
 
     /// Has what waits come back together with what else is due within `span` from `now` on: for a provider that takes many
@@ -362,6 +379,10 @@ impl<D> Queue<D> {
         let progress = &mut item.state.progress;
         let wait = self.policy.after_silence(progress, &mut self.jitter);
         match wait {
+            // It has been waited for long enough.
+            Some(wait) if !self.closed && self.defer.is_some() => {
+                self.put_away_one(now, wait, item)
+            }
             Some(wait) if !self.closed => self.wait(now, wait, item),
             _ => self.settle(item, Err(Failure::Unanswered(cause)), 0),
         }
@@ -373,14 +394,27 @@ impl<D> Queue<D> {
         if item.state.is_expired(due) {
             self.expire(item);
         } else if self.defer.is_some_and(|longest| wait > longest) {
-            self.settle(item, Err(Failure::Deferred { until: Some(due) }), 0);
+            self.put_away_one(now, wait, item);
         } else {
             self.put_off(due, item);
         }
     }
 
+    /// Comes back to be put away until then, if the delivery is still wanted then.
+    fn put_away_one(&mut self, now: Instant, wait: Duration, item: Item<D>) {
+        let due = now + wait;
+        if item.state.is_expired(due) {
+            self.expire(item);
+        } else {
+            self.settle(item, Err(Failure::Deferred { until: Some(due) }), 0);
+        }
+    }
+
     /// Ready again, before the others.
     fn put_back(&mut self, mut item: Item<D>) {
+        if self.is_recalled(&item) {
+            return self.settle(item, Err(Failure::Deferred { until: None }), 0);
+        }
         (item.state.outdated, item.state.probe) = (false, false);
         item.state
             .expires
@@ -390,6 +424,9 @@ impl<D> Queue<D> {
     }
 
     fn put_off(&mut self, due: Instant, mut item: Item<D>) {
+        if self.is_recalled(&item) {
+            return self.settle(item, Err(Failure::Deferred { until: Some(due) }), 0);
+        }
         let due = match self.gather {
             Some((from, span)) => {
                 let beyond = due.saturating_duration_since(from).as_nanos() % span.as_nanos();

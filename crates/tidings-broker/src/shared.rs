@@ -19,7 +19,7 @@ pub(crate) struct Carried<T> {
 
 pub(crate) type Carrier<C, T> = providers::Delivery<<C as ClientConfig>::Notification, Carried<T>>;
 pub(crate) type Started<C, T> = providers::Started<C, Carried<T>>;
-type Queued<C, T> = providers::Delivery<<C as ClientConfig>::Notification, T>;
+pub(crate) type Queued<C, T> = providers::Delivery<<C as ClientConfig>::Notification, T>;
 
 pub(crate) struct Shared<C: ClientConfig, T: Send + 'static> {
     state: Mutex<State<C, T>>,

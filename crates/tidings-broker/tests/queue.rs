@@ -626,3 +626,50 @@ fn what_a_quota_is_used_up_for_comes_back_with_the_time_and_keeps_no_other() {
     push(&mut queue, 100, None);
     assert_eq!(numbers(ready(&mut queue, now)), [100], "no pause");
 }
+
+#[test]
+fn what_is_recalled_is_not_tried_again_from_here() {
+    let now = Instant::now();
+    let attempts = [
+        retry(None),
+        rejected(),
+        Attempt::NotSent(Cause::Shutdown),
+        Attempt::Unanswered(Cause::Shutdown),
+    ];
+    for attempt in attempts {
+        let mut queue = queue();
+        push(&mut queue, 1, None);
+        push(&mut queue, 2, None);
+        let items = ready(&mut queue, now);
+        queue.recall(Some(Box::new(|number| *number == 2)));
+        for item in items {
+            queue.apply(now, item, attempt.clone());
+        }
+        let settled: Vec<_> = queue.fetch(10).collect();
+        let [only] = &settled[..] else {
+            panic!("{attempt:?}: {settled:?}");
+        };
+        assert_eq!(only.delivery, 2);
+        assert!(
+            matches!(only.result, Err(Failure::Deferred { .. })),
+            "{attempt:?}"
+        );
+        assert_eq!(queue.unsettled(), 1, "{attempt:?}");
+    }
+}
+
+#[test]
+fn what_was_not_answered_is_put_away_by_who_wants_that() {
+    let now = Instant::now();
+    let mut queue = queue();
+    queue.defer(Some(Duration::from_secs(2)));
+    push(&mut queue, 1, None);
+    let item = ready(&mut queue, now).pop_front().expect("one");
+    queue.apply(now, item, Attempt::Unanswered(Cause::Shutdown));
+    let settled = queue.fetch(1).next().expect("it is settled");
+    assert!(matches!(
+        settled.result,
+        Err(Failure::Deferred { until: Some(_) })
+    ));
+    assert_eq!(settled.progress.unanswered, 1);
+}

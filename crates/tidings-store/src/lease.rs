@@ -82,15 +82,17 @@ pub enum Addressed {
 
 impl Store {
     /// Takes out pages of a lane that are ready and due, for so long, as there is room: short ones, stragglers, long ones, the
-    /// oldest of each first. Durable before anything is sent, so that what is sent has a place to be remembered in.
+    /// oldest of each first. Durable before anything is sent, so that what is sent has a place to be remembered in. Due is what
+    /// is so at `now`, by the clock by which it was put away.
     pub async fn lease(
         &self,
         lane: LaneKey,
         room: Room,
         duration: Duration,
+        now: UnixMillis,
     ) -> Result<Leased, StoreError> {
         self.engine
-            .write(move |tx| lease(tx, lane, room, duration))
+            .write(move |tx| lease(tx, lane, room, duration, now))
             .await
     }
 
@@ -128,6 +130,7 @@ fn lease(
     lane: LaneKey,
     room: Room,
     duration: Duration,
+    now: UnixMillis,
 ) -> Result<Leased, StoreError> {
     if !apps::lives(tx.sql, lane.app)? {
         return Ok(Leased::default());
@@ -137,7 +140,7 @@ fn lease(
     let mut taken = Taken {
         lane,
         lease,
-        now: tx.now,
+        now,
         pages: Vec::new(),
         pages_max: room.pages,
         until,

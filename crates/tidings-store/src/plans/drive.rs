@@ -491,7 +491,9 @@ impl Stage {
                 pages: 20,
                 short: PAGE_MAX,
             };
-            let leased = store.lease(lane, room, Duration::from_secs(60)).await;
+            let leased = store
+                .lease(lane, room, Duration::from_secs(60), UnixMillis::now())
+                .await;
             let pages = leased.expect("leased").pages;
             let leases = pages.iter().map(|page| (page.key, page.lease)).collect();
             let renewed = store.renew_leases(leases, Duration::from_secs(60)).await;

@@ -165,7 +165,10 @@ async fn a_deleted_app_is_gone_at_once_for_everyone_who_asks() {
         pages: 9,
         short: 9000,
     };
-    let leased = store.lease(lane, room, DAY).await.expect("asked");
+    let leased = store
+        .lease(lane, room, DAY, UnixMillis::now())
+        .await
+        .expect("asked");
     assert!(leased.pages.is_empty());
 }
 

@@ -140,7 +140,11 @@ impl Phones {
             provider: Provider::Huawei,
             environment: None,
         };
-        let leased = self.store.lease(lane, ROOM, LEASE).await.expect("leased");
+        let leased = self
+            .store
+            .lease(lane, ROOM, LEASE, UnixMillis::now())
+            .await
+            .expect("leased");
         let opened = self.store.open_pages(leased.pages, HashMap::new()).await;
         let opened = opened.expect("read").into_iter();
         opened

@@ -81,7 +81,10 @@ impl Stage {
     }
 
     async fn lease(&self, room: Room) -> Leased {
-        let leased = self.store.lease(self.lane(), room, LEASE).await;
+        let leased = self
+            .store
+            .lease(self.lane(), room, LEASE, UnixMillis::now())
+            .await;
         leased.expect("a lease")
     }
 
@@ -95,7 +98,7 @@ impl Stage {
             environment: Some(environment),
             ..self.lane()
         };
-        let leased = self.store.lease(lane, ROOM, LEASE).await;
+        let leased = self.store.lease(lane, ROOM, LEASE, UnixMillis::now()).await;
         let mut out = Vec::new();
         for page in leased.expect("a lease").pages {
             out.push(self.open(&page).await.expect("a page"));
@@ -317,7 +320,11 @@ async fn each_environment_has_pages_of_its_own_and_unnamed_tokens_go_where_the_p
                 environment: Some(environment),
                 ..stage.lane()
             };
-            let leased = stage.store.lease(key, ROOM, LEASE).await.expect("a lease");
+            let leased = stage
+                .store
+                .lease(key, ROOM, LEASE, UnixMillis::now())
+                .await
+                .expect("a lease");
             assert_eq!(leased.pages.len(), 1);
             let mut out = stage.open(&leased.pages[0]).await.expect("a page");
             let expected = match lane == unnamed {
@@ -765,7 +772,10 @@ async fn a_lease_that_runs_out_is_freed_and_can_be_prolonged() {
     stage.iphones(0..1).await;
     stage.push(Audience::All).await;
     stage.cut_all().await;
-    let over = stage.store.lease(stage.lane(), ROOM, Duration::ZERO).await;
+    let over = stage
+        .store
+        .lease(stage.lane(), ROOM, Duration::ZERO, UnixMillis::now())
+        .await;
     let over = over.expect("a lease").pages[0].clone();
     stage
         .store

@@ -31,6 +31,8 @@ pub(crate) fn init_log(filter: &str, format: LogFormat) -> Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on stderr, which is what does not take it, in a panic.
+        .log_internal_errors(false)
         .with_target(false);
     match format {
         LogFormat::Json => builder.json().init(),

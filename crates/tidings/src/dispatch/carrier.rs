@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tracing::error;
 
 use super::lanes::book::{Outgoing, Tag, Taken};
+use super::lanes::recalled::Recalled;
 use super::limits::{BROKER_QUEUE, DEFER, SETTLED_AT_ONCE};
 use super::rendered::Rendered;
 
@@ -63,6 +64,9 @@ pub(crate) trait Carrier: Send {
     fn settled<'a>(&'a mut self, into: &'a mut Vec<Settled<Tag>>) -> BoxFuture<'a, usize>;
 
     fn status(&self) -> Status;
+
+    /// What is recalled when it comes back is not tried again here.
+    fn recall(&self, recalled: Arc<Recalled>);
 
     /// Takes back what has not left of those that are `meant`.
     fn withdraw(&self, meant: &mut dyn FnMut(&Tag) -> bool) -> Vec<Settled<Tag>>;
@@ -189,6 +193,10 @@ impl<S: Sends> Carrier for Typed<S> {
 
     fn status(&self) -> Status {
         self.broker.status()
+    }
+
+    fn recall(&self, recalled: Arc<Recalled>) {
+        self.broker.recall(move |tag| recalled.contains(tag));
     }
 
     fn withdraw(&self, meant: &mut dyn FnMut(&Tag) -> bool) -> Vec<Settled<Tag>> {

@@ -27,7 +27,8 @@ pub(super) async fn run(
 
 async fn take_turns(context: &Context, wakes: &Wakes, told: &Notify) {
     loop {
-        let now = context.clock.now();
+        // By the clock by which the link stops giving it.
+        let now = UnixMillis::now();
         let Fallbacks { due, next } = match context.store.fallbacks(now).await {
             Ok(found) => found,
             Err(error) => {

@@ -14,8 +14,9 @@ pub(super) const LONG_AT_ONCE: usize = 2 * PAGE_MAX;
 /// Room of their own for messages to few devices: what is long never takes it.
 pub(super) const SHORT_MAX: usize = 2 * PAGE_MAX;
 
-/// Pages of a lane that are out: as many single pushes as are on their way when 5,000 a second take 100 ms each.
-pub(super) const PAGES_MAX: usize = 512;
+/// Pages of a lane that are out: as many as there is room for single pushes, so that those that hear no answer for long have to
+/// be many before others wait for them.
+pub(super) const PAGES_MAX: usize = SHORT_MAX;
 
 /// Room in a lane's broker: all that can be out, and what is in flight of pages that were given up.
 pub(super) const BROKER_QUEUE: usize = 2 * (LONG_MAX + SHORT_MAX);

@@ -1,5 +1,6 @@
 //! What sends for a lane: the broker of its provider, with the credential that the app has for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,11 +14,14 @@ use super::Context;
 use super::carrier::{Carrier, Unsent};
 use super::guard::Guard;
 use super::lanes::book::{Tag, Taken};
+use super::lanes::recalled::Recalled;
 use crate::{credentials, providers};
 
 /// What sends with one credential.
 pub(super) struct Sender {
     carrier: Box<dyn Carrier>,
+    /// How often its credential has been replaced.
+    changes: u64,
     /// The broker has stopped, and has told everything.
     ended: bool,
     /// Whether what it says of tokens can be believed.
@@ -70,12 +74,13 @@ pub(super) async fn load(
     sender: &mut Option<Sender>,
     context: &Context,
     lane: LaneKey,
+    recalled: &Arc<Recalled>,
 ) -> Result<Option<Sender>> {
     match wanted(sender.as_mut(), context, lane).await? {
         Wanted::Same => Ok(None),
         Wanted::None => Ok(sender.take()),
         Wanted::Other(credential, record) => {
-            let equipped = equip(sender, credential, lane, record).await;
+            let equipped = equip(sender, credential, lane, record, recalled).await;
             if let Err(error) = equipped {
                 let error = format!("{error:#}");
                 error!(app = lane.app.0, lane = %name(lane), error, "a credential cannot be used");
@@ -154,12 +159,14 @@ async fn equip(
     credential: Vec<u8>,
     lane: LaneKey,
     record: Option<Noted>,
+    recalled: &Arc<Recalled>,
 ) -> Result<()> {
     let used = record.as_ref().map(|record| record.used.clone());
     let Used { accepted, spent } = used.unwrap_or_default();
     match sender {
         Some(sender) => {
             sender.carrier.replace(credential, spent.clone()).await?;
+            sender.changes += 1;
             // Whether this one is accepted, or parks the lane for the same reason, is news.
             (sender.guard, sender.parked) = (Guard::new(lane.provider, accepted), None);
             (sender.record, sender.spent) = (record, spent);
@@ -168,10 +175,12 @@ async fn equip(
             let Some(adapter) = providers::adapter(lane.provider) else {
                 anyhow::bail!("{} has no credential", lane.provider);
             };
+            let carrier = adapter.carrier(credential, lane.environment, spent.clone());
+            let carrier = carrier.await?;
+            carrier.recall(Arc::clone(recalled));
             *sender = Some(Sender {
-                carrier: adapter
-                    .carrier(credential, lane.environment, spent.clone())
-                    .await?,
+                carrier,
+                changes: 0,
                 ended: false,
                 guard: Guard::new(lane.provider, accepted),
                 lane,
@@ -212,6 +221,11 @@ impl Sender {
         if self.carrier.settled(into).await == 0 {
             self.ended = true;
         }
+    }
+
+    /// Changes with each credential that it gets.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The broker has stopped, and all of it has been fetched.

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use tidings_link::LinkConfig;
 use tidings_model::{
     Audience, Environment, Message, MsgId, Notification, Platform, PlatformSet, Push, PushOptions,
+    UnixMillis,
 };
 use tidings_store::{Accepted, ChannelChange, Ledger, NewDevice, Room, SealKey};
 
@@ -164,7 +165,10 @@ impl Waiting {
             pages: 100,
             short: 1000,
         };
-        let leased = self.store.lease(self.key, room, duration).await;
+        let leased = self
+            .store
+            .lease(self.key, room, duration, UnixMillis::now())
+            .await;
         let pages = leased.expect("leased").pages;
         pages.iter().map(|page| page.key.message).collect()
     }

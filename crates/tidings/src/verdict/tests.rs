@@ -334,6 +334,24 @@ fn on_the_link_an_acknowledgement_is_the_delivery_and_nothing_else() {
     });
     check(behind, State::Waiting, "", waits);
 
+    // It cannot connect any more, unless it comes back after a token of its moved.
+    let left = |reason: &'static str| {
+        with(start_in_inbox(None), move |journey, device| {
+            device.channels = vec![];
+            journey.tombstones = vec![Tombstone {
+                provider: Provider::Link,
+                reason: Reason::known(reason),
+                added_at: ACCEPTED_AT,
+                removed_at: AT,
+                token: None,
+            }];
+        })
+    };
+    check(left("moved"), State::Waiting, "", waits);
+    let left_for_good = "It is for the link, which the device has given up: it gets it if it takes the link again by \
+                         2027-01-16T08:00:00.000Z, and by no other way.";
+    check(left("replaced"), State::Waiting, "", left_for_good);
+
     let refused = "It was sent over the link, and the device refused it (Refused0x87).";
     let reason = Reason::known("Refused0x87");
     let row = start_in_inbox(end(Ending::Dropped, Some(reason.clone())));

@@ -50,6 +50,14 @@ pub(super) fn told(journey: &Journey, device: Option<&Device>, ways: &[Way]) -> 
     sentences.join(" ")
 }
 
+/// Whether the device has no link any more, and does not get it back by connecting, as one does whose token has moved.
+fn has_left_the_link(journey: &Journey, device: Option<&Device>) -> bool {
+    let is_on_link = device.is_none_or(|device| device.providers().contains(Provider::Link));
+    let mut ends = journey.tombstones.iter().rev();
+    let end = ends.find(|end| end.provider == Provider::Link);
+    !is_on_link && end.is_none_or(|end| end.reason.as_str() != "moved")
+}
+
 fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
     let provider = way.provider.nature().title;
     let expires_at = rfc3339(journey.message.expires_at);
@@ -66,6 +74,9 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Waiting(For::Device) if journey.message.is_online_only() => {
             "It is only for devices that were connected when it was sent, and this one has not acknowledged it yet.".into()
         }
+        Outcome::Waiting(For::Device) if has_left_the_link(journey, device) => format!(
+            "It is for the link, which the device has given up: it gets it if it takes the link again by {expires_at}, and by no other way."
+        ),
         Outcome::Waiting(For::Device) => format!(
             "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to the link."
         ),

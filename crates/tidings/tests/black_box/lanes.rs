@@ -369,3 +369,23 @@ fn what_a_dead_token_cannot_get_goes_over_the_link() {
         assert_eq!(counts["dropped"], 0, "round {round}: {counts}");
     }
 }
+
+#[test]
+fn single_pushes_that_are_not_answered_keep_no_other_from_going() {
+    let stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    let phones = stage.server.register_iphones(&stage.app, 601);
+    let silent: Vec<Value> = (0..600)
+        .map(|number| json!({"provider": "apns", "token": token(number), "action": "hang"}))
+        .collect();
+    for fault in &silent {
+        stage.fault(fault);
+    }
+    for phone in &phones[..600] {
+        stage.push_to(&[&phone.id]);
+    }
+    let message = stage.push_to(&[&phones[600].id]);
+    stage.wait_for_counts(&message, &[("accepted", 1)]);
+    // Nobody has answered any of the others by then.
+    assert_eq!(stage.sandbox.deliveries_after(0).len(), 1);
+}

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::process::Process;
 use crate::support::server::{Server, iphone, token};
-use crate::support::wait_for;
+use crate::support::{agent, wait_for};
 
 #[test]
 fn an_empty_folder_becomes_a_server_that_pushes_to_its_own_sandbox() {
@@ -111,4 +111,22 @@ fn a_body_that_is_too_large_is_told_so_even_if_its_sender_listens_late() {
     let mut answer = [0; 12];
     socket.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let data = TempDir::new().expect("a directory");
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let place = data.path().display().to_string();
+    let any = "127.0.0.1:0";
+    let args = [
+        "serve", "--data", &place, "--api", any, "--link", any, "--log", "debug",
+    ];
+    let process = Process::start_logging_to(full.expect("a full disk"), &args);
+    let url = format!("{}/v1/version", process.ready["api"]);
+    for _ in 0..3 {
+        let answer = agent().get(&url).call().expect("an answer");
+        assert_eq!(answer.status(), 401);
+    }
+    assert!(process.terminate().success());
 }

@@ -1,11 +1,13 @@
 //! What a wrong credential costs: deliveries, but no tokens.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::registry::set_credential;
 use crate::support::server::{Device, Server, token};
 use crate::support::stage::Stage;
-use crate::support::wait_for;
+use crate::support::{pause, wait_for};
 
 /// A phone that says which environment its token is for.
 fn phone(stage: &Stage, number: usize, environment: &str) -> Device {
@@ -194,4 +196,47 @@ fn what_cannot_be_made_for_apple_ends_with_the_true_reason() {
     });
     let journey = stage.journey(&message, &device.id);
     assert_eq!(journey["delivery"]["reason"], "BadTopic");
+}
+
+#[test]
+fn what_a_wrong_credential_heard_of_tokens_is_not_held_against_them_under_the_next() {
+    let stage = Stage::new();
+    stage.set_credential(&key_for(&stage, "production"));
+    let phones: Vec<_> = (0..12).map(|n| phone(&stage, n, "production")).collect();
+    for number in 1..12 {
+        refuse(&stage, "DeviceTokenNotForTopic", Some(token(number)));
+    }
+    let slow = json!({"provider": "apns", "token": token(0), "delay_ms": 3000});
+    stage.sandbox.call("POST", "faults", Some(&slow));
+    let message = stage.server.push_to_all(&stage.app, "hello");
+    dropped(&stage, &message, 11);
+    // While the last of the page is under way.
+    let mut right = key_for(&stage, "production");
+    right["topic"] = "com.example.app".into();
+    stage.set_credential(&right);
+    accepted(&stage, &message, 1);
+    let next = stage.push_to(&[&phones[0].id]);
+    accepted(&stage, &next, 1);
+    for phone in &phones {
+        assert!(has_token(&stage, phone, &message));
+    }
+}
+
+#[test]
+fn a_token_that_moves_while_a_try_is_under_way_is_not_tried_again() {
+    let stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    let former = phone(&stage, 0, "sandbox");
+    let fault = json!({"provider": "apns", "token": token(0), "status": 503, "reason": "ServiceUnavailable", "delay_ms": 1500, "count": 1});
+    stage.sandbox.call("POST", "faults", Some(&fault));
+    let message = stage.push_to(&[&former.id]);
+    // The try leaves at once; its answer takes longer.
+    pause(Duration::from_millis(700));
+    let owner = phone(&stage, 0, "sandbox");
+    dropped(&stage, &message, 1);
+    assert_eq!(stage.sandbox.settled_after(0).len(), 0, "nothing was shown");
+    let reason = stage.journey(&message, &former.id)["reason"].clone();
+    assert_eq!(reason, "moved");
+    let message = stage.push_to(&[&owner.id]);
+    accepted(&stage, &message, 1);
 }

@@ -74,7 +74,10 @@ impl Shop {
             short: 1,
         };
         let lease = Duration::from_secs(60);
-        let leased = store.lease(lane, room, lease).await.expect("leased");
+        let leased = store
+            .lease(lane, room, lease, UnixMillis::now())
+            .await
+            .expect("leased");
         let opened = store.open_pages(leased.pages, HashMap::new()).await;
         let (page, open) = opened.expect("opened").pop().expect("a page");
         let open = open.expect("it can be read");

@@ -377,6 +377,13 @@ impl Book {
         }
     }
 
+    /// The credential is another: what its predecessor heard of tokens, and was not certain, is not to be believed.
+    pub(in crate::dispatch) fn forget_doubts(&mut self) {
+        for page in self.pages.values_mut() {
+            page.in_doubt.clear();
+        }
+    }
+
     /// Whether there is something to be written down.
     pub(in crate::dispatch) fn is_dirty(&self) -> bool {
         self.removing < self.removals.len() || self.pages.values().any(OutPage::is_dirty)

@@ -3,3 +3,4 @@
 pub(super) mod book;
 pub(super) mod log;
 pub(super) mod pages;
+pub(super) mod recalled;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::book::{Book, Came, Tag};
+use super::recalled::Recalled;
 use crate::dispatch::carrier::{Unsent, tried};
 use crate::dispatch::cut::CutSignal;
 use crate::dispatch::limits::{
@@ -52,6 +53,8 @@ pub(in crate::dispatch) struct Lane {
     next_due: Option<Instant>,
     note_at: Instant,
     noting: bool,
+    /// What has left for devices that have changed since.
+    recalled: Arc<Recalled>,
     renewing: bool,
     sender: Option<Sender>,
     /// Room for so many of short messages is needed for the next of them.
@@ -127,6 +130,7 @@ impl Lane {
             next_due: None,
             note_at: now,
             noting: false,
+            recalled: Arc::default(),
             renewing: false,
             sender: None,
             short_min: 1,
@@ -190,9 +194,17 @@ impl Lane {
     }
 
     async fn load_credential(&mut self) {
+        let before = self.sender.as_ref().map(Sender::changes);
         loop {
-            match senders::load(&mut self.sender, &self.context, self.key).await {
-                Ok(None) => return,
+            let loaded = senders::load(&mut self.sender, &self.context, self.key, &self.recalled);
+            match loaded.await {
+                Ok(None) => {
+                    if self.sender.as_ref().map(Sender::changes) != before {
+                        // What was said of tokens under another credential says nothing under this one.
+                        self.book.forget_doubts();
+                    }
+                    return;
+                }
                 Ok(Some(gone)) => {
                     let ended = gone.end(REMOVED_GRACE).await;
                     let now = self.context.clock.now();
@@ -253,11 +265,16 @@ impl Lane {
             false => self.book.of_devices(&changed),
         };
         let unsent = match &self.sender {
-            Some(sender) if !tags.is_empty() => sender.withdraw(|tag| tags.contains(tag)),
+            Some(sender) if !tags.is_empty() => {
+                // Before: what comes back meanwhile is to be found in it.
+                self.recalled.add(tags.iter().copied());
+                sender.withdraw(|tag| tags.contains(tag))
+            }
             Some(_) | None => return,
         };
         for settled in unsent {
             let tried = tried(settled.progress);
+            self.recalled.remove(&settled.tag);
             self.book.came_again(settled.tag, tried);
         }
     }
@@ -295,10 +312,11 @@ impl Lane {
         (self.more_long, self.more_short) = (false, false);
         let (store, key) = (Arc::clone(&self.context.store), self.key);
         let known = self.book.messages();
+        let due = self.context.clock.now();
         self.jobs.spawn(async move {
             let ends = Instant::now() + LEASE - LEASE_MARGIN;
             let leased = async {
-                let leased = store.lease(key, room, LEASE).await?;
+                let leased = store.lease(key, room, LEASE, due).await?;
                 let opened = match leased.pages.is_empty() {
                     true => Vec::new(),
                     false => store.open_pages(leased.pages, known).await?,
@@ -482,6 +500,7 @@ impl Lane {
             token,
             ..
         } = settled;
+        self.recalled.remove(&tag);
         if let Some(provider_id) = provider_id {
             debug!(delivery = %id, provider_id = %provider_id, "the provider took delivery {id} as {provider_id}");
         }

@@ -1,6 +1,7 @@
 //! A `tidings` process, from its `ready` line to its end.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -25,6 +26,12 @@ impl Process {
         let mut shell = Command::new("sh");
         let shell = shell.args(by_shell).arg(env!("CARGO_BIN_EXE_tidings"));
         Self::run(shell.args(args))
+    }
+
+    /// The same, with its log in a file.
+    pub(crate) fn start_logging_to<S: AsRef<std::ffi::OsStr>>(log: File, args: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        Self::run(command.args(args).stderr(log))
     }
 
     fn run(command: &mut Command) -> Self {

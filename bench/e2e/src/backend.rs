@@ -145,6 +145,12 @@ impl Backend {
         )
     }
 
+    /// Puts something with another proof than the app's.
+    pub(crate) fn put_as(&self, bearer: &str, path: &str, body: &Value) -> Result<()> {
+        let (auth, url) = (format!("Bearer {bearer}"), format!("{}{path}", self.api));
+        call(&self.agent, "PUT", &url, &auth, Some(body)).map(drop)
+    }
+
     /// What there is to tell of a message.
     pub(crate) fn message(&self, message: &str) -> Result<Value> {
         let url = format!("{}/v1/messages/{message}", self.api);

@@ -4,6 +4,7 @@ mod backend;
 mod deliveries;
 mod figures;
 mod iphones;
+mod makers;
 mod mixed;
 mod phones;
 mod process;
@@ -37,6 +38,13 @@ struct Args {
 enum Push {
     /// To iPhones alone, beside senders that have no server
     Iphones {
+        #[arg(long, default_value_t = 1_000_000)]
+        devices: usize,
+    },
+    /// To the phones of a maker, in batches, beside the sender that has no server
+    Makers {
+        #[arg(long, value_enum)]
+        maker: makers::Maker,
         #[arg(long, default_value_t = 1_000_000)]
         devices: usize,
     },
@@ -77,6 +85,7 @@ fn main() -> Result<()> {
     let stage = Stage::set(&args.server)?;
     let report = match args.push {
         Push::Iphones { devices } => iphones::measure(stage, devices)?,
+        Push::Makers { maker, devices } => makers::measure(stage, maker, devices)?,
         Push::Mixed { devices } => mixed::measure(stage, devices)?,
         Push::Registry { devices, others } => registry::measure(stage, devices, others)?,
         Push::Returns { logged, connected } => returns::measure(stage, logged, connected)?,

@@ -63,6 +63,12 @@ impl Stage {
         self.backend.register("ios", count, token).map(drop)
     }
 
+    /// Sets the app's credential for a provider.
+    pub(crate) fn set_credential(&self, provider: &str, credential: &Value) -> Result<()> {
+        let path = format!("/v1/apps/{}/credentials/{provider}", self.backend.app_key);
+        self.backend.put_as(&self.admin, &path, credential)
+    }
+
     /// Has the simulated Apple behave so from now on.
     pub(crate) fn fault(&self, fault: &Value) -> Result<()> {
         let url = format!("{}/v1/sandbox/faults", self.control);

@@ -39,6 +39,9 @@ pub enum Finding {
     },
 }
 
+/// An address of the form that all makers take, which nobody has.
+const NOBODY: &str = "tidings-check";
+
 /// For all of a check together.
 const WITHIN: Duration = Duration::from_secs(15);
 
@@ -70,12 +73,12 @@ pub async fn check<P: Protocol>(config: Config<P>) -> Result<Report, ConfigError
             return Ok(Report::of(String::new()).found(Finding::Rejected(reason)));
         }
     };
-    if let Some((notification, nobody)) = protocol.probe() {
-        let request = protocol.request(&notification, &[nobody], &access.token, now);
+    if let Some(notification) = protocol.probe() {
+        let request = protocol.request(&notification, &[NOBODY], &access.token, now);
         let (asked, response) = ask(&config.dialer()?, &request, by).await;
         report = asked;
         if let Some(response) = response {
-            report.finding = match protocol.answer(&response, &[nobody]) {
+            report.finding = match protocol.answer(&response, &[NOBODY]) {
                 Answer::AccessRefused(reason) | Answer::NotSaved(reason) => {
                     Finding::Rejected(reason)
                 }

@@ -1,13 +1,14 @@
 //! What the makers' answers have in common: a code that asks for one of a few things, and addresses that are named in it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use tidings_model::{Outcome, Reason, Spent};
 use tracing::warn;
 
 use crate::batch::quota::end_of_day_in_china;
-use crate::batch::{Answer, Response};
+use crate::batch::{Access, Answer, Response, Unsaved};
 
 /// What a code asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,55 @@ pub(crate) fn judge(
                 None => otherwise.answer(reason, response),
             }
         }
+    }
+}
+
+/// The access token of an answer with its code, which is 0, or what the answer says instead.
+pub(crate) fn access(
+    response: &Response,
+    found: Option<(i64, &str)>,
+    lives: Duration,
+    means: fn(i64) -> Option<Meaning>,
+) -> Result<Access, Outcome> {
+    if let Some((0, token)) = found
+        && !token.is_empty()
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Ok(Access {
+            token: token.to_owned(),
+            lives,
+        });
+    }
+    let later = |reason| Outcome::Retry {
+        reason,
+        after: response.retry_after,
+    };
+    Err(match (found, by_status(response)) {
+        (Some((code, _)), _) => {
+            let reason = Reason::heard(&code.to_string());
+            match means(code) {
+                Some(Meaning::Credential) => Outcome::CredentialRejected { reason },
+                _ => later(reason),
+            }
+        }
+        (None, Answer::All(outcome)) => outcome,
+        (None, Answer::AccessRefused(reason) | Answer::NotSaved(reason)) => {
+            Outcome::CredentialRejected { reason }
+        }
+        (None, Answer::Each(_)) => later(Reason::known("NoCode")),
+    })
+}
+
+/// What an answer to a save without an id means; `no_id` of one that says that it was taken.
+pub(crate) fn unsaved(answer: Answer, no_id: &'static str) -> Unsaved {
+    match answer {
+        Answer::AccessRefused(reason) => Unsaved::AccessRefused(reason),
+        Answer::All(Outcome::Accepted { .. }) | Answer::Each(_) => Unsaved::All(Outcome::Retry {
+            reason: Reason::known(no_id),
+            after: None,
+        }),
+        Answer::All(outcome) => Unsaved::All(outcome),
+        Answer::NotSaved(reason) => Unsaved::All(Outcome::PayloadRejected { reason }),
     }
 }
 

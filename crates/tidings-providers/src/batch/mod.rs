@@ -90,9 +90,9 @@ pub trait Protocol: Clone + Send + Sync + std::fmt::Debug + 'static {
     /// What the answer to such a request says, and to one of [`Saving::send`].
     fn answer(&self, response: &Response, tokens: &[&str]) -> Answer;
 
-    /// What a check asks beyond an access token: a notification, and an address of the right form that nobody has. None where
-    /// an access token is asked for and shows all that there is to know.
-    fn probe(&self) -> Option<(Self::Notification, &'static str)> {
+    /// What a check asks beyond an access token: a notification to an address that nobody has. None where an access token is
+    /// asked for and shows all that there is to know.
+    fn probe(&self) -> Option<Self::Notification> {
         None
     }
 }

@@ -83,7 +83,7 @@ impl Protocol for Hmos {
         answer::answer(Self::NAME, response, tokens, of_reason)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let shown = Shown {
             category: "MARKETING".to_owned(),
             title: "check".to_owned(),
@@ -97,7 +97,7 @@ impl Protocol for Hmos {
             is_test: false,
             receipt_id: None,
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }
 

@@ -73,7 +73,7 @@ impl Protocol for Honor {
         answer::answer(Self::NAME, response, tokens)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let shown = Shown {
             title: "check".to_owned(),
             body: "check".to_owned(),
@@ -83,6 +83,6 @@ impl Protocol for Honor {
             shown: Some(shown),
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }

@@ -74,7 +74,7 @@ impl Protocol for Huawei {
         answer::answer(Self::NAME, response, tokens, |_| None)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let shown = Shown {
             title: "check".to_owned(),
             body: "check".to_owned(),
@@ -84,6 +84,6 @@ impl Protocol for Huawei {
             content: Content::Shown(Box::new(shown)),
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }

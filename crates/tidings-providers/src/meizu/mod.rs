@@ -85,12 +85,12 @@ impl Protocol for Meizu {
         answer::answer(Self::NAME, response, ids)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let message = Message {
             title: "check".to_owned(),
             content: "check".to_owned(),
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tidings_model::{Outcome, ProviderId, Reason, Spent};
 
-use crate::batch::meaning::{Meaning, addresses, by_status, each, judge, number};
+use crate::batch::meaning::{self, Meaning, addresses, by_status, each, judge, number};
 use crate::batch::quota::end_of_day_in_china;
 use crate::batch::{Access, Answer, Response, Unsaved};
 
@@ -127,49 +127,16 @@ pub(super) fn saved(response: &Response) -> Result<String, Unsaved> {
         let until = end_of_day_in_china(response.at);
         return Err(Unsaved::Spent(Spent::until(Reason::known("42"), until)));
     }
-    Err(match answer(response, &[]) {
-        Answer::AccessRefused(reason) => Unsaved::AccessRefused(reason),
-        // Taken, and without an id.
-        Answer::All(Outcome::Accepted { .. }) | Answer::Each(_) => Unsaved::All(Outcome::Retry {
-            reason: Reason::known("NoMessageId"),
-            after: None,
-        }),
-        Answer::All(outcome) => Unsaved::All(outcome),
-        Answer::NotSaved(reason) => Unsaved::All(Outcome::PayloadRejected { reason }),
-    })
+    Err(meaning::unsaved(answer(response, &[]), "NoMessageId"))
 }
 
 /// What the answer to `auth` says.
 pub(super) fn access(response: &Response) -> Result<Access, Outcome> {
     let found = Body::of(response);
-    if let Some((0, data)) = &found
-        && let Some(token) = data["auth_token"].as_str()
-        && !token.is_empty()
-        && token.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Ok(Access {
-            token: token.to_owned(),
-            lives: TOKEN_LIVES,
-        });
-    }
-    let later = |reason| Outcome::Retry {
-        reason,
-        after: response.retry_after,
-    };
-    Err(match (found, by_status(response)) {
-        (Some((code, _)), _) => {
-            let reason = Reason::heard(&code.to_string());
-            match means(code) {
-                Some(Meaning::Credential) => Outcome::CredentialRejected { reason },
-                _ => later(reason),
-            }
-        }
-        (None, Answer::All(outcome)) => outcome,
-        (None, Answer::AccessRefused(reason) | Answer::NotSaved(reason)) => {
-            Outcome::CredentialRejected { reason }
-        }
-        (None, Answer::Each(_)) => later(Reason::known("NoCode")),
-    })
+    let found = found
+        .as_ref()
+        .map(|(code, data)| (*code, data["auth_token"].as_str().unwrap_or_default()));
+    meaning::access(response, found, TOKEN_LIVES, means)
 }
 
 #[cfg(test)]

@@ -99,13 +99,13 @@ impl Protocol for Oppo {
         answer::answer(response, tokens)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let message = Message {
             title: "check".to_owned(),
             content: "check".to_owned(),
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tidings_model::{Outcome, ProviderId, Reason, Spent};
 
-use crate::batch::meaning::{Meaning, by_status, each, judge, number};
+use crate::batch::meaning::{self, Meaning, by_status, each, judge, number};
 use crate::batch::quota::{end_of_day_in_china, next_hour_in_china};
 use crate::batch::{Access, Answer, Response, Unsaved};
 
@@ -165,48 +165,16 @@ pub(super) fn saved(response: &Response) -> Result<String, Unsaved> {
         let until = end_of_day_in_china(response.at);
         return Err(Unsaved::Spent(Spent::until(reason, until)));
     }
-    Err(match answer(response, &[]) {
-        Answer::AccessRefused(reason) => Unsaved::AccessRefused(reason),
-        // Taken, and without an id.
-        Answer::All(Outcome::Accepted { .. }) | Answer::Each(_) => Unsaved::All(Outcome::Retry {
-            reason: Reason::known("NoTaskId"),
-            after: None,
-        }),
-        Answer::All(outcome) => Unsaved::All(outcome),
-        Answer::NotSaved(reason) => Unsaved::All(Outcome::PayloadRejected { reason }),
-    })
+    Err(meaning::unsaved(answer(response, &[]), "NoTaskId"))
 }
 
 /// What the answer to `auth` says.
 pub(super) fn access(response: &Response) -> Result<Access, Outcome> {
     let found = Body::of(response);
-    if let Some((0, body)) = &found
-        && !body.auth_token.is_empty()
-        && body.auth_token.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Ok(Access {
-            token: body.auth_token.clone(),
-            lives: TOKEN_LIVES,
-        });
-    }
-    Err(match (found, by_status(response)) {
-        (Some((result, _)), _) if means(result) == Some(Meaning::Credential) => {
-            let reason = Reason::heard(&result.to_string());
-            Outcome::CredentialRejected { reason }
-        }
-        (Some((result, _)), _) => Outcome::Retry {
-            reason: Reason::heard(&result.to_string()),
-            after: response.retry_after,
-        },
-        (None, Answer::All(outcome)) => outcome,
-        (None, Answer::AccessRefused(reason) | Answer::NotSaved(reason)) => {
-            Outcome::CredentialRejected { reason }
-        }
-        (None, Answer::Each(_)) => Outcome::Retry {
-            reason: Reason::known("NoCode"),
-            after: response.retry_after,
-        },
-    })
+    let found = found
+        .as_ref()
+        .map(|(result, body)| (*result, &*body.auth_token));
+    meaning::access(response, found, TOKEN_LIVES, means)
 }
 
 #[cfg(test)]

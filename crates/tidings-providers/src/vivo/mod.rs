@@ -104,14 +104,14 @@ impl Protocol for Vivo {
         answer::answer(response, tokens)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let message = Message {
             title: "check".to_owned(),
             content: "check".to_owned(),
             is_test: true,
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }
 

@@ -85,7 +85,7 @@ impl Protocol for Xiaomi {
         answer::answer(Self::NAME, response, ids)
     }
 
-    fn probe(&self) -> Option<(Notification, &'static str)> {
+    fn probe(&self) -> Option<Notification> {
         let shown = Shown {
             title: "check".to_owned(),
             description: "check".to_owned(),
@@ -95,6 +95,6 @@ impl Protocol for Xiaomi {
             shown: Some(shown),
             ..Message::default()
         };
-        Some((Notification::new(&message).ok()?, "tidings-check"))
+        Notification::new(&message).ok()
     }
 }

@@ -224,6 +224,17 @@ impl Cutter {
         }
     }
 
+    /// The next chunk of a task; none when its message has been ended.
+    async fn chunk(&mut self, task: OpenTask) -> Result<Option<Chunk>, StoreError> {
+        let message = task.message.id;
+        let chunk = self.context.store.chunk(task, self.provider).await;
+        let mut chunk = self.unless_lasting(message, chunk).await?;
+        if let Some(chunk) = &mut chunk {
+            self.share(chunk);
+        }
+        Ok(chunk)
+    }
+
     /// The first chunks of tasks, up to [`CUT_MAX`] devices.
     async fn chunks(&mut self, tasks: Vec<OpenTask>) -> Result<Vec<Arc<Chunk>>, StoreError> {
         let (mut chunks, mut devices) = (Vec::new(), 0);
@@ -231,12 +242,9 @@ impl Cutter {
             if devices >= CUT_MAX {
                 break;
             }
-            let message = task.message.id;
-            let chunk = self.context.store.chunk(task, self.provider).await;
-            let Some(mut chunk) = self.unless_lasting(message, chunk).await? else {
+            let Some(chunk) = self.chunk(task).await? else {
                 continue;
             };
-            self.share(&mut chunk);
             devices += chunk.targets.len();
             let is_thin = chunk.is_thin();
             chunks.push(Arc::new(chunk));
@@ -255,11 +263,9 @@ impl Cutter {
             && devices < CUT_MAX
         {
             let message = Arc::clone(&task.message);
-            let chunk = self.context.store.chunk(task, self.provider).await;
-            let Some(mut chunk) = self.unless_lasting(message.id, chunk).await? else {
+            let Some(chunk) = self.chunk(task).await? else {
                 break;
             };
-            self.share(&mut chunk);
             devices += chunk.targets.len();
             next = (!chunk.ends && !chunk.is_thin()).then(|| OpenTask {
                 after: chunk.reached,

@@ -7,7 +7,7 @@
 mod readers;
 mod signature;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -78,10 +78,10 @@ pub(crate) enum NotTaken {
 impl Intake {
     /// Writes receipts down with those that others bring meanwhile: durable on return.
     pub(crate) async fn take(
-        &self,
-        store: &Store,
+        self: &Arc<Self>,
+        store: &Arc<Store>,
         receipts: Vec<Receipt>,
-        counts: &ReceiptCounts,
+        counts: &Arc<ReceiptCounts>,
     ) -> Result<(), NotTaken> {
         if receipts.is_empty() {
             return Ok(());
@@ -97,8 +97,12 @@ impl Intake {
             !std::mem::replace(&mut waiting.is_led, true)
         };
         if leads {
-            sleep(GATHER).await;
-            self.write(store, counts).await;
+            let (intake, store, counts) = (Arc::clone(self), Arc::clone(store), Arc::clone(counts));
+            // By itself: this caller may go away, and the others are waiting.
+            tokio::spawn(async move {
+                sleep(GATHER).await;
+                intake.write(&store, &counts).await;
+            });
         }
         end.await.map_err(|_| NotTaken::Failed)
     }
@@ -129,10 +133,9 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tidings_model::{AppId, Provider};
     use tidings_store::SealKey;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -148,12 +151,29 @@ mod tests {
         vec![receipt; count]
     }
 
-    #[tokio::test]
-    async fn what_waits_is_bounded_and_written_together() {
+    fn store() -> (tempfile::TempDir, Arc<Store>) {
         let data = tempfile::TempDir::new().expect("a directory");
         let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
-        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
-        let (intake, counts) = (Intake::default(), ReceiptCounts::default());
+        let store = Store::open(data.path(), key).expect("opens");
+        (data, Arc::new(store))
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_keeps_no_other_waiting() {
+        let (_data, store) = store();
+        let (intake, counts) = (Arc::<Intake>::default(), Arc::default());
+        let gone = intake.take(&store, receipts(1), &counts);
+        let gone = timeout(Duration::from_millis(10), gone).await;
+        assert!(gone.is_err(), "it had not been answered");
+        let next = intake.take(&store, receipts(1), &counts);
+        let next = timeout(Duration::from_secs(60), next).await;
+        assert!(matches!(next, Ok(Ok(()))), "{next:?}");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_written_together() {
+        let (_data, store) = store();
+        let (intake, counts) = (Arc::<Intake>::default(), Arc::default());
         let too_many = intake.take(&store, receipts(WAITING_MAX + 1), &counts);
         assert!(matches!(too_many.await, Err(NotTaken::Full)));
         let (one, other, third) = tokio::join!(

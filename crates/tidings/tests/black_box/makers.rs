@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::receipts::{address, post};
-use crate::support::maker::{Access, Maker, MakerStage};
+use crate::support::maker::{Access, Got, Maker, MakerStage};
 use crate::support::wait_for;
 
 /// A module for each maker, with the same tests.
@@ -20,6 +20,7 @@ macro_rules! makers {
                 what_is_sent_to_many_goes_in_few_requests_with_one_access_token
                 of_a_batch_only_the_dead_lose_their_tokens
                 access_that_ends_is_renewed_and_costs_nothing
+                access_that_ends_in_mid_push_is_renewed_once_for_all_senders
                 what_it_cannot_take_now_goes_when_it_can
                 while_it_is_gone_nothing_ends_and_then_everything_goes_once
                 who_is_too_fast_waits_and_loses_nothing
@@ -205,6 +206,43 @@ fn access_that_ends_is_renewed_and_costs_nothing(maker: &'static Maker) {
     assert_eq!(stage.got().len(), 40);
     if maker.access == Access::Given {
         assert_eq!(stage.access_tokens(), 2);
+    }
+}
+
+fn access_that_ends_in_mid_push_is_renewed_once_for_all_senders(maker: &'static Maker) {
+    const PHONES: usize = 1500;
+    if maker.access == Access::Shown {
+        return; // There is nothing that could end.
+    }
+    let stage = MakerStage::new(maker);
+    // A batch goes each second, and is answered late: so several are out with the same access.
+    stage.set_credential(&json!({"rate": {"devices_per_second": PHONES / 5}}));
+    stage.register(PHONES);
+    stage.meet(json!({"delay_ms": 2500}));
+    let batches = |got: &[Got]| -> HashSet<u64> { got.iter().map(|got| got.request).collect() };
+    let message = stage.push(&json!({}));
+    let before = wait_for("the first batches", || {
+        let got = batches(&stage.got());
+        (got.len() >= 2).then_some(got)
+    });
+    stage.end_access();
+    stage.wait_for_counts(
+        &message,
+        &[("accepted", PHONES as u64), ("targeted", PHONES as u64)],
+    );
+    let got = stage.got();
+    let tokens: HashSet<_> = got.iter().map(|got| got.token.clone()).collect();
+    assert_eq!(
+        (got.len(), tokens.len()),
+        (PHONES, PHONES),
+        "each got it once"
+    );
+    assert!(
+        batches(&got).len() >= before.len() + 2,
+        "it was in mid-push"
+    );
+    if maker.access == Access::Given {
+        assert_eq!(stage.access_tokens(), 2, "one renewal for all senders");
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     status_of: |reason| Reason::named(reason).map(Reason::status),
     reason_for: |status| Reason::usual_for(status).map(Reason::name),
     is_of_token: |_| false,
+    too_fast: None,
+    spent: None,
     fault_status_min: 400,
     client: None,
     credentials,

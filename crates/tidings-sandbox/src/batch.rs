@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::clock::now_ms;
 use crate::deliveries::DeliveryId;
 use crate::device_token::DeviceToken;
-use crate::faults::Trouble;
+use crate::faults::{Effect, Met, Trouble};
 use crate::provider::Provider;
 use crate::simulator::Incoming;
 use crate::state::State;
@@ -48,13 +48,23 @@ impl<'a> Batch<'a> {
         Self { provider, tokens }
     }
 
-    /// The faults that the request meets.
-    pub(crate) fn trouble(&self, state: &State) -> Trouble {
+    /// The faults that the request meets, and whether it is within the limits.
+    pub(crate) fn trouble<'s>(&self, state: &'s State) -> Trouble<'s> {
         let tokens = self.tokens.iter().filter_map(|(_, token)| token.as_ref());
-        state.faults.meet_batch(self.provider, tokens)
+        let mut trouble: Trouble<'s> = state.faults.meet_batch(self.provider, tokens);
+        if !matches!(&trouble.whole, Some(met) if !matches!(met.effect, Effect::Normal)) {
+            match state
+                .quotas
+                .take(self.provider, self.tokens.len(), now_ms())
+            {
+                Ok(place) => trouble.place = Some(place),
+                Err(excess) => trouble.whole = Some(Met::beyond(excess, self.provider)),
+            }
+        }
+        trouble
     }
 
-    pub(crate) fn sort(&self, state: &State, trouble: &Trouble, app: &str) -> Sorted<'a> {
+    pub(crate) fn sort(&self, state: &State, trouble: &Trouble<'_>, app: &str) -> Sorted<'a> {
         let mut sorted = Sorted::default();
         for (text, token) in &self.tokens {
             let why = match token {
@@ -74,6 +84,9 @@ impl<'a> Batch<'a> {
                 },
             };
             sorted.unreached.push((text, why));
+        }
+        if let Some(place) = &trouble.place {
+            place.reach(sorted.reached.len());
         }
         sorted
     }

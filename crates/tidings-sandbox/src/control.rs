@@ -24,6 +24,7 @@ use crate::faults::{Fault, FaultBody};
 use crate::limits::{DELIVERIES_PAGE, DELIVERIES_PAGE_MAX};
 use crate::phones::Phone;
 use crate::provider::Provider;
+use crate::quotas::{Quota, Standing};
 use crate::sandbox::Sandbox;
 use crate::state::State;
 
@@ -44,6 +45,7 @@ pub fn control_router(sandbox: &Sandbox) -> Router {
             "/v1/sandbox/tokens/{provider}",
             get(tokens).delete(expire_tokens),
         )
+        .route("/v1/sandbox/quotas/{provider}", get(quota).put(set_quota))
         .with_state(control)
 }
 
@@ -87,6 +89,43 @@ async fn expire_tokens(
     let provider = required("provider", &provider)?;
     control.state.access_tokens.expire(provider);
     Ok(Json(json!({})))
+}
+
+/// How a maker's limits stand.
+async fn quota(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+) -> Result<Json<Standing>, ControlError> {
+    let provider = limited(&provider)?;
+    Ok(Json(control.state.quotas.standing(provider, now_ms())))
+}
+
+/// Sets a maker's limits; what is not named has none.
+async fn set_quota(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ControlError> {
+    let provider = limited(&provider)?;
+    let quota: Quota = read(&body?)?;
+    if quota.phones_per_day.is_some() && provider.simulator().spent.is_none() {
+        let message = format!("{provider} documents no daily quota");
+        return Err(ControlError::invalid("phones_per_day", message));
+    }
+    control.state.quotas.set(provider, quota);
+    Ok(Json(json!({})))
+}
+
+/// A maker: APNs has limits by phone, which are not simulated.
+fn limited(provider: &str) -> Result<Provider, ControlError> {
+    let provider: Provider = required("provider", provider)?;
+    match provider.simulator().calls {
+        Some(_) => Ok(provider),
+        None => Err(ControlError::invalid(
+            "provider",
+            format!("the limits of {provider} are not simulated"),
+        )),
+    }
 }
 
 #[derive(Deserialize)]

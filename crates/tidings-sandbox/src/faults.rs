@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::device_token::DeviceToken;
 use crate::limits::{FAULT_DELAY_MAX, FAULT_HEADERS_MAX, FAULTS_MAX};
 use crate::provider::Provider;
+use crate::quotas::{Excess, Place};
 
 /// A fault as the control API takes it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -100,9 +101,31 @@ pub(crate) enum Effect {
     Normal,
 }
 
+impl Met {
+    /// What a request meets that is beyond a limit.
+    pub(crate) fn beyond(excess: Excess, provider: Provider) -> Self {
+        let simulator = provider.simulator();
+        let reason = match excess {
+            Excess::Spent => simulator.spent,
+            Excess::TooFast => simulator.too_fast,
+        };
+        let status = reason.and_then(simulator.status_of);
+        Self {
+            delay: Duration::ZERO,
+            effect: Effect::Answer {
+                status: status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                reason: reason.map(str::to_owned),
+                headers: HeaderMap::new(),
+            },
+        }
+    }
+}
+
 /// What a batch is in for.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub(crate) struct Trouble<'a> {
+    /// What it has of the provider's quota.
+    pub(crate) place: Option<Place<'a>>,
     /// What the request as a whole meets.
     pub(crate) whole: Option<Met>,
     /// The tokens that are refused, each with its reason.
@@ -199,7 +222,7 @@ impl Faults {
         &self,
         provider: Provider,
         tokens: impl Iterator<Item = &'a DeviceToken>,
-    ) -> Trouble {
+    ) -> Trouble<'static> {
         let mut set = self.lock();
         if set.active.is_empty() {
             return Trouble::default();
@@ -209,6 +232,7 @@ impl Faults {
             !fault.of_token && fault.matches(provider, Call::Send, |wanted| tokens.contains(wanted))
         });
         let mut trouble = Trouble {
+            place: None,
             whole,
             tokens: HashMap::new(),
         };

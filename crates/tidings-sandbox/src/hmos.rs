@@ -62,6 +62,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| {
         REASONS.contains(&reason) || Code::of(reason).is_some_and(Code::is_of_token)
     },
+    too_fast: None,
+    spent: None,
     fault_status_min: 200,
     client: None,
     credentials,

@@ -56,6 +56,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     },
     reason_for: |_| None,
     is_of_token: |reason| ["80100000", "80300007", EXPIRE_TOKENS, FAIL_TOKENS].contains(&reason),
+    too_fast: Some("503"),
+    spent: None,
     fault_status_min: 200,
     client: Some((CLIENT_ID, CLIENT_SECRET)),
     credentials,

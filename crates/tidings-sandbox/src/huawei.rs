@@ -56,6 +56,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     status_of: |reason| Code::of(reason).map(Code::status),
     reason_for: |_| None,
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
+    too_fast: None,
+    spent: None,
     fault_status_min: 200,
     client: Some((APP_ID, APP_SECRET)),
     credentials,

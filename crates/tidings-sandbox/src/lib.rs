@@ -34,6 +34,7 @@ mod oauth;
 mod oppo;
 mod phones;
 mod provider;
+mod quotas;
 mod sandbox;
 mod saved;
 mod service_account;

@@ -84,6 +84,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     },
     reason_for: |_| None,
     is_of_token: |reason| CODES_OF_IDS.contains(&reason),
+    too_fast: Some("110010"),
+    spent: Some("110019"),
     fault_status_min: 200,
     client: None,
     credentials,

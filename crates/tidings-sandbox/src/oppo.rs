@@ -55,6 +55,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     status_of: |reason| Code::of(reason).map(|_| StatusCode::OK),
     reason_for: |_| None,
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
+    too_fast: Some("55"),
+    spent: Some("33"),
     fault_status_min: 200,
     client: None,
     credentials,

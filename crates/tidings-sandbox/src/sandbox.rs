@@ -29,6 +29,7 @@ use crate::limits::{
     HANDSHAKE_TIMEOUT, MAKER_BODIES_MAX,
 };
 use crate::phones::Phones;
+use crate::quotas::Quotas;
 use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 use crate::state::State;
@@ -97,6 +98,7 @@ impl Sandbox {
             faults: Faults::default(),
             invalid_ids: InvalidIds::default(),
             phones: Phones::default(),
+            quotas: Quotas::default(),
             saved: Saved::default(),
             seen: Seen::default(),
             service_account: ServiceAccount::new()?,

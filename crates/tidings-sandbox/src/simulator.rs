@@ -24,6 +24,10 @@ pub(crate) struct Simulator {
     pub(crate) reason_for: fn(StatusCode) -> Option<&'static str>,
     /// Whether a reason can be that of one token in a batch, while the others are taken.
     pub(crate) is_of_token: fn(&str) -> bool,
+    /// The reason for which a maker refuses what comes too fast; where there is none, it is a bare 503.
+    pub(crate) too_fast: Option<&'static str>,
+    /// The reason for which a maker takes no more that day; none where no daily quota is documented.
+    pub(crate) spent: Option<&'static str>,
     /// Lowest status that a fault may give: makers tell most of their refusals with 200.
     pub(crate) fault_status_min: u16,
     /// Id and secret of the sandbox's own client, where the two are sent.

@@ -10,6 +10,7 @@ use crate::deliveries::Deliveries;
 use crate::faults::Faults;
 use crate::invalid_ids::InvalidIds;
 use crate::phones::Phones;
+use crate::quotas::Quotas;
 use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) invalid_ids: InvalidIds,
     pub(crate) phones: Phones,
+    pub(crate) quotas: Quotas,
     pub(crate) saved: Saved,
     pub(crate) seen: Seen,
     pub(crate) service_account: ServiceAccount,

@@ -45,6 +45,8 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     status_of: |reason| Code::of(reason).map(|_| StatusCode::OK),
     reason_for: |_| None,
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
+    too_fast: Some("200002"),
+    spent: Some("200001"),
     fault_status_min: 200,
     client: Some((PACKAGE, APP_SECRET)),
     credentials,

@@ -1,11 +1,13 @@
 //! The makers' channels through the whole server, to simulated makers: each goes through the same.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::receipts::{address, post};
 use crate::support::maker::{Access, Got, Maker, MakerStage};
+use crate::support::server::Device;
 use crate::support::wait_for;
 
 /// A module for each maker, with the same tests.
@@ -25,6 +27,8 @@ macro_rules! makers {
                 while_it_is_gone_nothing_ends_and_then_everything_goes_once
                 who_is_too_fast_waits_and_loses_nothing
                 a_spent_quota_ends_nothing_and_is_told_of
+                what_comes_above_a_days_quota_goes_at_midnight_in_china
+                what_comes_above_its_rate_is_called_too_fast_and_goes_all_the_same
                 a_wrong_credential_costs_no_token_and_nothing_is_lost
                 where_all_tokens_are_called_bad_none_is_lost
                 what_it_reports_of_a_phone_is_in_the_ledger
@@ -326,6 +330,94 @@ fn a_spent_quota_ends_nothing_and_is_told_of(maker: &'static Maker) {
         complaint.contains("quota") && complaint.contains(maker.console),
         "{complaint}"
     );
+}
+
+/// The maker counts by itself, server and maker live a little before midnight, and then midnight comes.
+fn what_comes_above_a_days_quota_goes_at_midnight_in_china(maker: &'static Maker) {
+    let Some(quota) = maker.quota else { return };
+    // On a machine that is busy midnight may come too soon.
+    let leads = [15, 60].map(Duration::from_secs);
+    let latched = leads.into_iter().find_map(|lead| {
+        let stage = MakerStage::before_midnight(maker, lead);
+        stage.set_credential(&json!({}));
+        stage.set_quota(&json!({"phones_per_day": 8}));
+        let phones = stage.register(8);
+        let to = |phones: &[Device]| {
+            let ids: Vec<_> = phones.iter().map(|phone| phone.id.as_str()).collect();
+            stage.push_to(&ids)
+        };
+        let first = to(&phones);
+        stage.wait_for_counts(&first, &[("accepted", 8), ("targeted", 8)]);
+        let above = to(&phones[..5]);
+        let is_over = || stage.counts(&above)["accepted"] != 0;
+        let health = wait_for("the health, or the next day", || {
+            let health = stage.credential();
+            (health["health"] == "throttled" || is_over()).then_some(health)
+        });
+        // It comes when the lane knows already.
+        let late = to(&phones[..3]);
+        for message in [&above, &late] {
+            let way = wait_for("the trace, or the next day", || {
+                let way = stage.journey(message, &phones[0].id)["ways"][0].clone();
+                (way["until"].is_string() || is_over()).then_some(way)
+            });
+            if is_over() {
+                return None;
+            }
+            let until = way["until"].as_str().expect("a time");
+            assert!(
+                until.ends_with("T16:00:00.000Z"),
+                "midnight in China: {until}"
+            );
+            assert_eq!(
+                (&way["until"], &way["reason"]),
+                (&health["until"], &json!(quota)),
+                "{way}"
+            );
+        }
+        Some((stage, [above, late]))
+    });
+    let (stage, [above, late]) = latched.expect("midnight always comes too soon");
+    assert_eq!(stage.quota()["refused"], 1, "it is not asked again");
+    for (message, count) in [(above, 5), (late, 3)] {
+        stage.wait_for_counts(&message, &[("accepted", count), ("targeted", count)]);
+        let counts = stage.counts(&message);
+        for nothing in ["dropped", "expired", "failed"] {
+            assert_eq!(counts[nothing], 0, "{nothing}");
+        }
+    }
+    let quota = stage.quota();
+    assert_eq!(
+        (&quota["refused"], &quota["taken_today"]),
+        (&json!(1), &json!(8)),
+        "{quota}"
+    );
+    let got = stage.got();
+    let day = |got: &Got| (got.at + 8 * 3_600_000).div_euclid(24 * 3_600_000);
+    let days: Vec<_> = got
+        .iter()
+        .map(|got| day(got) - day(&stage.got()[0]))
+        .collect();
+    assert_eq!(days, [[0; 8], [1; 8]].concat());
+    wait_for("the health", || {
+        (stage.credential()["health"] == "good").then_some(())
+    });
+}
+
+/// The maker counts by itself.
+fn what_comes_above_its_rate_is_called_too_fast_and_goes_all_the_same(maker: &'static Maker) {
+    let stage = MakerStage::new(maker);
+    stage.set_quota(&json!({"requests_per_second": 2}));
+    let phones = stage.register(8);
+    let messages: Vec<_> = phones
+        .iter()
+        .map(|phone| stage.push_to(&[&phone.id]))
+        .collect();
+    for message in messages {
+        stage.wait_for_counts(&message, &[("accepted", 1), ("targeted", 1)]);
+    }
+    assert_eq!(stage.got().len(), 8);
+    assert!(stage.quota()["refused"].as_u64() > Some(0));
 }
 
 fn a_wrong_credential_costs_no_token_and_nothing_is_lost(maker: &'static Maker) {

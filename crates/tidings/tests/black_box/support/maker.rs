@@ -2,8 +2,10 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidings_model::UnixMillis;
 
 use super::sandbox::Sandbox;
 use super::server::{Device, Server};
@@ -47,6 +49,7 @@ pub(crate) enum Access {
 /// What a simulated phone got.
 #[derive(Debug)]
 pub(crate) struct Got {
+    pub(crate) at: i64,
     pub(crate) payload: Value,
     pub(crate) request: u64,
     pub(crate) token: String,
@@ -70,6 +73,28 @@ impl MakerStage {
     pub(crate) fn new(maker: &'static Maker) -> Self {
         let stage = Stage::wired();
         Self { maker, stage }
+    }
+
+    /// The same, all of it so long before a midnight in China.
+    pub(crate) fn before_midnight(maker: &'static Maker, lead: Duration) -> Self {
+        const DAY_MS: i64 = 24 * 3_600_000;
+        let real = UnixMillis::now();
+        let in_china = real.plus(Duration::from_secs(8 * 3600));
+        let begins = UnixMillis(DAY_MS - in_china.0.rem_euclid(DAY_MS));
+        let stage = Stage::ahead(begins.minus(lead).0);
+        Self { maker, stage }
+    }
+
+    /// How the simulated maker's limits stand.
+    pub(crate) fn quota(&self) -> Value {
+        let path = format!("quotas/{}", self.maker.name);
+        self.sandbox.call("GET", &path, None)
+    }
+
+    /// Sets the simulated maker's limits.
+    pub(crate) fn set_quota(&self, quota: &Value) {
+        let path = format!("quotas/{}", self.maker.name);
+        self.sandbox.call("PUT", &path, Some(quota));
     }
 
     /// Ends the server and starts it again.
@@ -108,6 +133,7 @@ impl MakerStage {
         let page = self.sandbox.call("GET", &path, None);
         let deliveries = page["deliveries"].as_array().expect("a list");
         let got = deliveries.iter().map(|delivery| Got {
+            at: delivery["at"].as_i64().expect("a time"),
             payload: delivery["payload"].clone(),
             request: delivery["request"].as_u64().expect("a number"),
             token: delivery["token"].as_str().expect("a token").to_owned(),

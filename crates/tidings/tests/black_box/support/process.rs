@@ -20,6 +20,13 @@ impl Process {
         Self::run(Command::new(env!("CARGO_BIN_EXE_tidings")).args(args))
     }
 
+    /// The same, with a clock that is ahead by so many milliseconds.
+    pub(crate) fn start_ahead<S: AsRef<std::ffi::OsStr>>(ahead: i64, args: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        let ahead = ahead.to_string();
+        Self::run(command.args(args).env("TIDINGS_AHEAD_MS", ahead))
+    }
+
     /// The same, but a write beyond a limit of the size of files fails as one on a full disk does, and kills nothing.
     pub(crate) fn start_limitable<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Self {
         let by_shell = ["-c", "trap '' XFSZ && exec \"$0\" \"$@\""];

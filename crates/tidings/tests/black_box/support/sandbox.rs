@@ -28,7 +28,23 @@ impl Sandbox {
     }
 
     pub(crate) fn at(listen: &str, control: &str) -> Self {
-        let process = Process::start(&["sandbox", "--listen", listen, "--control", control]);
+        Self::of(Process::start(&[
+            "sandbox",
+            "--listen",
+            listen,
+            "--control",
+            control,
+        ]))
+    }
+
+    /// One whose clock is ahead by so many milliseconds.
+    pub(crate) fn start_ahead(ahead: i64) -> Self {
+        let any = "127.0.0.1:0";
+        let args = ["sandbox", "--listen", any, "--control", any];
+        Self::of(Process::start_ahead(ahead, &args))
+    }
+
+    fn of(process: Process) -> Self {
         let (control, url) = (
             process.ready["control"].clone(),
             process.ready["sandbox"].clone(),

@@ -59,6 +59,12 @@ impl Server {
         )
     }
 
+    /// One whose clock is ahead by so many milliseconds.
+    pub(crate) fn start_ahead(data: &Path, control: &str, ahead: i64) -> Self {
+        let args = args(data, Some(control), "127.0.0.1:0");
+        Self::of(data, Process::start_ahead(ahead, &args))
+    }
+
     pub(crate) fn start_at(data: &Path, control: Option<&str>, link: &str) -> Self {
         Self::of(data, Process::start(&args(data, control, link)))
     }

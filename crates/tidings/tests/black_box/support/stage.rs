@@ -28,10 +28,22 @@ impl Stage {
         Self::of(Sandbox::start(), true)
     }
 
+    /// The same, all of it at a time that is ahead by so many milliseconds.
+    pub(crate) fn ahead(ahead: i64) -> Self {
+        let sandbox = Sandbox::start_ahead(ahead);
+        let data = TempDir::new().expect("a directory");
+        let server = Server::start_ahead(data.path(), &sandbox.control, ahead);
+        Self::beside(sandbox, data, server)
+    }
+
     fn of(sandbox: Sandbox, is_wired: bool) -> Self {
         let data = TempDir::new().expect("a directory");
         let control = is_wired.then_some(sandbox.control.as_str());
         let server = Server::start(data.path(), control);
+        Self::beside(sandbox, data, server)
+    }
+
+    fn beside(sandbox: Sandbox, data: TempDir, server: Server) -> Self {
         let app = server.app();
         Self {
             app,

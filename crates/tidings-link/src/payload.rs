@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tidings_model::{CustomMessage, IosNotification, Message, Notification, Parts, Platform};
 
-/// `{"id":"…","notification":{…}}`, `{"id":"…","message":{…}}`, or both under one id: a client drops an id that it has seen.
+/// `{"id":"…","notification":{…}}`, `{"id":"…","message":{…}}`, or both under one id: a client drops a part that it has
+/// seen of an id, and may get the other one later.
 pub(crate) fn encode(message: &Message, platform: Platform, parts: Parts) -> Bytes {
     let mut payload = Map::new();
     payload.insert("id".into(), message.id.to_string().into());

@@ -14,13 +14,14 @@ use crate::ledger::{self, Counts};
 use crate::limits::PAGE_MAX;
 use crate::pages::{self, Class, PageKey, State, by, read_key};
 use crate::progress::End;
-use crate::{Scope, StoreError, Target, audience, detail, lease, messages};
+use crate::{Scope, StoreError, Target, audience, detail, lease, messages, order};
 
 /// Makes whatever was out ready again.
 pub(crate) fn take_over(sql: &mut Connection) -> Result<(), StoreError> {
     let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
     while lease::free(&transaction, UnixMillis(i64::MAX))? > 0 {}
     adopt(&transaction)?;
+    order::heal(&transaction)?;
     Ok(transaction.commit()?)
 }
 

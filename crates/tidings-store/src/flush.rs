@@ -19,9 +19,9 @@ use crate::detail::Ending;
 use crate::devices::Place;
 use crate::ledger::{self, Counts};
 use crate::members::Member;
-use crate::pages::{self, Class, LaneKey, NewPage, PageKey, State, by};
+use crate::pages::{self, Class, LaneKey, NewPage, PageKey, by};
 use crate::progress::{End, Progress};
-use crate::{Store, StoreError, WriteTx, channels, devices, inbox};
+use crate::{Store, StoreError, WriteTx, channels, devices, inbox, order};
 
 /// A token that its provider calls dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +203,10 @@ impl Store {
             ledger::fail_unread(tx.sql, key.message, key.provider, open, &reason)?;
             settle(tx, key, 0, Vec::new())?;
             match collapse {
-                Some(collapse) => pages::promote(tx.sql, app, key.provider, &collapse),
+                Some(collapse) => {
+                    let lane = order::page_ended(tx.sql, app, key, &collapse)?;
+                    Ok(lane.into_iter().collect())
+                }
                 None => Ok(Vec::new()),
             }
         };
@@ -343,12 +346,12 @@ fn end(
                 };
                 let new = NewPage {
                     app,
+                    behind: None,
                     class,
                     // While stragglers wait, newer messages pass them; what was put back is still the next.
                     collapse: collapse.filter(|_| class != Class::Stragglers),
                     due: rest.due.unwrap_or(UnixMillis(0)),
                     key,
-                    state: State::Ready,
                     unknown: false,
                 };
                 pages::insert(tx.sql, &new, &rest.members)?;
@@ -363,8 +366,8 @@ fn end(
         }
     }
     if let Some(collapse) = pages::collapse(&page.message, key.provider) {
-        let lanes = pages::promote(tx.sql, app, key.provider, collapse)?;
-        flushed.lanes.extend(lanes);
+        let lane = order::page_ended(tx.sql, app, key, collapse)?;
+        flushed.lanes.extend(lane);
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ mod marks;
 mod members;
 mod messages;
 mod narrowing;
+mod order;
 mod pages;
 #[cfg(test)]
 mod plans;

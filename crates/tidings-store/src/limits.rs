@@ -47,8 +47,17 @@ pub(crate) const LOOKS_AT_ONCE: usize = 2 * PAGE_MAX;
 /// Devices that are looked up as single ones; more is a scan.
 pub(crate) const POINTS_MAX: usize = 64;
 
-/// Pages that a message with a collapse id makes ready in one transaction, of one that waited for it.
-pub(crate) const PROMOTED_MAX: usize = 100;
+/// Pages of one device that are looked at again, at most, when what they stood behind has ended: some 20 ms. What is more
+/// stands behind the oldest of them.
+pub(crate) const AGAIN_LOOKS: usize = 1000;
+
+/// Older pages with a page's collapse id that begin among its devices: with more, each device is looked for by itself.
+pub(crate) const BETWEEN_LOOKS: usize = 256;
+
+/// Older pages of several devices that a page with a collapse id looks at, and those whose devices are read: some 0.3 ms. With
+/// more, it stands behind the last of them, whoever is in it.
+pub(crate) const WIDE_LOOKS: usize = 1024;
+pub(crate) const SHARING_LOOKS: usize = 32;
 
 /// Pages whose leases have run out that one transaction makes ready: some 20 ms.
 pub(crate) const FREED_MAX: usize = 1000;

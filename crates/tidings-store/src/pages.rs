@@ -9,8 +9,8 @@ use tidings_model::{AppId, DeviceId, Environment, Message, MsgId, Platform, Prov
 use crate::codes::{AsCode, codes};
 use crate::detail::{Answer, find_settled, unpack};
 use crate::ledger::{self, Counts};
-use crate::limits::{AHEAD_MAX, PROMOTED_MAX};
 use crate::members::{self, Member};
+use crate::order::{self, Blocker};
 use crate::progress::Progress;
 use crate::{StoreError, Target};
 
@@ -56,7 +56,7 @@ pub(crate) enum State {
     Ready,
     Out,
     Settled,
-    /// An older message with the same collapse id goes first.
+    /// An older message with the same collapse id goes first ([`crate::order`]).
     Behind,
     /// Out in the form of before.
     Old,
@@ -160,17 +160,20 @@ pub(crate) fn cut(
             round,
         };
         let collapse = collapse(message, provider);
-        let state = match collapse {
-            Some(collapse) if is_behind(sql, message.app, key, collapse)? => State::Behind,
-            Some(_) | None => State::Ready,
+        let behind = match collapse {
+            Some(collapse) => {
+                let devices: Vec<DeviceId> = members.iter().map(|member| member.device).collect();
+                order::blocker(sql, message.app, key, collapse, &devices)?
+            }
+            None => None,
         };
         let new = NewPage {
             app: message.app,
+            behind,
             class,
             collapse,
             due: UnixMillis(0),
             key,
-            state,
             unknown: environment == unnamed,
         };
         insert(sql, &new, &members)?;
@@ -209,11 +212,12 @@ fn counted(targets: &[Target]) -> Vec<(Platform, Counts)> {
 /// A page to be written down.
 pub(crate) struct NewPage<'a> {
     pub(crate) app: AppId,
+    /// It is ready if it stands behind nothing.
+    pub(crate) behind: Option<Blocker>,
     pub(crate) class: Class,
     pub(crate) collapse: Option<&'a str>,
     pub(crate) due: UnixMillis,
     pub(crate) key: PageKey,
-    pub(crate) state: State,
     pub(crate) unknown: bool,
 }
 
@@ -226,9 +230,13 @@ pub(crate) fn insert(
     let last = members.last().map_or(key.first, |member| member.device);
     let mut insert = sql.prepare_cached(
         "INSERT INTO pages (message, provider, environment, first, round, app, last, count, answered, unknown, class, state, due,
-                            collapse, detail)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13, x'')",
+                            collapse, behind, behind_first, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13, ?14, ?15, x'')",
     )?;
+    let state = match new.behind {
+        Some(_) => State::Behind,
+        None => State::Ready,
+    };
     insert.execute(params![
         key.message.0,
         AsCode(key.provider),
@@ -240,9 +248,11 @@ pub(crate) fn insert(
         members.len(),
         new.unknown,
         AsCode(new.class),
-        AsCode(new.state),
+        AsCode(state),
         new.due.0,
         new.collapse,
+        new.behind.map(|blocker| blocker.message.0),
+        new.behind.map(|blocker| blocker.first.0),
     ])?;
     put_members(sql, key, members)
 }
@@ -297,126 +307,6 @@ pub(crate) fn read_key(row: &Row<'_>) -> rusqlite::Result<PageKey> {
         first: DeviceId(row.get(3)?),
         round: row.get(4)?,
     })
-}
-
-/// Whether an older message with the same collapse id has yet to be cut, or has pages to go or out.
-fn is_behind(
-    sql: &Connection,
-    app: AppId,
-    key: PageKey,
-    collapse: &str,
-) -> Result<bool, StoreError> {
-    let oldest = oldest(sql, app, key.provider, key.environment, collapse)?;
-    Ok(oldest.is_some_and(|oldest| oldest < key.message))
-}
-
-/// The environments in which a message has [`AHEAD_MAX`] pages that stand behind an older one with its collapse id.
-pub(crate) fn behind(
-    sql: &Connection,
-    app: AppId,
-    provider: Provider,
-    collapse: &str,
-    message: MsgId,
-) -> Result<Vec<Option<Environment>>, StoreError> {
-    let mut behind = Vec::new();
-    for environment in provider.worlds() {
-        let oldest = oldest(sql, app, provider, environment, collapse)?;
-        if oldest.is_none_or(|oldest| oldest >= message) {
-            continue;
-        }
-        let mut select = sql.prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM pages INDEXED BY pages_by_collapse
-             WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 AND message = ?5 LIMIT ?6)",
-        )?;
-        let place = params![
-            app.0,
-            AsCode(provider),
-            AsCode(environment),
-            collapse,
-            message.0,
-            AHEAD_MAX
-        ];
-        let count: usize = select.query_row(place, |row| row.get(0))?;
-        if count == AHEAD_MAX {
-            behind.push(environment);
-        }
-    }
-    Ok(behind)
-}
-
-/// The oldest message with a collapse id that has yet to be cut, or has pages to go or out in an environment.
-fn oldest(
-    sql: &Connection,
-    app: AppId,
-    provider: Provider,
-    environment: Option<Environment>,
-    collapse: &str,
-) -> Result<Option<MsgId>, StoreError> {
-    let mut select = sql.prepare_cached(
-        "SELECT message FROM tasks INDEXED BY tasks_by_collapse WHERE app = ?1 AND provider = ?2 AND collapse = ?3
-         ORDER BY message LIMIT 1",
-    )?;
-    let task: Option<i64> = select
-        .query_row(params![app.0, AsCode(provider), collapse], |row| row.get(0))
-        .optional()?;
-    let mut select = sql.prepare_cached(
-        "SELECT message FROM pages INDEXED BY pages_by_collapse
-         WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 ORDER BY message LIMIT 1",
-    )?;
-    let page: Option<i64> = select
-        .query_row(
-            params![app.0, AsCode(provider), AsCode(environment), collapse],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok([task, page].into_iter().flatten().min().map(MsgId))
-}
-
-/// Makes ready the pages of the message whose turn it is among those of a collapse id, some of them: each that ends does
-/// so again. To be called when a task or a page with a collapse id has ended. Returns the lanes that have pages now.
-pub(crate) fn promote(
-    sql: &Connection,
-    app: AppId,
-    provider: Provider,
-    collapse: &str,
-) -> Result<Vec<LaneKey>, StoreError> {
-    let mut lanes = Vec::new();
-    for environment in provider.worlds() {
-        let Some(next) = oldest(sql, app, provider, environment, collapse)? else {
-            continue;
-        };
-        let mut select = sql.prepare_cached(
-            "SELECT message, provider, environment, first, round FROM pages INDEXED BY pages_by_collapse
-             WHERE app = ?1 AND provider = ?2 AND environment = ?3 AND collapse = ?4 AND message = ?5 AND state = ?6 LIMIT ?7",
-        )?;
-        let place = params![
-            app.0,
-            AsCode(provider),
-            AsCode(environment),
-            collapse,
-            next.0,
-            AsCode(State::Behind),
-            PROMOTED_MAX
-        ];
-        let keys = select
-            .query_map(place, read_key)?
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut update = sql.prepare_cached(
-            "UPDATE pages SET state = 1
-             WHERE message = ?1 AND provider = ?2 AND environment = ?3 AND first = ?4 AND round = ?5",
-        )?;
-        for key in &keys {
-            update.execute(by(*key))?;
-        }
-        if !keys.is_empty() {
-            lanes.push(LaneKey {
-                app,
-                provider,
-                environment,
-            });
-        }
-    }
-    Ok(lanes)
 }
 
 /// What the pages of a message say of a device that is a target of it by `provider`: of those that it has been in, the last.

@@ -31,7 +31,7 @@ mod tests {
     const TAGS_MAX: i64 = 1000;
 
     /// Statements that walk, and by what their walk is bounded.
-    const EXCUSED: [Excused; 13] = [
+    const EXCUSED: [Excused; 14] = [
         Excused {
             text: "FROM json_each(?4) AS w CROSS JOIN channels AS c",
             steps: 150 * PAGE_MAX as i64,
@@ -103,6 +103,12 @@ mod tests {
             steps: 0,
             plan: &["sorts"],
             why: "as many as providers have words",
+        },
+        Excused {
+            text: "AND behind_first = ?4 AND last <= ?5 ORDER BY message LIMIT ?6",
+            steps: 0,
+            plan: &["sorts"],
+            why: "as many pages stand behind one as it has devices",
         },
         Excused {
             text: "FROM tombstones WHERE app = ?1 AND device = ?2 ORDER BY removed_at",

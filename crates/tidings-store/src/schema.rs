@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_lives.sql"),
     include_str!("../migrations/sqlite/0003_deletion.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/sqlite/0006_quotas.sql"),
     include_str!("../migrations/sqlite/0007_receipts.sql"),
     include_str!("../migrations/sqlite/0008_strategies.sql"),
+    include_str!("../migrations/sqlite/0009_order.sql"),
 ];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.

@@ -14,8 +14,12 @@ use crate::detail::Ending;
 use crate::limits::{CHUNK_LOOKS, INBOXES_AT_ONCE, PAGE_MAX};
 use crate::pages::{self, Class, LaneKey};
 use crate::{
-    Scope, Store, StoreError, Target, WriteTx, apps, audience, fallback, ledger, messages, route,
+    Scope, Store, StoreError, Target, WriteTx, apps, audience, fallback, ledger, messages, order,
+    route,
 };
+
+/// No device comes after it.
+const LAST_DEVICE: DeviceId = DeviceId(i64::MAX);
 
 /// Which tasks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub enum Turn {
 pub struct OpenTask {
     /// The last device that has been.
     pub after: DeviceId,
-    /// Where it has [`AHEAD_MAX`](crate::limits::AHEAD_MAX) pages that stand behind an older message with its collapse id.
+    /// Where it has [`AHEAD_MAX`](crate::limits::AHEAD_MAX) pages that stand behind older messages with its collapse id.
     pub behind: Vec<Option<Environment>>,
     pub message: Arc<Message>,
 }
@@ -99,7 +103,7 @@ impl Store {
                     Ok(message) => open.tasks.push(OpenTask {
                         after,
                         behind: match collapse {
-                            Some(collapse) => pages::behind(sql, app, provider, &collapse, id)?,
+                            Some(_) => order::behind(sql, provider, id)?,
                             None => Vec::new(),
                         },
                         message: Arc::new(message),
@@ -135,7 +139,9 @@ impl Store {
             let (ending, reason) = (Ending::Failed, reason.as_str());
             ledger::add_reason(tx.sql, message, provider, ending, reason, 0)?;
             match collapse {
-                Some(collapse) => pages::promote(tx.sql, app, provider, &collapse),
+                Some(collapse) => {
+                    order::task_moved(tx.sql, app, provider, &collapse, message, LAST_DEVICE)
+                }
                 None => Ok(Vec::new()),
             }
         };
@@ -379,10 +385,15 @@ fn cut(
         route::fill_first(tx, message, provider, &by_link)?;
         pages::cut(tx.sql, message, provider, class, 0, &others)?
     };
-    if let Some(collapse) = pages::collapse(message, provider)
-        && chunk.ends
-    {
-        lanes.extend(pages::promote(tx.sql, message.app, provider, collapse)?);
+    if let Some(collapse) = pages::collapse(message, provider) {
+        let reached = match chunk.ends {
+            true => LAST_DEVICE,
+            false => chunk.reached,
+        };
+        let (app, id) = (message.app, message.id);
+        lanes.extend(order::task_moved(
+            tx.sql, app, provider, collapse, id, reached,
+        )?);
     }
     Ok(lanes)
 }

@@ -339,6 +339,30 @@ fn messages_with_one_collapse_id_keep_their_order_on_each_device() {
 }
 
 #[test]
+fn a_phone_that_is_not_answered_for_keeps_no_other_with_its_collapse_id_waiting() {
+    let stage = Stage::new();
+    stage.set_credential(&stage.sandbox_key());
+    let phones = stage.server.register_iphones(&stage.app, 20);
+    stage.fault(&json!({"provider": "apns", "token": token(0), "action": "hang"}));
+    let messages: Vec<String> = phones
+        .iter()
+        .map(|phone| {
+            let body = json!({
+                "platform": "all", "audience": {"registration_id": [phone.id]}, "notification": {"alert": "hello"},
+                "options": {"apns_collapse_id": "chat"},
+            });
+            let basic = stage.app.basic();
+            let reply = stage.server.call("POST", "/v3/push", &basic, Some(&body));
+            reply.good()["msg_id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    for message in &messages[1..] {
+        stage.wait_for_counts(message, &[("accepted", 1)]);
+    }
+    assert_eq!(stage.count(&messages[0], "accepted"), 0);
+}
+
+#[test]
 fn what_a_dead_token_cannot_get_goes_over_the_link() {
     let stage = Stage::new();
     stage.set_credential(&stage.sandbox_key());

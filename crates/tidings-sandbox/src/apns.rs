@@ -33,6 +33,7 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |_| false,
     too_fast: None,
     spent: None,
+    receipts: None,
     fault_status_min: 400,
     client: None,
     credentials,

@@ -25,6 +25,7 @@ use crate::limits::{DELIVERIES_PAGE, DELIVERIES_PAGE_MAX};
 use crate::phones::Phone;
 use crate::provider::Provider;
 use crate::quotas::{Quota, Standing};
+use crate::receipts::{self, Console, Event, Receipts, Untold};
 use crate::sandbox::Sandbox;
 use crate::state::State;
 
@@ -44,6 +45,10 @@ pub fn control_router(sandbox: &Sandbox) -> Router {
         .route(
             "/v1/sandbox/tokens/{provider}",
             get(tokens).delete(expire_tokens),
+        )
+        .route(
+            "/v1/sandbox/receipts/{provider}",
+            put(set_console).post(tell),
         )
         .route("/v1/sandbox/quotas/{provider}", get(quota).put(set_quota))
         .with_state(control)
@@ -124,6 +129,71 @@ fn limited(provider: &str) -> Result<Provider, ControlError> {
         None => Err(ControlError::invalid(
             "provider",
             format!("the limits of {provider} are not simulated"),
+        )),
+    }
+}
+
+/// Where a maker's console says that receipts go.
+async fn set_console(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ControlError> {
+    let (provider, _) = telling(&provider)?;
+    let console: Option<Console> = read(&body?)?;
+    control.state.consoles.set(provider, console);
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Happened {
+    event: Event,
+    /// The phone; all that have got something when it is not given.
+    token: Option<String>,
+    /// In the place of what the message says is to come back.
+    param: Option<String>,
+    /// Only of deliveries with a greater `seq`.
+    after: Option<u64>,
+}
+
+/// Something happens to phones, and the maker tells it.
+async fn tell(
+    Shared(control): Shared<Control>,
+    Path(provider): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ControlError> {
+    let (provider, receipts) = telling(&provider)?;
+    let happened: Happened = read(&body?)?;
+    let query = DeliveryQuery {
+        provider: Some(provider),
+        token: happened.token,
+        after: happened.after.unwrap_or(0),
+        limit: DELIVERIES_PAGE_MAX,
+    };
+    let page = control.state.deliveries.page(&query);
+    let (consoles, param) = (&control.state.consoles, happened.param.as_deref());
+    let told = receipts::tell(receipts, consoles, &page.deliveries, happened.event, param);
+    let posted = told.await.map_err(|untold| match untold {
+        Untold::NoAddress => ControlError::invalid(
+            "url",
+            "neither the message nor the console says where receipts go",
+        ),
+        Untold::NoSuchReceipt => {
+            ControlError::invalid("event", format!("{provider} tells no such thing"))
+        }
+    })?;
+    Ok(Json(json!({ "posted": posted })))
+}
+
+/// A maker that sends receipts.
+fn telling(provider: &str) -> Result<(Provider, &'static Receipts), ControlError> {
+    let provider: Provider = required("provider", provider)?;
+    match &provider.simulator().receipts {
+        Some(receipts) => Ok((provider, receipts)),
+        None => Err(ControlError::invalid(
+            "provider",
+            format!("{provider} sends no receipts"),
         )),
     }
 }

@@ -38,6 +38,25 @@ impl IntoIterator for Form {
     }
 }
 
+/// The body of a form with these fields.
+pub(crate) fn encoded(fields: &[(&str, String)]) -> String {
+    let escaped = |text: &str| -> String {
+        let bytes = text.bytes();
+        bytes
+            .map(|byte| match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'*' => {
+                    char::from(byte).to_string()
+                }
+                b' ' => "+".to_owned(),
+                _ => format!("%{byte:02X}"),
+            })
+            .collect()
+    };
+    let fields = fields.iter();
+    let fields = fields.map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    fields.collect::<Vec<_>>().join("&")
+}
+
 /// Undoes URL encoding.
 pub(crate) fn decoded(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -80,5 +99,17 @@ mod tests {
         assert_eq!(form.get("d"), Some("%zz%4"));
         assert_eq!(form.get(""), Some("e"));
         assert_eq!(form.get("e"), None);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let fields = [
+            ("data", "{\"a b\":\"\u{4f60}&=+%\"}".to_owned()),
+            ("e", String::new()),
+        ];
+        let form = Form::parse(encoded(&fields).as_bytes());
+        for (name, value) in &fields {
+            assert_eq!(form.get(name), Some(value.as_str()));
+        }
     }
 }

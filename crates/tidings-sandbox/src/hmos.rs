@@ -18,6 +18,7 @@ use crate::huawei::code::Code;
 use crate::huawei::{self, Refusal};
 use crate::makers::bare;
 use crate::provider::Provider;
+use crate::receipts::Receipts;
 use crate::service_account::{BadJwt, PROJECT_ID, ServiceAccount};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -64,9 +65,17 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     },
     too_fast: None,
     spent: None,
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: None,
     credentials,
+};
+
+const RECEIPTS: Receipts = Receipts {
+    named: |_| None,
+    param: |message| message["pushOptions"]["biTag"].as_str(),
+    body: huawei::receipt,
+    of_single_phones: false,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

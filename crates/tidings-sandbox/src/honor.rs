@@ -18,6 +18,7 @@ use crate::fields::{Wrong, raw};
 use crate::makers::bare;
 use crate::oauth::Oauth;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipts};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
 
@@ -58,9 +59,32 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| ["80100000", "80300007", EXPIRE_TOKENS, FAIL_TOKENS].contains(&reason),
     too_fast: Some("503"),
     spent: None,
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: Some((CLIENT_ID, CLIENT_SECRET)),
     credentials,
+};
+
+/// As Huawei's first form; Honor publishes none, and of its numbers one is known.
+const RECEIPTS: Receipts = Receipts {
+    named: |_| None,
+    param: |message| message["android"]["biTag"].as_str(),
+    body: |receipt| {
+        (receipt.event == Event::Delivered).then_some(())?;
+        let statuses = receipt.phones.iter().map(|token| {
+            json!({
+                "appid": APP_ID,
+                "token": token,
+                "status": 40_000_002,
+                "timestamp": receipt.at_ms,
+                "biTag": receipt.param,
+                "requestId": receipt.id,
+            })
+        });
+        let statuses: Vec<Value> = statuses.collect();
+        Some(Content::Json(json!({ "statuses": statuses })))
+    },
+    of_single_phones: false,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

@@ -21,6 +21,7 @@ use crate::huawei::code::Code;
 use crate::makers::bare;
 use crate::oauth::Oauth;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipt, Receipts};
 use crate::service_account::ServiceAccount;
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -58,10 +59,42 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
     too_fast: None,
     spent: None,
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: Some((APP_ID, APP_SECRET)),
     credentials,
 };
+
+/// Where its console says, with the tag that the message has; a click is not told.
+const RECEIPTS: Receipts = Receipts {
+    named: |_| None,
+    param: |message| message["android"]["bi_tag"].as_str(),
+    body: receipt,
+    of_single_phones: false,
+};
+
+/// The receipt's second form, which both of Huawei's channels have.
+pub(crate) fn receipt(receipt: &Receipt<'_>) -> Option<Content> {
+    let result = match receipt.event {
+        Event::Clicked => return None,
+        Event::Dead => 5,
+        Event::Delivered => 0,
+        Event::Undelivered => 6,
+    };
+    let statuses = receipt.phones.iter().map(|token| {
+        json!({
+            "token": token,
+            "pushType": 0,
+            "appPackageName": "com.example.app",
+            "biTag": receipt.param,
+            "requestId": receipt.id,
+            "deliveryStatus": { "result": result, "timestamp": receipt.at_ms },
+        })
+    });
+    Some(Content::Json(
+        json!({ "statuses": statuses.collect::<Vec<_>>() }),
+    ))
+}
 
 fn credentials(_: &Credentials, url: &str) -> Value {
     json!({

@@ -35,6 +35,7 @@ mod oppo;
 mod phones;
 mod provider;
 mod quotas;
+mod receipts;
 mod sandbox;
 mod saved;
 mod service_account;

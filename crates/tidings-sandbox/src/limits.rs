@@ -97,5 +97,14 @@ pub(crate) const SAVED_MAX: usize = 10_000;
 /// Delivery ids by which a repeated one is known.
 pub(crate) const SEEN_MAX: usize = 200_000;
 
+/// Phones of one receipt; Huawei has at most as many.
+pub(crate) const RECEIPT_PHONES_MAX: usize = 100;
+
+/// Time that whoever gets a receipt has to answer.
+pub(crate) const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of that answer that are kept.
+pub(crate) const RECEIPT_ANSWER_MAX: usize = 4_096;
+
 /// Fields of a form; real ones have tens.
 pub(crate) const FORM_FIELDS_MAX: usize = 1_000;

@@ -18,6 +18,7 @@ use crate::fields::Wrong;
 use crate::form::Form;
 use crate::makers::bare;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipts};
 use crate::signing::md5;
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -86,9 +87,30 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| CODES_OF_IDS.contains(&reason),
     too_fast: Some("110010"),
     spent: Some("110019"),
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: None,
     credentials,
+};
+
+const RECEIPTS: Receipts = Receipts {
+    named: |message| message["extra"]["callback"].as_str(),
+    param: |message| message["extra"]["callback.param"].as_str(),
+    body: |receipt| {
+        let kind = match receipt.event {
+            Event::Clicked => 2,
+            Event::Delivered => 1,
+            Event::Dead | Event::Undelivered => return None,
+        };
+        let told = json!({ "param": receipt.param, "type": kind, "targets": receipt.phones });
+        let key = format!("{}-{kind}", receipt.id);
+        let fields = vec![
+            ("cb", json!({ key: told }).to_string()),
+            ("access_token", "sandbox".to_owned()),
+        ];
+        Some(Content::Form(fields))
+    },
+    of_single_phones: false,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

@@ -25,6 +25,7 @@ use crate::oppo::code::{Code, Refusal};
 use crate::oppo::message::Kind;
 use crate::oppo::send::Send;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipts};
 use crate::signing::{is_now, sha256};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -57,9 +58,34 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
     too_fast: Some("55"),
     spent: Some("33"),
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: None,
     credentials,
+};
+
+/// A click is not told.
+const RECEIPTS: Receipts = Receipts {
+    named: |message| message["notification"]["call_back_url"].as_str(),
+    param: |message| message["notification"]["call_back_parameter"].as_str(),
+    body: |receipt| {
+        let event = match receipt.event {
+            Event::Clicked => return None,
+            Event::Dead => "regid_invalid",
+            Event::Delivered => "push_arrive",
+            Event::Undelivered => "user_daily_limit",
+        };
+        Some(Content::Json(json!([{
+            "messageId": receipt.id,
+            "appId": APP_KEY,
+            "taskId": receipt.id,
+            "registrationIds": receipt.phones.join(","),
+            "eventTime": receipt.at_ms.to_string(),
+            "param": receipt.param,
+            "eventType": event,
+        }])))
+    },
+    of_single_phones: false,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::phones::Phones;
 use crate::quotas::Quotas;
+use crate::receipts::Consoles;
 use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 use crate::state::State;
@@ -93,6 +94,7 @@ impl Sandbox {
             access_tokens: AccessTokens::default(),
             bodies: Semaphore::new(MAKER_BODIES_MAX),
             clients: Credentials::clients(),
+            consoles: Consoles::default(),
             channels: Channels::default(),
             deliveries: Deliveries::new(config.deliveries_kept),
             faults: Faults::default(),

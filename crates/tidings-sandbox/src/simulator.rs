@@ -10,6 +10,7 @@ use crate::answer::Answer;
 use crate::credentials::Credentials;
 use crate::device_token::{BadDeviceToken, DeviceToken};
 use crate::faults::{Action, Effect, Met};
+use crate::receipts::Receipts;
 use crate::state::State;
 
 /// One provider.
@@ -28,6 +29,8 @@ pub(crate) struct Simulator {
     pub(crate) too_fast: Option<&'static str>,
     /// The reason for which a maker takes no more that day; none where no daily quota is documented.
     pub(crate) spent: Option<&'static str>,
+    /// How it tells what became of a message; none when it does not.
+    pub(crate) receipts: Option<Receipts>,
     /// Lowest status that a fault may give: makers tell most of their refusals with 200.
     pub(crate) fault_status_min: u16,
     /// Id and secret of the sandbox's own client, where the two are sent.

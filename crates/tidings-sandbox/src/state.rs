@@ -11,6 +11,7 @@ use crate::faults::Faults;
 use crate::invalid_ids::InvalidIds;
 use crate::phones::Phones;
 use crate::quotas::Quotas;
+use crate::receipts::Consoles;
 use crate::saved::{Saved, Seen};
 use crate::service_account::ServiceAccount;
 
@@ -21,6 +22,7 @@ pub(crate) struct State {
     pub(crate) bodies: Semaphore,
     pub(crate) channels: Channels,
     pub(crate) clients: Clients,
+    pub(crate) consoles: Consoles,
     pub(crate) deliveries: Deliveries,
     pub(crate) faults: Faults,
     pub(crate) invalid_ids: InvalidIds,

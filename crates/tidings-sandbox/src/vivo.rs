@@ -18,6 +18,7 @@ use crate::faults::Call;
 use crate::makers::bare;
 use crate::oauth::new_token;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipts};
 use crate::signing::{is_now, md5};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
@@ -50,9 +51,22 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
     too_fast: Some("10072"),
     spent: Some("10070"),
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: None,
     credentials,
+};
+
+/// That it has arrived, of messages to one phone.
+const RECEIPTS: Receipts = Receipts {
+    named: |message| message["extra"]["callback"].as_str(),
+    param: |message| message["extra"]["callback.param"].as_str(),
+    body: |receipt| {
+        (receipt.event == Event::Delivered).then_some(())?;
+        let told = json!({ "param": receipt.param, "targets": receipt.phones.join(",") });
+        Some(Content::Json(json!({ receipt.id: told })))
+    },
+    of_single_phones: true,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

@@ -20,6 +20,7 @@ use crate::faults::Call;
 use crate::form::Form;
 use crate::makers::bare;
 use crate::provider::Provider;
+use crate::receipts::{Content, Event, Receipts};
 use crate::simulator::{Calls, Incoming, Simulator, Verdict};
 use crate::state::State;
 use crate::xiaomi::code::{Code, Refusal};
@@ -47,9 +48,34 @@ pub(crate) const SIMULATOR: Simulator = Simulator {
     is_of_token: |reason| Code::of(reason).is_some_and(Code::is_of_token),
     too_fast: Some("200002"),
     spent: Some("200001"),
+    receipts: Some(RECEIPTS),
     fault_status_min: 200,
     client: Some((PACKAGE, APP_SECRET)),
     credentials,
+};
+
+const RECEIPTS: Receipts = Receipts {
+    named: |message| message["extra.callback"].as_str(),
+    param: |message| message["extra.callback.param"].as_str(),
+    body: |receipt| {
+        let kind = match receipt.event {
+            Event::Clicked => 2,
+            Event::Dead => 16,
+            Event::Delivered => 1,
+            Event::Undelivered => 32,
+        };
+        let told = json!({
+            "type": kind,
+            "targets": receipt.phones.join(","),
+            "param": receipt.param,
+            "jobkey": "",
+            "barStatus": "Enable",
+            "timestamp": receipt.at_ms,
+        });
+        let data = json!({ receipt.id: told }).to_string();
+        Some(Content::Form(vec![("data", data)]))
+    },
+    of_single_phones: false,
 };
 
 fn credentials(_: &Credentials, url: &str) -> Value {

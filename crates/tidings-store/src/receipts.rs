@@ -84,7 +84,7 @@ impl Store {
     }
 }
 
-/// None when the app has no such message, or nobody has the address who could have got it.
+/// None when the app has no such message, or nobody has the address, or had it then, who could have got it.
 fn about(
     sql: &Connection,
     receipt: &Receipt,
@@ -107,7 +107,7 @@ fn about(
         return Ok(None);
     };
     let mut select = sql.prepare_cached(
-        "SELECT device, platform FROM channels WHERE app = ?1 AND provider = ?2 AND token_hash = ?3 AND since < ?4",
+        "SELECT device, platform, added_at FROM channels WHERE app = ?1 AND provider = ?2 AND token_hash = ?3 AND since < ?4",
     )?;
     let place = params![
         receipt.app.0,
@@ -115,11 +115,50 @@ fn about(
         channels::token_hash(&receipt.token),
         receipt.message.0
     ];
-    let found = select.query_row(place, |row| {
-        Ok(About {
+    let holder = select.query_row(place, |row| {
+        let about = About {
             accepted_at,
             device: DeviceId(row.get(0)?),
             platform: row.get::<_, AsCode<Platform>>(1)?.0,
+        };
+        Ok((about, UnixMillis(row.get(2)?)))
+    });
+    match holder.optional()? {
+        Some((about, added_at)) if added_at <= accepted_at => Ok(Some(about)),
+        // Another may have had it when the message was sent.
+        holder => {
+            let former = former(sql, receipt, accepted_at)?;
+            Ok(former.or_else(|| holder.map(|(about, _)| about)))
+        }
+    }
+}
+
+/// Who had the address at the message's id and has it no more.
+fn former(
+    sql: &Connection,
+    receipt: &Receipt,
+    accepted_at: UnixMillis,
+) -> Result<Option<About>, StoreError> {
+    let (app, provider) = (receipt.app.0, AsCode(receipt.provider));
+    let mut select = sql.prepare_cached(
+        "SELECT device FROM tombstones INDEXED BY tombstones_by_token
+         WHERE app = ?1 AND provider = ?2 AND token = ?3 AND id > ?4 ORDER BY id LIMIT 1",
+    )?;
+    let place = params![app, provider, receipt.token, receipt.message.0];
+    let device: Option<i64> = select.query_row(place, |row| row.get(0)).optional()?;
+    let Some(device) = device else {
+        return Ok(None);
+    };
+    let mut select = sql.prepare_cached(
+        "SELECT platform FROM channels
+         WHERE app = ?1 AND provider = ?2 AND device = ?3 AND since < ?4 AND until > ?4",
+    )?;
+    let at = params![app, provider, device, receipt.message.0];
+    let found = select.query_row(at, |row| {
+        Ok(About {
+            accepted_at,
+            device: DeviceId(device),
+            platform: row.get::<_, AsCode<Platform>>(0)?.0,
         })
     });
     Ok(found.optional()?)

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use tidings_model::{Audience, DeviceId, MsgId, Platform, Provider, Reason, UnixMillis};
-use tidings_store::{ChannelChange, DeviceEvent, EventKind, NewDevice, Receipt, Said};
+use tidings_store::{
+    ChannelChange, DeviceChange, DeviceEvent, EventKind, NewDevice, Receipt, Said,
+};
 
 use crate::support::{Stage, accept, app, device, push};
 
@@ -136,4 +138,59 @@ async fn a_dead_address_goes_unless_it_has_been_shown_since() {
         (report.kind, report.reason.as_ref().map(Reason::as_str)),
         (EventKind::Undelivered, Some("5"))
     );
+}
+
+#[tokio::test]
+async fn what_comes_of_a_former_token_is_of_the_device_that_had_it_then() {
+    let stage = Stage::new().await;
+    let changes = registered(&stage, "before").await;
+    let taker = registered(&stage, "other").await;
+    let leaver = registered(&stage, "leaving").await;
+    let message = accept(&stage.store, stage.app, push(Audience::All)).await;
+    let (message, accepted_at) = (message.id, message.accepted_at);
+    let give = async |device, token: &str| {
+        let change = DeviceChange {
+            channels: Some(phone(&stage, token).channels),
+            ..DeviceChange::default()
+        };
+        let changed = stage.store.change_device(stage.app, device, change).await;
+        changed.expect("changed");
+    };
+    // What is registered in the message's millisecond could have been so before.
+    while UnixMillis::now() <= accepted_at {
+        tokio::task::yield_now().await;
+    }
+    give(changes, "after").await;
+    // It is another device's by now, which had another then.
+    give(taker, "before").await;
+    let nobodys = DeviceChange {
+        channels: Some(vec![]),
+        ..DeviceChange::default()
+    };
+    let left = stage.store.change_device(stage.app, leaver, nobodys).await;
+    left.expect("changed");
+    let receipts =
+        ["before", "leaving"].map(|token| receipt(&stage, message, token, Said::Delivered));
+    let unknown = stage
+        .store
+        .add_receipts(receipts.into())
+        .await
+        .expect("added");
+    assert_eq!(unknown, BTreeMap::new());
+    for (device, has) in [(changes, true), (taker, false), (leaver, true)] {
+        let journey = stage.store.journey(stage.app, message, device).await;
+        let reports = journey.expect("read").expect("known").reports;
+        assert_eq!(!reports.is_empty(), has, "{device}");
+    }
+    // It was nobody's before the next message.
+    let next = accept(&stage.store, stage.app, push(Audience::All))
+        .await
+        .id;
+    let late = vec![receipt(&stage, next, "leaving", Said::Delivered)];
+    let unknown = stage.store.add_receipts(late).await.expect("read");
+    assert_eq!(unknown, BTreeMap::from([(Provider::Huawei, 1)]));
+    // A former token that is called dead costs no other.
+    let gone = vec![receipt(&stage, message, "before", dead())];
+    stage.store.add_receipts(gone).await.expect("added");
+    assert!(holds(&stage, changes).await && holds(&stage, taker).await);
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::receipts::{address, post};
 use crate::support::maker::{Access, Got, Maker, MakerStage};
 use crate::support::server::Device;
 use crate::support::wait_for;
@@ -54,8 +53,8 @@ makers! {
         all_bad: "80300007",
         too_fast: r#"{"status": 503}"#,
         quota: None,
-        receipt: huaweis_receipt,
-        receipt_field: None,
+        names_callback: false,
+        tells: &["dead"],
     };
     honor = Maker {
         name: "honor",
@@ -67,11 +66,8 @@ makers! {
         all_bad: "80300007",
         too_fast: r#"{"reason": "503"}"#,
         quota: None,
-        receipt: |message, token| {
-            let status = json!({"token": token, "biTag": message, "status": 40000002, "timestamp": 1});
-            json!({"statuses": [status]})
-        },
-        receipt_field: None,
+        names_callback: false,
+        tells: &[],
     };
     huawei = Maker {
         name: "huawei",
@@ -83,8 +79,8 @@ makers! {
         all_bad: "80300007",
         too_fast: r#"{"status": 503}"#,
         quota: None,
-        receipt: huaweis_receipt,
-        receipt_field: None,
+        names_callback: false,
+        tells: &["dead"],
     };
     meizu = Maker {
         name: "meizu",
@@ -96,10 +92,8 @@ makers! {
         all_bad: "110002",
         too_fast: r#"{"reason": "110010", "status": 200}"#,
         quota: Some("110019"),
-        receipt: |message, token| {
-            json!({"NS1-1": {"param": message, "type": 1, "targets": [token]}})
-        },
-        receipt_field: Some("cb"),
+        names_callback: true,
+        tells: &["clicked"],
     };
     oppo = Maker {
         name: "oppo",
@@ -111,10 +105,8 @@ makers! {
         all_bad: "10000",
         too_fast: r#"{"reason": "55"}"#,
         quota: Some("33"),
-        receipt: |message, token| {
-            json!([{"param": message, "registrationIds": token, "eventType": "push_arrive", "eventTime": "1"}])
-        },
-        receipt_field: None,
+        names_callback: true,
+        tells: &["dead"],
     };
     vivo = Maker {
         name: "vivo",
@@ -126,10 +118,8 @@ makers! {
         all_bad: "10302",
         too_fast: r#"{"reason": "10072"}"#,
         quota: Some("10070"),
-        receipt: |message, token| {
-            json!({"7": {"param": message, "targets": token, "ackType": "0", "ackTime": 1}})
-        },
-        receipt_field: None,
+        names_callback: true,
+        tells: &[],
     };
     xiaomi = Maker {
         name: "xiaomi",
@@ -141,16 +131,9 @@ makers! {
         all_bad: "20301",
         too_fast: r#"{"reason": "200002"}"#,
         quota: Some("200001"),
-        receipt: |message, token| {
-            json!({"scm1": {"param": message, "type": 1, "targets": token, "timestamp": 1}})
-        },
-        receipt_field: Some("data"),
+        names_callback: true,
+        tells: &["clicked", "dead"],
     };
-}
-
-fn huaweis_receipt(message: &str, token: &str) -> Value {
-    let status = json!({"result": 0, "timestamp": 1});
-    json!({"statuses": [{"token": token, "biTag": message, "deliveryStatus": status}]})
 }
 
 /// A service account whose key has another id.
@@ -462,29 +445,45 @@ fn where_all_tokens_are_called_bad_none_is_lost(maker: &'static Maker) {
     assert_eq!(health["rejected"], maker.all_bad);
 }
 
+/// The maker posts it as it does, to where its message or its console says.
 fn what_it_reports_of_a_phone_is_in_the_ledger(maker: &'static Maker) {
     let stage = MakerStage::new(maker);
-    let phones = stage.register(2);
-    let message = stage.push(&json!({}));
-    stage.wait_for_counts(&message, &[("accepted", 2)]);
-    let receipt = (maker.receipt)(&message, &MakerStage::token(0)).to_string();
-    let (kind, body) = match maker.receipt_field {
-        Some(field) => {
-            let mut form = form_urlencoded::Serializer::new(String::new());
-            let form = form.append_pair(field, &receipt).finish();
-            ("application/x-www-form-urlencoded", form)
-        }
-        None => ("application/json", receipt),
+    stage.lead_receipts();
+    let phones = stage.register(4);
+    // vivo tells nothing of lists.
+    let messages = [0, 1, 2, 3].map(|number: usize| stage.push_to(&[&phones[number].id]));
+    for message in &messages {
+        stage.wait_for_counts(message, &[("accepted", 1), ("targeted", 1)]);
+    }
+    let arrived = |message: &str, device: &Device| {
+        stage.wait_for_counts(
+            message,
+            &[("accepted", 0), ("delivered", 1), ("targeted", 1)],
+        );
+        assert_eq!(stage.journey(message, &device.id)["state"], "delivered");
     };
-    let path = address(&stage, maker.name);
-    let (status, answer) = post(&stage.server, &path, kind, &body);
-    assert_eq!(status, 200, "{answer}");
-    stage.wait_for_counts(
-        &message,
-        &[("accepted", 1), ("delivered", 1), ("targeted", 2)],
+    stage.happens(&json!({"event": "delivered", "token": MakerStage::token(0)}));
+    arrived(&messages[0], &phones[0]);
+    // The phone has another token by now.
+    stage.change(&phones[1], 11);
+    stage.happens(&json!({"event": "delivered", "token": MakerStage::token(1)}));
+    arrived(&messages[1], &phones[1]);
+    if maker.tells.contains(&"clicked") {
+        stage.happens(&json!({"event": "clicked", "token": MakerStage::token(0)}));
+        stage.wait_for_counts(&messages[0], &[("delivered", 1), ("opened", 1)]);
+    }
+    if maker.tells.contains(&"dead") {
+        stage.happens(&json!({"event": "dead", "token": MakerStage::token(3)}));
+        stage.wait_for_dead(&messages[3], &phones[3]);
+    }
+    // A message that is none of ours.
+    stage.happens(
+        &json!({"event": "delivered", "token": MakerStage::token(2), "param": "1234567890"}),
     );
-    let journey = stage.journey(&message, &phones[0].id);
-    assert_eq!(journey["state"], "delivered", "{journey}");
-    let journey = stage.journey(&message, &phones[1].id);
+    let name = maker.name;
+    let unknown = format!("tidings_receipts_total{{provider=\"{name}\",said=\"unknown\"}} 1\n");
+    let metrics = stage.server.metrics();
+    assert!(metrics.contains(&unknown), "{metrics}");
+    let journey = stage.journey(&messages[2], &phones[2].id);
     assert_eq!(journey["state"], "accepted", "{journey}");
 }

@@ -27,10 +27,10 @@ pub(crate) struct Maker {
     pub(crate) all_bad: &'static str,
     /// A fault that calls the sender too fast, as JSON.
     pub(crate) too_fast: &'static str,
-    /// What it posts when a message has arrived at the phone of a token.
-    pub(crate) receipt: fn(&str, &str) -> Value,
-    /// In which field of a form; none posts it as it is.
-    pub(crate) receipt_field: Option<&'static str>,
+    /// Whether each message says where its receipts go; else the console does.
+    pub(crate) names_callback: bool,
+    /// What it tells of phones, besides that a message has arrived.
+    pub(crate) tells: &'static [&'static str],
     /// The reason of a fault that calls the day's quota spent, if it has one.
     pub(crate) quota: Option<&'static str>,
 }
@@ -125,6 +125,42 @@ impl MakerStage {
     pub(crate) fn register(&self, count: usize) -> Vec<Device> {
         self.server
             .register_many(count, |number| self.phone(number))
+    }
+
+    /// Has the maker send its receipts to the server.
+    pub(crate) fn lead_receipts(&self) {
+        let path = format!("/v1/apps/{}/callbacks", self.app.key);
+        let told = self.server.admin("GET", &path, None).good();
+        let url = told[self.maker.name].as_str().expect("an address");
+        if self.maker.names_callback {
+            self.set_credential(&json!({"callback": url}));
+            return;
+        }
+        let secret = url.rsplit('/').next();
+        let console = json!({"url": url, "user": self.app.key, "secret": secret});
+        let path = format!("receipts/{}", self.maker.name);
+        self.sandbox.call("PUT", &path, Some(&console));
+    }
+
+    /// Something happens to phones, and the maker tells it; the server takes it.
+    #[track_caller]
+    pub(crate) fn happens(&self, what: &Value) {
+        let path = format!("receipts/{}", self.maker.name);
+        let told = self.sandbox.call("POST", &path, Some(what));
+        let posted = told["posted"].as_array().expect("a list");
+        assert!(!posted.is_empty(), "{told}");
+        for post in posted {
+            assert_eq!(post["status"], 200, "{told}");
+        }
+    }
+
+    /// Gives a device the token of another number.
+    pub(crate) fn change(&self, device: &Device, number: usize) {
+        let channels = self.phone(number)["channels"].clone();
+        let path = format!("/v1/devices/{}", device.id);
+        let auth = format!("Bearer {}", device.secret);
+        let body = json!({"channels": channels});
+        self.server.call("PATCH", &path, &auth, Some(&body)).good();
     }
 
     /// What reached phones, but for the question of a check.

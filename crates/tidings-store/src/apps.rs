@@ -5,12 +5,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_model::{AppId, AppKey, Preference, Secret, SecretHash, UnixMillis};
 use tracing::error;
 
+use crate::callbacks::CallbackTurn;
 use crate::marks::Mark;
 use crate::{Store, StoreError, WriteTx, from_json, to_json};
 
 /// One mobile app.
 #[derive(Clone, Debug)]
 pub struct App {
+    /// Of the secret in the addresses of its receipts.
+    pub callbacks: CallbackTurn,
     pub created_at: UnixMillis,
     /// Milliseconds after which a provider gets what the link had first, where a push does not say; none is the default.
     pub fallback_after: Option<u32>,
@@ -31,7 +34,7 @@ pub struct AppChange {
     pub strategy: Option<Preference>,
 }
 
-const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at, fallback_after, strategy";
+pub(crate) const COLUMNS: &str = "id, app_key, name, master_secret_hash, created_at, fallback_after, strategy, callbacks, callbacks_since";
 
 impl Store {
     /// Makes an app. Its master secret is told here and never again.
@@ -49,6 +52,7 @@ impl Store {
                 )?
                 .execute(params![id.0, key.0, name, hash.as_bytes(), tx.now.0])?;
             Ok(App {
+                callbacks: CallbackTurn::default(),
                 created_at: tx.now,
                 fallback_after: None,
                 id,
@@ -166,8 +170,12 @@ pub(crate) fn lives(sql: &Connection, app: AppId) -> Result<bool, StoreError> {
     Ok(select.exists(params![app.0])?)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<App> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<App> {
     Ok(App {
+        callbacks: CallbackTurn {
+            number: row.get(7)?,
+            since: row.get::<_, Option<i64>>(8)?.map(UnixMillis),
+        },
         id: AppId(row.get(0)?),
         key: AppKey(row.get(1)?),
         name: row.get(2)?,

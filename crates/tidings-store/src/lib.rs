@@ -8,6 +8,7 @@ mod addresses;
 mod adopt;
 mod apps;
 mod audience;
+mod callbacks;
 mod candidates;
 mod channels;
 mod codes;
@@ -51,12 +52,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidings_model::{AppKey, Secret};
 
 pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
 pub use addresses::Address;
 pub use apps::{App, AppChange};
 pub use audience::{Scope, Target};
+pub use callbacks::CallbackTurn;
 pub use credentials::{CredentialRecord, CredentialSlot};
 pub use cursor::{Cursor, Exception, Judged};
 pub use detail::{Answer, Ending};
@@ -192,12 +193,6 @@ impl Store {
             seal,
             _lock: lock,
         })
-    }
-
-    /// The secret in the addresses to which providers send receipts of an app. Reads nothing, so it tells nobody whether there is
-    /// such an app.
-    pub fn callback_secret(&self, app: AppKey) -> Secret {
-        Secret::new(self.seal.derive(&format!("callbacks {app}")))
     }
 
     /// Waits until the store takes no more work: while somebody holds it, only a fault of ours brings that about.

@@ -194,6 +194,8 @@ impl Stage {
         let changed = store.change_app(app.id, change).await;
         changed.expect("changed").expect("known");
         store.rotate_master_secret(app.id).await.expect("rotated");
+        let rotated = store.rotate_callback_secret(app.id).await;
+        rotated.expect("rotated").expect("known");
         for environment in [None, Some(Environment::Sandbox)] {
             let slot = CredentialSlot {
                 app: app.id,

@@ -35,6 +35,10 @@ pub(crate) fn router(api: Api, sandbox: Option<Router>) -> Router {
             delete(app::forget).get(app::show).patch(app::change),
         )
         .route("/v1/apps/{app_key}/callbacks", get(callback::list))
+        .route(
+            "/v1/apps/{app_key}/callbacks/rotate",
+            post(callback::rotate),
+        )
         .route("/v1/apps/{app_key}/credentials", get(credential::list))
         .route(
             "/v1/apps/{app_key}/credentials/{provider}",

@@ -44,6 +44,16 @@ pub(crate) enum AppVerb {
         #[command(flatten)]
         remote: AdminRemote,
     },
+    /// Show where the makers are to send the app's receipts
+    Callbacks {
+        #[arg(value_name = "APP_KEY")]
+        app: AppKey,
+        /// Make other addresses; the former ones are good for a day more, those before them no more
+        #[arg(long)]
+        rotate: bool,
+        #[command(flatten)]
+        remote: AdminRemote,
+    },
     /// Make a new master secret; the old one is void at once
     RotateSecret {
         #[arg(value_name = "APP_KEY")]
@@ -81,6 +91,19 @@ impl AppVerb {
                 let path = format!("/v1/apps/{app}");
                 let reply = remote.client()?.call(Method::DELETE, &path, None).await?;
                 Ok(remote.output().said(&reply, &format!("forgot app {app}")))
+            }
+            Self::Callbacks {
+                app,
+                rotate,
+                remote,
+            } => {
+                let (method, more) = match rotate {
+                    true => (Method::POST, "/rotate"),
+                    false => (Method::GET, ""),
+                };
+                let path = format!("/v1/apps/{app}/callbacks{more}");
+                let reply = remote.client()?.call(method, &path, None).await?;
+                Ok(remote.output().record(&reply))
             }
             Self::RotateSecret { app, remote } => {
                 let path = format!("/v1/apps/{app}/rotate-secret");

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
-use tidings_model::{AppKey, Environment, Secret};
+use tidings_model::{AppKey, Environment, Provider, Secret};
 
 use super::AdminRemote;
+use crate::providers::{Field, adapters};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CredentialVerb {
@@ -38,10 +40,11 @@ pub(crate) enum CredentialVerb {
     },
 }
 
-#[derive(Debug, Subcommand)]
+/// A verb for each provider; those of the makers have the fields of their credentials.
+#[derive(Debug)]
 pub(crate) enum SetVerb {
-    /// Apple: a push certificate (.p12) or a signing key (.p8)
     Apns(Box<SetApns>),
+    Maker(Box<SetMaker>),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +94,7 @@ impl CredentialVerb {
     pub(super) async fn answer(self) -> Result<String> {
         match self {
             Self::Set(SetVerb::Apns(set)) => set.answer().await,
+            Self::Set(SetVerb::Maker(set)) => set.answer().await,
             Self::List { app, remote } => {
                 let reply = remote
                     .client()?
@@ -155,10 +159,162 @@ impl SetApns {
             body["team_id"] = self.team_id.as_deref().into();
         }
         if let Some(path) = &self.ca {
-            body["ca"] = String::from_utf8_lossy(&read(path)?).into();
+            body["ca"] = text_of(path)?.into();
         }
         Ok(body)
     }
+}
+
+/// Field names are those of the API, here with dashes; what begins with `@` is read from a file.
+#[derive(Debug, Args)]
+pub(crate) struct SetMaker {
+    /// What it is set to, by field.
+    #[arg(skip)]
+    fields: Vec<(&'static str, Secret)>,
+    #[arg(skip = Provider::Link)]
+    provider: Provider,
+    #[arg(long, value_name = "APP_KEY")]
+    app: AppKey,
+    /// Where receipts are to go, for a maker that each message tells it (see `tidings app callbacks`)
+    #[arg(long, value_name = "URL")]
+    callback: Option<String>,
+    /// Something else that speaks the maker's protocol, or its host for another region
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Where access tokens are given, if elsewhere
+    #[arg(long, value_name = "URL")]
+    token_endpoint: Option<String>,
+    /// An HTTP proxy that tunnels: `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`
+    #[arg(long, env = "TIDINGS_MAKERS_PROXY", hide_env_values = true, value_name = "URL", value_parser = super::secret)]
+    proxy: Option<Secret>,
+    /// Certificates (PEM) to trust there in place of the public ones
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    ca: Option<PathBuf>,
+    /// Phones a second, at most [default: as the maker publishes]
+    #[arg(long, value_name = "NUMBER")]
+    devices_per_second: Option<u32>,
+    /// Requests a second, at most [default: as the maker publishes]
+    #[arg(long, value_name = "NUMBER")]
+    requests_per_second: Option<u32>,
+    #[command(flatten)]
+    remote: AdminRemote,
+}
+
+impl SetMaker {
+    async fn answer(self) -> Result<String> {
+        let path = format!("/v1/apps/{}/credentials/{}", self.app, self.provider);
+        let reply = self
+            .remote
+            .client()?
+            .call(Method::PUT, &path, Some(&self.body()?))
+            .await?;
+        Ok(self.remote.output().record(&reply))
+    }
+
+    fn body(&self) -> Result<Value> {
+        let mut body = json!({
+            "endpoint": self.endpoint,
+            "proxy": self.proxy.as_ref().map(Secret::expose),
+        });
+        // What not every maker has is said only where it is meant.
+        for (name, value) in [
+            ("callback", &self.callback),
+            ("token_endpoint", &self.token_endpoint),
+        ] {
+            if let Some(value) = value {
+                body[name] = value.as_str().into();
+            }
+        }
+        if self.devices_per_second.is_some() || self.requests_per_second.is_some() {
+            body["rate"] = json!({
+                "devices_per_second": self.devices_per_second,
+                "requests_per_second": self.requests_per_second,
+            });
+        }
+        if let Some(path) = &self.ca {
+            body["ca"] = text_of(path)?.into();
+        }
+        for (name, value) in &self.fields {
+            body[*name] = match value.expose().strip_prefix('@') {
+                Some(path) => text_of(Path::new(path))?.into(),
+                None => value.expose().into(),
+            };
+        }
+        Ok(body)
+    }
+}
+
+impl FromArgMatches for SetVerb {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(ErrorKind::MissingSubcommand);
+        let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+        let provider: Provider = name.parse().map_err(|_| missing())?;
+        if provider == Provider::Apns {
+            return Ok(Self::Apns(Box::new(SetApns::from_arg_matches(matches)?)));
+        }
+        let adapter = crate::providers::adapter(provider).ok_or_else(missing)?;
+        let fields = adapter.fields().iter().filter_map(|field| {
+            let value = matches.get_one::<Secret>(field.name)?;
+            Some((field.name, value.clone()))
+        });
+        Ok(Self::Maker(Box::new(SetMaker {
+            fields: fields.collect(),
+            provider,
+            ..SetMaker::from_arg_matches(matches)?
+        })))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for SetVerb {
+    fn augment_subcommands(command: Command) -> Command {
+        let apns = Command::new(Provider::Apns.name())
+            .about("Apple: a push certificate (.p12) or a signing key (.p8)");
+        let makers = adapters().filter(|(_, adapter)| !adapter.fields().is_empty());
+        let makers = makers.map(|(provider, adapter)| {
+            let about = format!(
+                "{}: what its console shows of the app",
+                provider.nature().title
+            );
+            let command = SetMaker::augment_args(Command::new(provider.name()).about(about));
+            let fields = adapter.fields().iter();
+            command.args(fields.map(|field| argument(provider, field)))
+        });
+        command
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommand(SetApns::augment_args(apns))
+            .subcommands(makers)
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        let provider = name.parse().ok();
+        provider.and_then(crate::providers::adapter).is_some()
+    }
+}
+
+/// `--app-secret` of Huawei, or `TIDINGS_HUAWEI_APP_SECRET`.
+fn argument(provider: Provider, field: &Field) -> Arg {
+    let variable = format!("TIDINGS_{provider}_{}", field.name).to_uppercase();
+    Arg::new(field.name)
+        .long(field.name.replace('_', "-"))
+        .help(format!("The {}; @FILE reads it from a file", field.title))
+        .value_parser(super::secret)
+        .env(variable)
+        .hide_env_values(field.is_secret)
+        .required(true)
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read(path)?).into_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

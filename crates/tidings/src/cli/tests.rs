@@ -171,6 +171,66 @@ async fn credentials_are_set_from_files() {
     );
 }
 
+#[tokio::test]
+async fn a_makers_credential_is_set_by_the_fields_of_its_console() {
+    let server = TestServer::start().await;
+    let app = server.json(&["app", "create", "Shop"]).await;
+    let key = text(&app, "app_key");
+    let dir = TempDir::new().expect("a directory");
+    let file = dir.path().join("secret.txt");
+    std::fs::write(&file, "s3cret\n").expect("written");
+    let file = format!("@{}", file.display());
+    let huawei = [
+        &[
+            "credential",
+            "set",
+            "huawei",
+            "--app",
+            key,
+            "--app-id",
+            "104000001",
+        ][..],
+        &["--app-secret", &file, "--requests-per-second", "7"],
+    ];
+    let shown = server.json(&huawei.concat()).await;
+    assert_eq!(shown["app_id"], "104000001", "{shown}");
+    assert_eq!(shown["rate"]["requests_per_second"], 7, "{shown}");
+    assert!(!shown.to_string().contains("s3cret"), "{shown}");
+    let xiaomi = [
+        &[
+            "credential",
+            "set",
+            "xiaomi",
+            "--app",
+            key,
+            "--app-secret",
+            "x",
+        ][..],
+        &[
+            "--package-name",
+            "com.example.app",
+            "--callback",
+            "https://example.com/x",
+        ],
+    ];
+    let shown = server.json(&xiaomi.concat()).await;
+    assert_eq!(shown["has_callback"], true, "{shown}");
+    // It is not for all of them.
+    let huawei = [
+        &huawei.concat()[..],
+        &["--callback", "https://example.com/x"],
+    ];
+    let refusal = server.refusal(&huawei.concat()).await;
+    assert!(
+        refusal.starts_with("callback is not a known key"),
+        "{refusal}"
+    );
+    let addresses = server.json(&["app", "callbacks", key]).await;
+    let other = server.json(&["app", "callbacks", key, "--rotate"]).await;
+    assert_ne!(addresses["vivo"], other["vivo"]);
+    assert_eq!(server.json(&["app", "callbacks", key]).await, other);
+}
+
 /// Nobody listens at this endpoint, so only what is stored of the credential is known.
 #[tokio::test]
 async fn the_doctor_goes_through_all_apps() {

@@ -70,12 +70,12 @@ pub(super) trait Maker: Send + Sync + 'static {
 }
 
 /// A field of a credential.
-pub(super) struct Field {
-    pub(super) name: &'static str,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
     /// It is never shown.
-    pub(super) is_secret: bool,
+    pub(crate) is_secret: bool,
     /// What it is called where it is found.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
 }
 
 /// The adapter of a maker.
@@ -159,6 +159,10 @@ impl Kept {
 }
 
 impl<M: Maker> Adapter for Adapted<M> {
+    fn fields(&self) -> &'static [Field] {
+        M::FIELDS
+    }
+
     fn credential(&self, mut fields: Fields) -> Result<Upload, ApiError> {
         let mut kept = BTreeMap::new();
         for Field { name, title, .. } in M::FIELDS {

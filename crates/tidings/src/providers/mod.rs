@@ -24,9 +24,15 @@ use crate::credentials::Checked;
 use crate::dispatch::Carrier;
 use crate::receipts::Reader;
 use maker::Adapted;
+pub(crate) use maker::Field;
 
 /// A provider to which deliveries go with an address and a credential.
 pub(crate) trait Adapter: Sync {
+    /// The fields of its credential, where those are texts from its console; empty where there is more to it.
+    fn fields(&self) -> &'static [Field] {
+        &[]
+    }
+
     /// Reads the body of `PUT …/credentials/{provider}` and checks what can be known without asking the provider. May take a
     /// while.
     fn credential(&self, fields: Fields) -> Result<Upload, ApiError>;

@@ -358,6 +358,32 @@ fn a_signature_of_huaweis_is_checked_where_there_is_one() {
 }
 
 #[test]
+fn of_changed_addresses_the_former_is_good_for_a_while_and_none_before_it() {
+    let stage = Stage::wired();
+    phone(&stage, "huawei", "token1");
+    let message = stage.push(&json!({}));
+    stage.wait_for_counts(&message, &[("accepted", 1)]);
+    let body = huawei(&message, "token1", 0);
+    let taken = |path: &str| post(&stage.server, path, "application/json", &body).0;
+    let first = address(&stage, "huawei");
+    let rotate = format!("/v1/apps/{}/callbacks/rotate", stage.app.key);
+    let rotated = || {
+        let told = stage.server.admin("POST", &rotate, None).good();
+        let (url, now) = (told["huawei"].clone(), address(&stage, "huawei"));
+        assert_eq!(url, format!("{}{now}", stage.server.api));
+        now
+    };
+    let second = rotated();
+    assert_eq!([&first, &second].map(|path| taken(path)), [200, 200]);
+    let third = rotated();
+    assert_eq!(
+        [&first, &second, &third].map(|path| taken(path)),
+        [401, 200, 200]
+    );
+    assert_eq!(delivered(&stage, &message, "huawei")["delivered"], 1);
+}
+
+#[test]
 fn what_is_answered_is_durable_and_many_share_a_transaction() {
     const PHONES: usize = 200;
     let stage = Stage::wired();

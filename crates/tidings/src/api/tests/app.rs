@@ -108,6 +108,8 @@ async fn only_administrators_manage_apps() {
         ("PATCH", format!("/v1/apps/{key}")),
         ("DELETE", format!("/v1/apps/{key}")),
         ("POST", format!("/v1/apps/{key}/rotate-secret")),
+        ("GET", format!("/v1/apps/{key}/callbacks")),
+        ("POST", format!("/v1/apps/{key}/callbacks/rotate")),
         ("GET", format!("/v1/apps/{key}/credentials")),
         ("PUT", format!("/v1/apps/{key}/credentials/apns")),
         ("DELETE", format!("/v1/apps/{key}/credentials/apns")),

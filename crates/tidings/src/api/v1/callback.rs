@@ -1,5 +1,5 @@
 //! `POST /v1/callbacks/{provider}/{app_key}/{secret}`, where the makers send their receipts, and
-//! `GET /v1/apps/{app_key}/callbacks`, which tells the addresses.
+//! `GET /v1/apps/{app_key}/callbacks`, which tells the addresses; `POST …/rotate` makes others.
 //!
 //! The address is public. Who does not know the secret costs two hashes: his body is not read, and nothing is looked up.
 
@@ -10,8 +10,8 @@ use axum::extract::{Path, Request, State};
 use http::HeaderMap;
 use http::header::HOST;
 use serde::Serialize;
-use tidings_model::{AppKey, Provider};
-use tidings_store::{Receipt, Said};
+use tidings_model::{AppKey, Provider, Secret, UnixMillis};
+use tidings_store::{App, Receipt, Said};
 
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
@@ -41,12 +41,16 @@ pub(crate) async fn receive(
     let (Some((provider, read)), Ok(app_key)) = (reader, app_key.parse::<AppKey>()) else {
         return Err(wrong_address());
     };
-    let wanted = api.store.callback_secret(app_key);
-    if !wanted.hash().matches(&secret) {
+    let Some(number) = api.store.callback_number(app_key, &secret) else {
+        return Err(wrong_address());
+    };
+    let app = api.store.app(app_key).await?;
+    let is_good = |app: &App| app.callbacks.takes(number, UnixMillis::now());
+    if !app.as_ref().is_none_or(is_good) {
         return Err(wrong_address());
     }
-    let headers = request.headers();
-    if headers.contains_key(SIGNATURE) && !is_signed(headers, &app_key.to_string(), &wanted) {
+    let (headers, secret) = (request.headers(), Secret::new(secret));
+    if headers.contains_key(SIGNATURE) && !is_signed(headers, &app_key.to_string(), &secret) {
         api.receipt_counts.count(provider, "refused", 1);
         let text = "The signature is not right: the user name at Huawei is the app key, and the secret the last part of this address.";
         return Err(ApiError::new(Fault::WrongCredentials, text));
@@ -57,7 +61,7 @@ pub(crate) async fn receive(
         let text = "The body must be JSON, or a form with JSON in one of its fields.";
         return Err(ApiError::new(Fault::NotJson, text));
     };
-    let Some(app) = api.store.app(app_key).await? else {
+    let Some(app) = app else {
         return Ok(Json(HEARD));
     };
     let mut receipts = Vec::new();
@@ -113,7 +117,23 @@ pub(crate) async fn list(
     headers: HeaderMap,
 ) -> Result<Json<BTreeMap<&'static str, String>>, ApiError> {
     let app = api.app(&app_key).await?;
-    let secret = api.store.callback_secret(app.key);
+    Ok(addresses(&api, &app, &headers))
+}
+
+/// Makes other addresses, and tells them; the former ones are good for a day more, those before them no more.
+pub(crate) async fn rotate(
+    State(api): State<Api>,
+    Path(app_key): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<BTreeMap<&'static str, String>>, ApiError> {
+    let app = api.app(&app_key).await?;
+    // It may have been deleted since.
+    let rotated = api.store.rotate_callback_secret(app.id).await?;
+    Ok(addresses(&api, &rotated.unwrap_or(app), &headers))
+}
+
+fn addresses(api: &Api, app: &App, headers: &HeaderMap) -> Json<BTreeMap<&'static str, String>> {
+    let secret = api.store.callback_secret(app.key, app.callbacks.number);
     let base = match &api.public_url {
         Some(url) => url.to_string(),
         None => {
@@ -127,5 +147,5 @@ pub(crate) async fn list(
         let url = format!("{base}/v1/callbacks/{name}/{}/{}", app.key, secret.expose());
         (name, url)
     });
-    Ok(Json(told.collect()))
+    Json(told.collect())
 }

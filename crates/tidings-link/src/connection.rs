@@ -214,6 +214,8 @@ impl Connection {
         if signals.has(Signals::REFRESH)
             && let Some(reason) = Box::pin(self.refresh(device)).await?
         {
+            // As above: what it has said until now holds.
+            Box::pin(self.hear_out(device)).await;
             self.session.disconnect(reason);
             return Ok(Step::Ended);
         }

@@ -14,6 +14,9 @@ use crate::{Store, StoreError, WriteTx, inbox};
 /// The device acknowledged it after the message had been finished, and it is counted as expired.
 pub const ACKNOWLEDGED_LATE: Reason = Reason::known("AcknowledgedLate");
 
+/// The device takes no packet of its size.
+pub const TOO_LARGE: Reason = Reason::known("TooLargeForDevice");
+
 /// Something to be remembered of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
@@ -73,7 +76,7 @@ impl LinkEnd {
             Self::Delivered => None,
             Self::Expired(reason) => Some(reason.clone()),
             Self::Refused(code) => Some(Reason::heard(&format!("Refused0x{code:02x}"))),
-            Self::TooLarge => Some(Reason::known("TooLargeForDevice")),
+            Self::TooLarge => Some(TOO_LARGE),
         }
     }
 

@@ -147,6 +147,11 @@ fn begin(
         AsCode(platform)
     ])?;
     if channel.provider == Provider::Link {
+        // What still waits for it there is its own again.
+        let back = "UPDATE devices SET left_link = NULL WHERE app = ?1 AND id = ?2 AND left_link IS NOT NULL";
+        tx.sql
+            .prepare_cached(back)?
+            .execute(params![app.0, device.0])?;
         let start = "INSERT INTO cursors (app, device, position) VALUES (?1, ?2, ?3)
                      ON CONFLICT (app, device) DO NOTHING";
         tx.sql
@@ -191,7 +196,8 @@ pub(crate) fn welcome(
     Ok(true)
 }
 
-/// Ends a channel of a device, and leaves a tombstone; false when the device has none.
+/// Ends a channel of a device, and leaves a tombstone; false when the device has none. What waits for the device on the link
+/// is ended by [`Store::sweep`](crate::Store::sweep), unless the device has the link again by then.
 pub(crate) fn end(
     tx: &mut WriteTx<'_>,
     place: Place,
@@ -226,6 +232,13 @@ pub(crate) fn end(
         reason.as_str(),
         Life::ON
     ])?;
+    if provider == Provider::Link {
+        let left =
+            "UPDATE devices SET left_link = ?3 WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL";
+        tx.sql
+            .prepare_cached(left)?
+            .execute(params![app.0, device.0, at])?;
+    }
     forget_tombstones(tx.sql, app, device)?;
     forget_unseen(tx.sql, place)?;
     forget_lives(tx.sql, place, "channels", ENDED_CHANNELS_MAX)?;

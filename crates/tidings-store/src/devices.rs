@@ -411,7 +411,7 @@ fn delete(tx: &mut WriteTx<'_>, app: AppId, id: DeviceId) -> Result<bool, StoreE
         at: tx.ids.next(tx.now),
         device: id,
     };
-    let mark = "UPDATE devices SET deleted_at = ?3, secret_hash = x'', locale = NULL, time_zone = NULL, app_version = NULL
+    let mark = "UPDATE devices SET deleted_at = ?3, secret_hash = x'', locale = NULL, time_zone = NULL, app_version = NULL, left_link = NULL
                 WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL";
     let marked = tx
         .sql

@@ -240,7 +240,7 @@ fn bits(parts: Parts) -> u8 {
     u8::from(parts.message) | u8::from(parts.notification) << 1
 }
 
-fn parts(bits: u8) -> Result<Parts, StoreError> {
+pub(crate) fn parts(bits: u8) -> Result<Parts, StoreError> {
     let parts = Parts {
         message: bits & 1 != 0,
         notification: bits & 2 != 0,

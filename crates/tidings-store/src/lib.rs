@@ -53,7 +53,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd};
+pub use acks::{ACKNOWLEDGED_LATE, Ack, Acked, LinkEnd, LogEnd, TOO_LARGE};
 pub use addresses::Address;
 pub use apps::{App, AppChange};
 pub use audience::{Scope, Target};

@@ -217,7 +217,8 @@ pub(crate) fn judge(
 
 /// The messages of a stretch of the log that are for a device, whatever has become of them.
 pub(crate) struct Meant {
-    pub(crate) messages: Vec<(Position, MsgId)>,
+    /// Each with what it is if the device never gets it.
+    pub(crate) messages: Vec<(Exception, MsgId)>,
     pub(crate) more: bool,
     pub(crate) to: Position,
 }
@@ -231,8 +232,9 @@ pub(crate) fn meant(
 ) -> Result<Meant, StoreError> {
     let mut messages = Vec::new();
     let Walked { more, to } = walk(sql, app, after, limit, |entry| {
-        if entry.lot(history, MsgId(0), UnixMillis(0)) != Lot::NotForIt {
-            messages.push((entry.position, entry.message));
+        let never = (MsgId(i64::MAX), UnixMillis(i64::MAX));
+        if let Lot::Missed(exception) = entry.lot(history, never.0, never.1) {
+            messages.push((exception, entry.message));
         }
         Ok(true)
     })?;

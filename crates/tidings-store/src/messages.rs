@@ -61,17 +61,26 @@ impl Store {
 
 /// The oldest message of an app that is not yet wholly dispatched; later than every id of today when there is none.
 pub(crate) fn first_open(sql: &Connection, app: AppId) -> Result<MsgId, StoreError> {
+    let mut first = MsgId(Life::ON);
+    for provider in Provider::ALL {
+        first = first.min(first_open_of(sql, app, provider)?);
+    }
+    Ok(first)
+}
+
+/// The same by one provider.
+pub(crate) fn first_open_of(
+    sql: &Connection,
+    app: AppId,
+    provider: Provider,
+) -> Result<MsgId, StoreError> {
     let mut select = sql.prepare_cached(
         "SELECT message FROM tasks WHERE app = ?1 AND provider = ?2 ORDER BY message LIMIT 1",
     )?;
-    let mut first = MsgId(Life::ON);
-    for provider in Provider::ALL {
-        let open = select.query_row(params![app.0, AsCode(provider)], |row| {
-            row.get(0).map(MsgId)
-        });
-        first = first.min(open.optional()?.unwrap_or(first));
-    }
-    Ok(first)
+    let open = select.query_row(params![app.0, AsCode(provider)], |row| {
+        row.get(0).map(MsgId)
+    });
+    Ok(open.optional()?.unwrap_or(MsgId(Life::ON)))
 }
 
 fn accept(

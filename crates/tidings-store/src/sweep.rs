@@ -1,22 +1,22 @@
 //! What has been deleted and is still there: it was marked, and gone for everyone who asks from then on; its rows go in
 //! slices, children first, the marked row last. That row is all the progress that is kept: a process that is killed goes
-//! on at the next start.
+//! on at the next start. What waits for a device that has lost the link ends in the same way, by a mark on its row.
 
 use rusqlite::{OptionalExtension, params};
-use tidings_model::{AppId, DeviceId, MsgId, Platform, Provider};
+use tidings_model::{AppId, DeviceId, MsgId, Platform, Provider, Reason, UnixMillis};
 
 use crate::codes::AsCode;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Exception};
 use crate::detail::Ending;
 use crate::ledger::{self, Counts};
 use crate::limits::{STEP_ROWS, SWEEP_LOG_ROWS};
 use crate::log::Position;
 use crate::slice::{Cleared, Slice};
 use crate::tables::{EVENTS, INBOX, OF_APP, OF_DEVICE, TASKS};
-use crate::{Store, StoreError, WriteTx, cursor, devices, log, messages};
+use crate::{Store, StoreError, WriteTx, cursor, devices, inbox, log, messages};
 
 impl Store {
-    /// Clears a slice of what has been deleted. What cannot be cleared yet, since a message that is older than the deletion has
+    /// Ends a slice of what waits for devices that have lost the link, or clears one of what has been deleted. What cannot be cleared yet, since a message that is older than the deletion has
     /// not come to the device, does not count as more to do.
     pub async fn sweep(&self) -> Result<Cleared, StoreError> {
         self.engine.write(sweep).await
@@ -25,7 +25,9 @@ impl Store {
 
 fn sweep(tx: &mut WriteTx<'_>) -> Result<Cleared, StoreError> {
     let mut slice = Slice::new(tx.sql);
-    let done = sweep_apps(&mut slice)? && sweep_devices(&mut slice)?;
+    let done = end_left(&mut slice, tx.now)?
+        && sweep_apps(&mut slice)?
+        && sweep_devices(&mut slice, tx.now)?;
     Ok(slice.end(done))
 }
 
@@ -63,54 +65,111 @@ fn forget_app(slice: &mut Slice<'_>, app: AppId) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// A deleted device.
-#[derive(Clone, Copy)]
-struct Gone {
+/// A device to which nothing goes over the link any more.
+struct Leaver {
     app: AppId,
     device: DeviceId,
+    is_deleted: bool,
+    now: UnixMillis,
     platform: Platform,
+    /// How what waits for it ends.
+    reason: Reason,
+}
+
+/// The apps with devices of an index, one after the other.
+fn next_app(slice: &Slice<'_>, marked: &str, after: AppId) -> Result<Option<AppId>, StoreError> {
+    let mut apps = slice.sql.prepare_cached(&format!(
+        "SELECT app FROM devices WHERE {marked} IS NOT NULL AND app > ?1 ORDER BY app LIMIT 1"
+    ))?;
+    let app = apps.query_row(params![after.0], |row| row.get(0).map(AppId));
+    Ok(app.optional()?)
+}
+
+/// What waits for devices that have lost the link ends: it goes to them by no way any more. Only when every message that is
+/// older has come to the link; what has another way after it ([`Store::fall_back`]) waits for that. False when the slice was
+/// over before all was.
+fn end_left(slice: &mut Slice<'_>, now: UnixMillis) -> Result<bool, StoreError> {
+    let mut select = slice.sql.prepare_cached(
+        "SELECT id, platform, left_link FROM devices INDEXED BY devices_left
+         WHERE app = ?1 AND left_link IS NOT NULL AND left_link < ?2 ORDER BY left_link LIMIT 1",
+    )?;
+    let mut why = slice.sql.prepare_cached(
+        "SELECT ended FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 AND until = ?3 AND provider = ?4",
+    )?;
+    let mut done = slice.sql.prepare_cached(
+        "UPDATE devices SET left_link = NULL WHERE app = ?1 AND id = ?2 AND left_link = ?3",
+    )?;
+    let mut after = AppId(0);
+    while let Some(app) = next_app(slice, "left_link", after)? {
+        let before = messages::first_open_of(slice.sql, app, Provider::Link)?;
+        loop {
+            let left = select.query_row(params![app.0, before.0], |row| {
+                let platform: AsCode<Platform> = row.get(1)?;
+                Ok((DeviceId(row.get(0)?), platform.0, row.get::<_, i64>(2)?))
+            });
+            let Some((device, platform, left)) = left.optional()? else {
+                break;
+            };
+            let link = AsCode(Provider::Link);
+            let why = why.query_row(params![app.0, device.0, left, link], |row| row.get(0));
+            let why: Option<String> = why.optional()?.flatten();
+            let leaver = Leaver {
+                app,
+                device,
+                is_deleted: false,
+                now,
+                platform,
+                // One that is not kept any more has been that.
+                reason: why.map_or(Reason::known("replaced"), |why| Reason::heard(&why)),
+            };
+            if !end_inbox(slice, &leaver)? || !end_log(slice, &leaver)? {
+                return Ok(false);
+            }
+            slice.count(done.execute(params![app.0, device.0, left])?);
+        }
+        after = app;
+    }
+    Ok(true)
 }
 
 /// False when the slice was over before all were gone that can be.
-fn sweep_devices(slice: &mut Slice<'_>) -> Result<bool, StoreError> {
-    let mut apps = slice.sql.prepare_cached(
-        "SELECT app FROM devices INDEXED BY devices_deleted WHERE deleted_at IS NOT NULL AND app > ?1 ORDER BY app LIMIT 1",
-    )?;
+fn sweep_devices(slice: &mut Slice<'_>, now: UnixMillis) -> Result<bool, StoreError> {
     let mut select = slice.sql.prepare_cached(
         "SELECT id, platform FROM devices INDEXED BY devices_deleted
          WHERE app = ?1 AND deleted_at IS NOT NULL AND deleted_at < ?2 ORDER BY deleted_at LIMIT 1",
     )?;
     let mut after = AppId(0);
-    loop {
-        let app = apps.query_row(params![after.0], |row| row.get(0).map(AppId));
-        let Some(app) = app.optional()? else {
-            return Ok(true);
-        };
+    while let Some(app) = next_app(slice, "deleted_at", after)? {
         let before = messages::first_open(slice.sql, app)?;
         loop {
             let gone = select.query_row(params![app.0, before.0], |row| {
-                Ok(Gone {
+                Ok(Leaver {
                     app,
                     device: DeviceId(row.get(0)?),
+                    is_deleted: true,
+                    now,
                     platform: row.get::<_, AsCode<Platform>>(1)?.0,
+                    reason: Reason::known("device_deleted"),
                 })
             });
             let Some(gone) = gone.optional()? else {
                 break;
             };
-            if !forget_device(slice, gone)? {
+            if !forget_device(slice, &gone)? {
                 return Ok(false);
             }
         }
         after = app;
     }
+    Ok(true)
 }
 
 /// False when the slice was over before the device was gone.
-fn forget_device(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
-    let Gone { app, device, .. } = gone;
-    if !drop_inbox(slice, gone)?
-        || !drop_log(slice, gone)?
+fn forget_device(slice: &mut Slice<'_>, gone: &Leaver) -> Result<bool, StoreError> {
+    let Leaver { app, device, .. } = *gone;
+    if !end_inbox(slice, gone)?
+        || !end_log(slice, gone)?
         || !slice.clear(&EVENTS, "device = ?1", &[device.0])?
         || !slice.clear(&INBOX, "app = ?1 AND device = ?2", &[app.0, device.0])?
     {
@@ -128,28 +187,35 @@ fn forget_device(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> 
     Ok(true)
 }
 
-/// What waited for the device is dropped, row and count in one transaction; false when the slice was over before.
-fn drop_inbox(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
-    let place = [gone.app.0, gone.device.0];
+/// What waits in the device's inbox is dropped, row and count in one transaction; false when the slice was over before. Of a
+/// message that is finished it has been counted as expired, and is that.
+fn end_inbox(slice: &mut Slice<'_>, leaver: &Leaver) -> Result<bool, StoreError> {
+    let Leaver { app, device, .. } = *leaver;
     let mut select = slice.sql.prepare_cached(
-        "SELECT i.message, i.parts, m.finished
+        "SELECT i.message, i.parts, i.position
          FROM inbox AS i INDEXED BY inbox_open CROSS JOIN messages AS m ON m.id = i.message
-         WHERE i.app = ?1 AND i.device = ?2 AND i.ending IS NULL LIMIT ?3",
+         WHERE i.app = ?1 AND i.device = ?2 AND i.position > ?3 AND i.ending IS NULL AND (?4 OR i.second IS NULL) AND m.finished = 0
+         ORDER BY i.position LIMIT ?5",
     )?;
-    let mut delete = slice.sql.prepare_cached(
-        "DELETE FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3 AND parts = ?4",
-    )?;
+    let mut after = -1;
     while !slice.is_over() {
-        let waiting = select.query_map([place[0], place[1], STEP_ROWS as i64], |row| {
+        let bound = params![app.0, device.0, after, leaver.is_deleted, STEP_ROWS];
+        let waiting = select.query_map(bound, |row| {
             Ok((MsgId(row.get(0)?), row.get(1)?, row.get(2)?))
         })?;
-        let waiting = waiting.collect::<Result<Vec<(MsgId, i64, bool)>, _>>()?;
-        for (message, parts, finished) in &waiting {
-            // A message that is finished has counted it as expired.
-            if !finished {
-                drop_one(slice, gone, *message)?;
+        let waiting = waiting.collect::<Result<Vec<(MsgId, u8, i64)>, _>>()?;
+        for (message, parts, position) in &waiting {
+            slice.count(1);
+            after = *position;
+            // One that cannot be read keeps nothing else from its end.
+            let Ok(parts) = inbox::parts(*parts) else {
+                continue;
+            };
+            let row = (app, device, *message, parts);
+            let end = (Ending::Dropped, Some(&leaver.reason), leaver.now);
+            if inbox::end(slice.sql, row, end)? {
+                drop_one(slice, leaver, *message)?;
             }
-            slice.count(delete.execute([place[0], place[1], message.0, *parts])?);
         }
         if waiting.len() < STEP_ROWS {
             return Ok(true);
@@ -158,10 +224,10 @@ fn drop_inbox(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// What of the log was for the device and was not acknowledged is dropped, the cursor and the counts in one transaction;
+/// What of the log is for the device and has not been acknowledged is dropped, the cursor and the counts in one transaction;
 /// false when the slice was over before.
-fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
-    let Gone { app, device, .. } = gone;
+fn end_log(slice: &mut Slice<'_>, leaver: &Leaver) -> Result<bool, StoreError> {
+    let Leaver { app, device, .. } = *leaver;
     let Some(history) = devices::history_of_any(slice.sql, app, device)? else {
         return Ok(true);
     };
@@ -173,23 +239,37 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
             return Ok(false);
         }
         let mut meant = log::meant(slice.sql, app, &history, cursor.position, SWEEP_LOG_ROWS)?;
-        for owed in std::mem::take(&mut cursor.owed) {
+        for owed in &cursor.owed {
             let before = Position(owed.0 - 1);
             let one = log::meant(slice.sql, app, &history, before, 1)?;
             let one = one.messages.into_iter();
-            meant
-                .messages
-                .extend(one.filter(|(position, _)| *position == owed));
-        }
-        for (_, message) in &meant.messages {
-            let finished = finished.query_row(params![message.0], |row| row.get(0));
-            // One that is finished has counted it as expired.
-            if finished.optional()? == Some(false) {
-                drop_one(slice, gone, *message)?;
-            }
+            let is_it = |(exception, _): &(Exception, MsgId)| exception.position == *owed;
+            meant.messages.extend(one.filter(is_it));
         }
         slice.count(meant.messages.len() + 1);
-        cursor.pass(Cursor::to(meant.to));
+        let mut passed = Cursor::to(meant.to);
+        for (expired, message) in meant.messages {
+            let finished = finished.query_row(params![message.0], |row| row.get(0));
+            let ended = match finished.optional()? {
+                Some(false) => {
+                    drop_one(slice, leaver, message)?;
+                    Exception {
+                        ending: Ending::Dropped,
+                        reason: leaver.reason.clone(),
+                        ..expired
+                    }
+                }
+                // It has been counted as that.
+                Some(true) | None => expired,
+            };
+            passed.exceptions.push(Exception {
+                at: leaver.now,
+                ..ended
+            });
+        }
+        cursor.pass(passed);
+        // Of what is not there any more nothing is owed.
+        cursor.owed.clear();
         cursor::put_cursor(slice.sql, app, device, &cursor)?;
         if !meant.more {
             return Ok(true);
@@ -198,18 +278,13 @@ fn drop_log(slice: &mut Slice<'_>, gone: Gone) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-fn drop_one(slice: &Slice<'_>, gone: Gone, message: MsgId) -> Result<(), StoreError> {
-    let dropped = Counts {
+fn drop_one(slice: &Slice<'_>, leaver: &Leaver, message: MsgId) -> Result<(), StoreError> {
+    let (dropped, link) = (Ending::Dropped, Provider::Link);
+    let counts = Counts {
         dropped: 1,
         ..Counts::default()
     };
-    ledger::add(slice.sql, message, Provider::Link, gone.platform, &dropped)?;
-    ledger::add_reason(
-        slice.sql,
-        message,
-        Provider::Link,
-        Ending::Dropped,
-        "device_deleted",
-        1,
-    )
+    ledger::add(slice.sql, message, link, leaver.platform, &counts)?;
+    let reason = leaver.reason.as_str();
+    ledger::add_reason(slice.sql, message, link, dropped, reason, 1)
 }

@@ -9,8 +9,8 @@ use tidings_model::{
     Audience, DeviceId, Message, Part, Parts, Platform, Provider, Reason, Strategy, UnixMillis,
 };
 use tidings_store::{
-    Ack, Acked, Addressed, ChannelChange, Delta, End, Ending, Fallback, LaneKey, LeasedPage,
-    Leaving, LinkEnd, OpenPage, PageFlush, Position, Room, Turn, Waiting,
+    Ack, Acked, Addressed, ChannelChange, Delta, DeviceChange, End, Ending, Fallback, LaneKey,
+    LeasedPage, Leaving, LinkEnd, OpenPage, PageFlush, Position, Room, Turn, Waiting,
 };
 
 use crate::support::{Stage, accept, device, link, push, to};
@@ -390,4 +390,29 @@ async fn strategies_say_who_of_provider_and_link_gets_it() {
             assert_eq!(has, strategy == Strategy::ProviderFirst, "{strategy:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_has_a_way_after_the_link_takes_it_when_the_device_gives_the_link_up() {
+    let phones = Phones::new().await;
+    let phone = phones.phone(vec![link(), huawei("a")]).await;
+    let message = phones.link_first(to(&[phone])).await;
+    phones.cut().await;
+    assert_eq!(phones.inbox(phone).await.len(), 1);
+    let change = DeviceChange {
+        channels: Some(vec![huawei("a")]),
+        ..DeviceChange::default()
+    };
+    let changed = phones.store.change_device(phones.app, phone, change).await;
+    changed.expect("changed").expect("known");
+    phones.route().await;
+    while phones.store.sweep().await.expect("swept").more {}
+    assert_eq!(phones.inbox(phone).await.len(), 1, "it is not dropped");
+    let due = phones.due().await;
+    assert_eq!(due.len(), 1);
+    let fell = phones.store.fall_back(due[0]).await.expect("fell back");
+    assert_eq!(fell.lanes.len(), 1);
+    let ledger = phones.store.ledger(phones.app, message.id).await;
+    let total = ledger.expect("read").expect("known").total();
+    assert_eq!((total.targeted, total.dropped), (1, 0));
 }

@@ -833,6 +833,161 @@ async fn what_of_the_log_a_deleted_device_has_not_acknowledged_is_dropped() {
     assert_eq!(sent(&stretch).len(), 4);
 }
 
+/// What an iPhone that gives the link up says.
+fn only_apns() -> DeviceChange {
+    DeviceChange {
+        channels: Some(vec![apns("aa", None)]),
+        ..DeviceChange::default()
+    }
+}
+
+fn link_and_apns() -> DeviceChange {
+    DeviceChange {
+        channels: Some(vec![link(), apns("aa", None)]),
+        ..DeviceChange::default()
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_device_that_gives_the_link_up_ends_with_the_reason() {
+    let stage = Stage::new().await;
+    let (left, stays) = (stage.register().await, stage.register().await);
+    let taken = stage.accept(push(to(&[left]))).await;
+    let kept = stage.accept(push(to(&[left, stays]))).await;
+    let passed = stage.logged(push(Audience::All)).await;
+    let owed = stage.logged(push(Audience::All)).await;
+    let last = stage.logged(push(Audience::All)).await;
+    let open = stage.logged(push(Audience::All)).await;
+    stage.end_row(left, &taken, SHOWN, LinkEnd::Delivered).await;
+    stage
+        .end(left, (&passed.0, passed.1), LinkEnd::Delivered)
+        .await;
+    let ended = Some(LogEnd {
+        end: LinkEnd::Delivered,
+        message: last.0.id,
+        position: last.1,
+    });
+    let passed_with = Cursor {
+        owed: vec![owed.1],
+        ..Cursor::to(last.1)
+    };
+    let said = Acked::Log {
+        ended,
+        passed: passed_with,
+    };
+    stage.say(left, said).await;
+    // The turn of this one comes when the link has been given up already.
+    let late = stage.accept(push(Audience::All)).await;
+    stage.change(left, only_apns()).await;
+    assert!(!stage.store.sweep().await.expect("swept").more);
+    assert_eq!(stage.total(&kept).await.dropped, 0, "one is still to come");
+    let late = (late.clone(), stage.log(&late).await);
+    while stage.store.sweep().await.expect("swept").more {}
+
+    let is_dropped = async |message: &Message, delivered, targeted| {
+        let counts = stage.total(message).await;
+        let found = (counts.targeted, counts.delivered, counts.dropped);
+        assert_eq!(found, (targeted, delivered, 1));
+        let reasons = stage.ledger(message).await.reasons;
+        assert_eq!(reasons[0].2.as_str(), "replaced");
+    };
+    is_dropped(&kept, 0, 2).await;
+    let row = stage.journey(&kept, left).await.link.rows.remove(0);
+    let (ending, reason, _) = row.end.expect("it has ended");
+    assert_eq!(
+        (ending, reason.expect("a reason").as_str()),
+        (Ending::Dropped, "replaced")
+    );
+    for (message, position) in [&owed, &open, &late] {
+        is_dropped(message, 0, 2).await;
+        let cursor = stage.journey(message, left).await.link.cursor.expect("one");
+        let Judged::Exception(Ending::Dropped, reason, _) = cursor.at(*position) else {
+            panic!("{:?}", cursor.at(*position))
+        };
+        assert_eq!(reason.as_str(), "replaced");
+    }
+    for message in [&taken, &passed.0, &last.0] {
+        let counts = stage.total(message).await;
+        assert_eq!((counts.delivered, counts.dropped), (1, 0));
+    }
+
+    // An acknowledgement that was on its way, and a second look, change nothing.
+    stage.end_row(left, &kept, SHOWN, LinkEnd::Delivered).await;
+    for (message, position) in [&owed, &open] {
+        stage
+            .end(left, (message, *position), LinkEnd::Delivered)
+            .await;
+    }
+    while stage.store.sweep().await.expect("swept").more {}
+    for message in [&kept, &owed.0, &open.0] {
+        is_dropped(message, 0, 2).await;
+    }
+    // With the link again it gets what is new, and nothing of this.
+    stage.change(left, link_and_apns()).await;
+    assert_eq!(stage.waiting(left).await, []);
+    assert_eq!(sent(&stage.judge(left, UnixMillis(0)).await), []);
+    let counts = stage.finish(&kept).await.total();
+    assert_eq!((counts.dropped, counts.expired), (1, 1));
+}
+
+#[tokio::test]
+async fn whoever_has_the_link_again_before_it_was_ended_gets_what_waited() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let row = stage.accept(push(to(&[device]))).await;
+    let (logged, _) = stage.logged(push(Audience::All)).await;
+    stage.change(device, only_apns()).await;
+    stage.change(device, link_and_apns()).await;
+    while stage.store.sweep().await.expect("swept").more {}
+    assert_eq!(stage.waiting(device).await, [(row.id, SHOWN)]);
+    let stretch = stage.judge(device, UnixMillis(0)).await;
+    assert_eq!(sent(&stretch), [(logged.id, SHOWN)]);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_device_whose_token_moved_ends_as_that() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    stage.change(device, link_and_apns()).await;
+    let mut custom = push(Audience::All);
+    custom.message = Some(CustomMessage {
+        content_type: None,
+        extras: serde_json::Map::new(),
+        msg_content: "hi".into(),
+        shown_instead: None,
+        title: None,
+    });
+    custom.notification = None;
+    let (logged, _) = stage.logged(custom).await;
+    let other = stage.register().await;
+    stage.change(other, only_apns()).await;
+    let stage = stage.reopened();
+    while stage.store.sweep().await.expect("swept").more {}
+    let ledger = stage.ledger(&logged).await;
+    assert_eq!(ledger.total().dropped, 1);
+    assert_eq!(ledger.reasons[0].2.as_str(), "moved");
+}
+
+#[tokio::test]
+async fn a_device_that_is_deleted_when_it_has_lost_the_link_ends_once() {
+    let stage = Stage::new().await;
+    let device = stage.register().await;
+    let row = stage.accept(push(to(&[device]))).await;
+    let (logged, _) = stage.logged(push(Audience::All)).await;
+    stage.change(device, only_apns()).await;
+    let deleted = stage.store.delete_device(stage.app, device).await;
+    assert!(deleted.expect("deleted"));
+    for message in [&row, &logged] {
+        end_tasks(&stage.store, message).await;
+    }
+    while stage.store.sweep().await.expect("swept").more {}
+    for message in [&row, &logged] {
+        let ledger = stage.ledger(message).await;
+        assert_eq!(ledger.total().dropped, 1);
+        assert_eq!(ledger.reasons[0].2.as_str(), "device_deleted");
+    }
+}
+
 /// The database of the binary before positions: its cursors stand on message ids.
 #[tokio::test]
 async fn what_the_first_binary_left_is_read_on() {

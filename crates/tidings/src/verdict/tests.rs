@@ -334,23 +334,16 @@ fn on_the_link_an_acknowledgement_is_the_delivery_and_nothing_else() {
     });
     check(behind, State::Waiting, "", waits);
 
-    // It cannot connect any more, unless it comes back after a token of its moved.
-    let left = |reason: &'static str| {
-        with(start_in_inbox(None), move |journey, device| {
-            device.channels = vec![];
-            journey.tombstones = vec![Tombstone {
-                provider: Provider::Link,
-                reason: Reason::known(reason),
-                added_at: ACCEPTED_AT,
-                removed_at: AT,
-                token: None,
-            }];
-        })
-    };
-    check(left("moved"), State::Waiting, "", waits);
-    let left_for_good = "It is for the link, which the device has given up: it gets it if it takes the link again by \
-                         2027-01-16T08:00:00.000Z, and by no other way.";
-    check(left("replaced"), State::Waiting, "", left_for_good);
+    // It has lost the link, and what waits there is about to be ended; then it has.
+    let left = with(start_in_inbox(None), |_, device| device.channels = vec![]);
+    let ends = "It is for the link, which the device does not have any more: unless it takes the link again at once, it is dropped.";
+    check(left, State::Waiting, "", ends);
+    let moved = Reason::known("moved");
+    let lost = "It was dropped at 2027-01-15T08:00:01.000Z: the device had not acknowledged it when it lost the link (moved).";
+    let row = start_in_inbox(end(Ending::Dropped, Some(moved.clone())));
+    check(row, State::Dropped, "moved", lost);
+    let logged = with(start_on_link(), exception(Ending::Dropped, moved));
+    check(logged, State::Dropped, "moved", lost);
 
     let refused = "It was sent over the link, and the device refused it (Refused0x87).";
     let reason = Reason::known("Refused0x87");

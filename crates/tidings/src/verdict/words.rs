@@ -5,6 +5,7 @@ use tidings_model::{
 };
 use tidings_store::{
     ACKNOWLEDGED_LATE, Device, Ending, EventKind, Journey, NOT_ACKNOWLEDGED, NOT_CONNECTED,
+    TOO_LARGE,
 };
 
 use super::{End, For, Outcome, State, Way};
@@ -50,12 +51,8 @@ pub(super) fn told(journey: &Journey, device: Option<&Device>, ways: &[Way]) -> 
     sentences.join(" ")
 }
 
-/// Whether the device has no link any more, and does not get it back by connecting, as one does whose token has moved.
-fn has_left_the_link(journey: &Journey, device: Option<&Device>) -> bool {
-    let is_on_link = device.is_none_or(|device| device.providers().contains(Provider::Link));
-    let mut ends = journey.tombstones.iter().rev();
-    let end = ends.find(|end| end.provider == Provider::Link);
-    !is_on_link && end.is_none_or(|end| end.reason.as_str() != "moved")
+fn has_left_the_link(device: Option<&Device>) -> bool {
+    device.is_some_and(|device| !device.providers().contains(Provider::Link))
 }
 
 fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
@@ -74,9 +71,9 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
         Outcome::Waiting(For::Device) if journey.message.is_online_only() => {
             "It is only for devices that were connected when it was sent, and this one has not acknowledged it yet.".into()
         }
-        Outcome::Waiting(For::Device) if has_left_the_link(journey, device) => format!(
-            "It is for the link, which the device has given up: it gets it if it takes the link again by {expires_at}, and by no other way."
-        ),
+        Outcome::Waiting(For::Device) if has_left_the_link(device) => {
+            "It is for the link, which the device does not have any more: unless it takes the link again at once, it is dropped.".into()
+        }
         Outcome::Waiting(For::Device) => format!(
             "It waits until {expires_at}: the device has not acknowledged it, and gets it when it connects to the link."
         ),
@@ -119,8 +116,12 @@ fn link_told(journey: &Journey, end: &End) -> String {
         Ending::Dropped if end.attempts > 0 => format!(
             "It was sent over the link, and the device refused it ({reason})."
         ),
-        Ending::Dropped => format!(
+        Ending::Dropped if is(&TOO_LARGE) => format!(
             "It was not sent: it is larger than what the device takes over the link ({reason})."
+        ),
+        Ending::Dropped => format!(
+            "It was dropped at {}: the device had not acknowledged it when it lost the link ({reason}).",
+            at.unwrap_or_default()
         ),
         Ending::Expired if is(&ACKNOWLEDGED_LATE) => format!(
             "It expired at {expires_at}; the device acknowledged it after that, when it had been counted as expired."

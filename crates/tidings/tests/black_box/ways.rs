@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::line::Line;
-use crate::support::server::{Device, on_link, token};
+use crate::support::server::{Device, Server, on_link, token};
 use crate::support::stage::Stage;
 use crate::support::wait_for;
 
@@ -132,6 +132,74 @@ fn a_phone_that_gives_its_token_up_gets_nothing_again() {
     assert_eq!(came.id, next, "Apple had the first");
     line.answer(&came, 0);
     assert!(line.is_silent());
+}
+
+/// The same for what is in its inbox and what is in the log.
+#[test]
+fn what_waits_for_a_phone_that_loses_the_link_ends_and_says_why() {
+    let mut stage = Stage::wired();
+    stage.server.process.kill();
+    stage.server = Server::start_with_log(stage.data.path(), Some(&stage.sandbox.control));
+    let register = |apns, link| {
+        stage.server.register(&json!({
+            "app_key": stage.app.key, "platform": "ios", "channels": channels(apns, link),
+        }))
+    };
+    let (left, lost, stays) = (
+        register(None, true),
+        register(None, true),
+        register(None, true),
+    );
+    let mut line = connect(&stage, &stays);
+    let to_left = stage.push_to(&[&left.id]);
+    let to_lost = stage.push_to(&[&lost.id]);
+    let to_all = stage.push(&json!({}));
+    count(&stage, &to_all, "targeted", 3);
+    let came = line.next();
+    assert_eq!(came.id, to_all);
+    line.answer(&came, 0);
+    change(
+        &stage,
+        &left,
+        &json!({"channels": channels(Some(1), false)}),
+    );
+    // The other loses it with a token that moves.
+    change(&stage, &lost, &json!({"channels": channels(Some(2), true)}));
+    register(Some(2), false);
+
+    let ended = |dropped| {
+        for (message, dropped) in [(&to_left, 1), (&to_lost, 1), (&to_all, dropped)] {
+            count(&stage, message, "dropped", dropped);
+        }
+        let ways = [
+            (&to_left, &left, "replaced"),
+            (&to_all, &left, "replaced"),
+            (&to_lost, &lost, "moved"),
+            (&to_all, &lost, "moved"),
+        ];
+        for (message, device, reason) in ways {
+            let journey = stage.journey(message, &device.id);
+            assert_eq!(journey["state"], "dropped", "{journey}");
+            assert_eq!(journey["reason"], reason);
+            assert_eq!(status(&stage, message, device), 1);
+        }
+    };
+    ended(2);
+    // Whoever has the link again gets what is new, and nothing twice.
+    change(&stage, &left, &json!({"channels": channels(Some(1), true)}));
+    for device in [&left, &lost] {
+        let mut line = connect(&stage, device);
+        let next = stage.push(&json!({
+            "audience": {"registration_id": [device.id]}, "notification": null, "message": {"msg_content": "hi"},
+        }));
+        let came = line.next();
+        assert_eq!(came.id, next);
+        line.answer(&came, 0);
+        count(&stage, &next, "delivered", 1);
+    }
+    ended(2);
+    assert_eq!(stage.sandbox.deliveries_after(0).len(), 0);
+    count(&stage, &to_all, "delivered", 1);
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Run {
         match told {
             ("waiting", _) if case.finished => Some("the message is finished".into()),
             ("waiting", _) if is_there => Some("the phone is there, and answers".into()),
+            ("waiting", _) if its.has_lost_the_link() => Some("it has no link".into()),
             ("waiting", _) => None,
             ("expired", _) if has_time => Some("its time is not over".into()),
             ("expired", _) => (case.now < case.expires_at).then(|| "its time is not over".into()),

@@ -290,6 +290,11 @@ impl Device {
         since.map(|(_, trouble)| *trouble)
     }
 
+    /// Whether it is certain that it is not on the link.
+    pub(super) fn has_lost_the_link(&self) -> bool {
+        !self.link || matches!(self.missing, Missing::Since(_))
+    }
+
     /// Whether it has been on the link from a push until now.
     pub(super) fn is_on_link_since(&self, message: usize) -> bool {
         self.link && self.link_lost.iter().all(|pushes| *pushes <= message)

@@ -65,6 +65,13 @@ impl Server {
         Self::of(data, Process::start_ahead(ahead, &args))
     }
 
+    /// One for whose apps a few devices are many: what is for more than one goes into the log.
+    pub(crate) fn start_with_log(data: &Path, control: Option<&str>) -> Self {
+        let mut args = args(data, control, "127.0.0.1:0");
+        args.push("--inbox-max=1".into());
+        Self::of(data, Process::start(&args))
+    }
+
     pub(crate) fn start_at(data: &Path, control: Option<&str>, link: &str) -> Self {
         Self::of(data, Process::start(&args(data, control, link)))
     }

@@ -2,7 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tidings_model::{AppId, DeviceId, Environment, Life, Platform, Provider, Reason, UnixMillis};
+use tidings_model::{
+    AppId, DeviceId, Environment, Life, MsgId, Platform, Provider, ProviderSet, Reason, UnixMillis,
+};
 
 use crate::codes::AsCode;
 use crate::devices::{ChannelChange, ChannelRecord, Place, forget_lives, forget_unseen};
@@ -320,6 +322,23 @@ pub(crate) fn lives(
         let provider: AsCode<Provider> = row.get(0)?;
         let (since, until) = (row.get(1)?, row.get(2)?);
         Ok((provider.0, Life { since, until }))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The providers by which a device could be reached at a message.
+pub(crate) fn held_at(
+    sql: &Connection,
+    app: AppId,
+    device: DeviceId,
+    message: MsgId,
+) -> Result<ProviderSet, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT provider FROM channels INDEXED BY channels_by_device
+         WHERE app = ?1 AND device = ?2 AND until > ?3 AND since < ?3",
+    )?;
+    let rows = select.query_map(params![app.0, device.0, message.0], |row| {
+        Ok(row.get::<_, AsCode<Provider>>(0)?.0)
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

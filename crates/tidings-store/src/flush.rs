@@ -21,7 +21,7 @@ use crate::ledger::{self, Counts};
 use crate::members::Member;
 use crate::pages::{self, Class, LaneKey, NewPage, PageKey, by};
 use crate::progress::{End, Progress};
-use crate::{Store, StoreError, WriteTx, channels, devices, inbox, order};
+use crate::{Store, StoreError, WriteTx, channels, inbox, order};
 
 /// A token that its provider calls dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -456,24 +456,11 @@ fn leave(
     flushed: &mut Flushed,
 ) -> Result<End, StoreError> {
     let message = &page.message;
+    // Whoever stands in a page is in the audience: how it could be reached then is all that is asked.
+    let held = channels::held_at(tx.sql, message.app, member.device, message.id)?;
     // What is shown in the place of a message has no way after this one.
-    let carriers = Part::Notification.carriers().iter();
-    let later = carriers
-        .skip_while(|way| **way != page.key.provider)
-        .skip(1);
-    let mut has_other = false;
-    for other in later {
-        has_other |= had(tx.sql, message, *other, member.device)?;
-    }
-    // So it is with most, and then nothing more is looked for.
-    if !has_other {
-        return Ok(end);
-    }
-    let Some(history) = devices::history(tx.sql, message.app, member.device)? else {
-        return Ok(end);
-    };
-    let push = &message.push;
-    let mut ways = history.ways(message.id, &push.audience, push.aim(), Part::Notification);
+    let aim = message.push.aim();
+    let mut ways = aim.ways(Part::Notification, member.platform, held);
     // Those before have had their turn.
     let next = ways
         .by_ref()
@@ -500,22 +487,6 @@ fn leave(
         ending: Ending::HandedOn,
         ..end
     })
-}
-
-/// Whether a device had a channel at a message.
-fn had(
-    sql: &Connection,
-    message: &Message,
-    provider: Provider,
-    device: DeviceId,
-) -> Result<bool, StoreError> {
-    // The plan is the primary key's because of the column, which the other index has not.
-    let mut select = sql.prepare_cached(
-        "SELECT environment FROM channels
-         WHERE app = ?1 AND provider = ?2 AND device = ?3 AND since < ?4 AND until > ?4",
-    )?;
-    let place = params![message.app.0, AsCode(provider), device.0, message.id.0];
-    Ok(select.exists(place)?)
 }
 
 pub(crate) fn remove(tx: &mut WriteTx<'_>, removals: &[Removal]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use crate::codes::AsCode;
 use crate::detail::Ending;
 use crate::engine::DeviceNews;
 use crate::log::{NOT_ACKNOWLEDGED, Position};
-use crate::{Store, StoreError, WriteTx, channels, messages};
+use crate::{Store, StoreError, WriteTx, apps, channels, messages};
 
 /// A message, or a part of one, in a device's inbox.
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, row: Row) -> Result<bool, StoreError>
 }
 
 /// Puts a part of a message, whose way to a device has ended, into its inbox. False when the device is not on the link any
-/// more, or has had it.
+/// more, or has had it, or is that of an app that is gone.
 pub(crate) fn hand_on(
     tx: &mut WriteTx<'_>,
     message: &Message,
@@ -125,7 +125,7 @@ pub(crate) fn hand_on(
     let is_on_link = held
         .iter()
         .any(|channel| channel.provider == Provider::Link);
-    if !is_on_link {
+    if !is_on_link || !apps::lives(tx.sql, app)? {
         return Ok(false);
     }
     let row = Row {

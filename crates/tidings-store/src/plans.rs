@@ -12,11 +12,15 @@ pub(crate) use recorder::attach;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::path::Path;
+    use std::time::Duration;
 
     use rusqlite::Connection;
     use tempfile::TempDir;
-    use tidings_model::{Audience, DeviceId, Platform, Provider, Selection};
+    use tidings_model::{
+        Audience, DeviceId, Environment, Platform, Provider, Reason, Selection, UnixMillis,
+    };
 
     use super::check::{Excused, complaints};
     use super::drive::{Stage, accept, device, push};
@@ -25,7 +29,10 @@ mod tests {
     use crate::limits::{
         CANDIDATES_MAX, ENDED_LABELS_MAX, LOOKS_AT_ONCE, PAGE_MAX, SIZES_MAX, STEP_ROWS,
     };
-    use crate::{DeviceChange, DeviceEvent, EventKind, NewDevice, Scope, TagChange};
+    use crate::{
+        Delta, DeviceChange, DeviceEvent, End, Ending, EventKind, LaneKey, Leaving, NewDevice,
+        PageFlush, Room, Scope, TagChange,
+    };
 
     /// Tags that a device may have.
     const TAGS_MAX: i64 = 1000;
@@ -373,6 +380,80 @@ mod tests {
         assert_eq!(added.await.expect("added"), 1);
         let steps = recorder.total() - before;
         assert!(steps < 200_000, "{steps} steps");
+    }
+
+    /// Some hundred leave in one job of the writer, and whoever has an app's key can register such devices.
+    #[tokio::test]
+    async fn what_a_delivery_that_leaves_its_page_takes_does_not_grow_with_the_devices_tags() {
+        let dir = TempDir::new().expect("a directory");
+        let recorder = Recorder::of(&dir.path().join("tidings.db"));
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        for number in [0, 6] {
+            let registered = store.register(device(app, number)).await;
+            let id = registered.expect("registered").id;
+            for round in 0..number / 2 {
+                let tags = (0..1000).map(|number| format!("r{}", round * 1000 + number));
+                let tags = tags.map(|tag| tag.parse().expect("a tag")).collect();
+                let change = DeviceChange {
+                    tags: Some(TagChange::Replace(tags)),
+                    ..DeviceChange::default()
+                };
+                store.change_device(app, id, change).await.expect("changed");
+                accept(&store, app, push(Audience::All)).await;
+            }
+            let (few, many) = (vec![id], vec!["r2000".parse().expect("a tag")]);
+            let selection = Selection {
+                devices: few,
+                tags: if number == 0 { vec![] } else { many },
+                ..Selection::default()
+            };
+            accept(&store, app, push(Audience::Selection(selection))).await;
+        }
+        let lane = LaneKey {
+            app,
+            environment: Some(Environment::Production),
+            provider: Provider::Apns,
+        };
+        let room = Room {
+            long: 9,
+            pages: 9,
+            short: 9,
+        };
+        let lease = store.lease(lane, room, Duration::from_secs(60), UnixMillis::now());
+        let pages = lease.await.expect("leased").pages;
+        assert_eq!(pages.len(), 2);
+        let mut took = Vec::new();
+        for (page, open) in store.open_pages(pages, HashMap::new()).await.expect("read") {
+            let open = open.expect("a page");
+            let leaving = Leaving {
+                dead: None,
+                end: End {
+                    at: UnixMillis::now(),
+                    attempts: 1,
+                    ending: Ending::Dropped,
+                    reason: Some(Reason::known("Unregistered")),
+                },
+                index: 0,
+            };
+            let flush = PageFlush {
+                delta: Delta::default(),
+                ended: 0,
+                key: page.key,
+                lease: page.lease,
+                leaving: vec![leaving],
+                members: open.members,
+                message: open.message,
+                progress: open.progress,
+                rest: Some(vec![]),
+            };
+            let before = recorder.total();
+            let flushed = store.flush(vec![flush], vec![]).await.expect("flushed");
+            assert_eq!(flushed.inboxes.len(), 1);
+            took.push(recorder.total() - before);
+        }
+        println!("{took:?} steps");
+        assert!(took.iter().all(|took| *took < 2000), "{took:?} steps");
     }
 
     /// Whoever has an app's key, which is public, can do so, and the writer is held meanwhile.

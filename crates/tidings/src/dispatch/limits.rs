@@ -28,7 +28,7 @@ pub(super) const DEFER: Duration = Duration::from_secs(2);
 /// Flushes start at least so far apart: one takes some 3 ms to be durable, and what is answered meanwhile shares the next.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(10);
 
-/// Deliveries of one flush that are looked up for another way: each is a device's whole history, some 30 microseconds.
+/// Deliveries of one flush that are looked up for another way: some 30 microseconds each.
 pub(super) const LEAVING_MAX: usize = 500;
 
 /// Dead tokens that one flush removes: each leaves a tombstone, some 50 microseconds.

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tidings_model::{AppId, AppKey, DeviceId, MsgId, Provider, Secret, SecretHash, UnixMillis};
+use tidings_model::{AppId, AppKey, DeviceId, MsgId, Secret, SecretHash, UnixMillis};
 use tidings_mqtt::server::{
     ConnectAccepted, ConnectRefusal, ConnectRequest, DisconnectReason, Event, PublishReason,
     PublishResult, ServerSession,
@@ -234,10 +234,10 @@ impl Connection {
         let login = self.inner.store()?.login(device.app, id).await?;
         let login = match login {
             None => return Ok(Some(DisconnectReason::AdministrativeAction)),
-            Some(login) if login.device.secret != device.secret => None,
+            Some(login) if login.secret != device.secret => None,
             Some(login) => self.welcomed(device.app, login).await?,
         };
-        Ok(match login.filter(is_on_link) {
+        Ok(match login.filter(|login| login.is_on_link) {
             Some(login) => {
                 device.feed.set_history(login.history);
                 None
@@ -366,13 +366,11 @@ impl Connection {
         let store = self.inner.store()?;
         let joined = store.newest_message().await?;
         let login = match store.login(app, id).await? {
-            Some(login) if login.device.secret == *secret => {
-                Box::pin(self.welcomed(app, login)).await?
-            }
+            Some(login) if login.secret == *secret => Box::pin(self.welcomed(app, login)).await?,
             Some(_) | None => None,
         };
         match login {
-            Some(login) if is_on_link(&login) => Ok((login, joined)),
+            Some(login) if login.is_on_link => Ok((login, joined)),
             Some(_) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             None => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
@@ -384,12 +382,12 @@ impl Connection {
         if !login.away {
             return Ok(Some(login));
         }
-        let (store, id) = (self.inner.store()?, login.device.id);
+        let (store, id) = (self.inner.store()?, login.history.id);
         store.welcome(app, id).await?;
         store.login(app, id).await
     }
 
-    /// The device that a CONNECT names, if it proves to be that and may use the link.
+    /// The device that a CONNECT names, if it proves to be that. No more of it is read than what shows that.
     async fn identify(
         &self,
         request: &ConnectRequest,
@@ -408,21 +406,20 @@ impl Connection {
             Some(key) => self.inner.store()?.app(key).await?,
             None => None,
         };
-        let login = match (&app, id) {
-            (Some(app), Some(id)) => self.inner.store()?.login(app.id, id).await?,
+        let known = match (&app, id) {
+            (Some(_), Some(id)) => self.inner.store()?.device_secret(id).await?,
             _ => None,
         };
         // One answer, after the same work, whether the app, the device or the secret is wrong.
         let nobody = Secret::new("").hash();
-        let is_it = login
+        let is_it = known
             .as_ref()
-            .map_or(&nobody, |login| &login.device.secret)
+            .map_or(&nobody, |(_, secret)| secret)
             .matches(password);
-        match (app, login, is_it) {
-            (Some(app), Some(login), true) if is_on_link(&login) || login.away => {
-                Ok((app.id, login.device.id, login.device.secret))
+        match (app, id, known) {
+            (Some(app), Some(id), Some((its, secret))) if is_it && its == app.id => {
+                Ok((app.id, id, secret))
             }
-            (Some(_), Some(_), true) => Err(Refused::Told(ConnectRefusal::NotAuthorized)),
             _ => Err(Refused::Told(ConnectRefusal::BadCredentials)),
         }
     }
@@ -651,8 +648,4 @@ fn acked(code: u8) -> LinkEnd {
         0x80.. => LinkEnd::Refused(code),
         _ => LinkEnd::Delivered,
     }
-}
-
-fn is_on_link(login: &Login) -> bool {
-    login.device.providers().contains(Provider::Link)
 }

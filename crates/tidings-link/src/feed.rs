@@ -48,6 +48,14 @@ impl Logged {
         Self::Judged(step.into())
     }
 
+    /// Whether it is judged, or can be by this.
+    fn is_known(&self, history: &DeviceHistory) -> bool {
+        match self {
+            Self::Judged(_) => true,
+            Self::Tail(entry) => entry.logged.message >= history.known_from,
+        }
+    }
+
     fn position(&self) -> Position {
         match self {
             Self::Judged(step) => step.position(),
@@ -154,6 +162,18 @@ impl Feed {
 
     pub(crate) fn set_history(&mut self, history: DeviceHistory) {
         self.history = history;
+        // What was read from the tail has yet to be judged, and may be older than what is known: then it is read again.
+        let first = self.log.front().map(Logged::position);
+        if let Some(first) = first
+            && self
+                .log
+                .iter()
+                .any(|logged| !logged.is_known(&self.history))
+        {
+            self.log.clear();
+            self.log_after = Position(first.0 - 1);
+            self.log_news = true;
+        }
     }
 
     pub(crate) fn log_news(&mut self) {
@@ -226,10 +246,16 @@ impl Feed {
         match self.room.read_tail(self.log_after, AHEAD_MAX) {
             TailRead::Entries(entries, more) => {
                 self.log_news = more;
-                self.log.extend(entries.into_iter().map(Logged::Tail));
-                if let Some(last) = self.log.back() {
-                    self.log_after = last.position();
+                let entries: Vec<Logged> = entries.into_iter().map(Logged::Tail).collect();
+                let Some(last) = entries.last().map(Logged::position) else {
+                    return Ok(());
+                };
+                // A device that has changed of late: the store knows what it was before.
+                if entries.iter().any(|entry| !entry.is_known(&self.history)) {
+                    return Box::pin(self.judge_log(last)).await;
                 }
+                self.log.extend(entries);
+                self.log_after = last;
             }
             TailRead::Store { to } => Box::pin(self.judge_log(to)).await?,
         }
@@ -338,71 +364,136 @@ fn missed(exception: tidings_store::Exception) -> Next {
 }
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
     use tidings_model::{
         Audience, Life, Notification, Platform, PlatformSet, Provider, Push, PushOptions,
         Selection, Tag,
     };
-    use tidings_store::{Accepted, ChannelChange, LinkPlan, LinkTask, NewDevice, SealKey};
+    use tidings_store::{
+        Accepted, ChannelChange, DeviceChange, LinkPlan, LinkTask, NewDevice, SealKey, TagChange,
+    };
 
     use super::*;
 
+    /// A device on the link, and its app's room.
+    struct Stage {
+        app: AppId,
+        id: DeviceId,
+        room: Arc<Room>,
+        store: Arc<Store>,
+        _data: TempDir,
+    }
+
+    fn tag(tag: &str) -> Tag {
+        tag.parse().expect("a tag")
+    }
+
+    impl Stage {
+        async fn new(tags: &[&str]) -> Self {
+            let data = TempDir::new().expect("a directory");
+            let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
+            let store = Arc::new(Store::open(data.path(), key).expect("opens"));
+            let app = store.create_app("test".into()).await.expect("an app").0.id;
+            let channel = ChannelChange {
+                environment: None,
+                provider: Provider::Link,
+                token: None,
+            };
+            let new = NewDevice {
+                alias: None,
+                app,
+                app_version: None,
+                channels: vec![channel],
+                locale: None,
+                platform: Platform::Android,
+                proof: None,
+                tags: tags.iter().map(|one| tag(one)).collect(),
+                time_zone: None,
+            };
+            let id = store.register(new).await.expect("registered").id;
+            let room = Arc::new(Room::new(app));
+            room.open_tail(&store).await.expect("opened");
+            Self {
+                app,
+                id,
+                room,
+                store,
+                _data: data,
+            }
+        }
+
+        async fn login(&self) -> Login {
+            let login = self.store.login(self.app, self.id).await;
+            login.expect("read").expect("known")
+        }
+
+        fn feed(&self, login: Login) -> Feed {
+            let (room, store) = (Arc::clone(&self.room), Arc::clone(&self.store));
+            Feed::new(self.app, login, MsgId(0), room, store)
+        }
+
+        async fn set_tags(&self, tags: &[&str]) {
+            let tags = tags.iter().map(|one| tag(one)).collect();
+            let change = DeviceChange {
+                tags: Some(TagChange::Replace(tags)),
+                ..DeviceChange::default()
+            };
+            let changed = self.store.change_device(self.app, self.id, change).await;
+            changed.expect("changed").expect("known");
+        }
+
+        /// A message to a tag, which stands in the log and in its tail.
+        async fn logged(&self, to: &str) -> MsgId {
+            let push = Push {
+                audience: Audience::Selection(Selection {
+                    tags: vec![tag(to)],
+                    ..Selection::default()
+                }),
+                message: None,
+                notification: Some(Notification {
+                    alert: Some("hi".into()),
+                    ..Notification::default()
+                }),
+                options: PushOptions::default(),
+                platforms: PlatformSet::ALL,
+            };
+            let accepted = self.store.accept(self.app, push, None).await;
+            let Accepted::New(message) = accepted.expect("accepted") else {
+                panic!("no cid was given")
+            };
+            let id = message.id;
+            let task = LinkTask {
+                message: id,
+                from: DeviceId(0),
+                plan: LinkPlan::Log(message.into(), vec![]),
+                to: None,
+            };
+            let grown = self.store.route(self.app, vec![task]).await;
+            assert!(grown.expect("logged"));
+            self.room.extend_tail(&self.store).await.expect("extended");
+            id
+        }
+    }
+
+    /// What is sent next, and all after it.
+    async fn sent(feed: &mut Feed) -> Vec<MsgId> {
+        let mut sent = Vec::new();
+        while let Some(next) = feed.next(&Handle::default()).await.expect("read") {
+            if let Next::Send(outgoing) = next {
+                sent.push(outgoing.message);
+            }
+        }
+        sent
+    }
+
     #[tokio::test]
     async fn a_changed_record_is_read_before_the_next_message_is_judged() {
-        let data = tempfile::TempDir::new().expect("a directory");
-        let key = SealKey::parse(&"0a".repeat(32)).expect("a key");
-        let store = Arc::new(Store::open(data.path(), key).expect("opens"));
-        let app = store.create_app("test".into()).await.expect("an app").0.id;
-        let channel = ChannelChange {
-            environment: None,
-            provider: Provider::Link,
-            token: None,
-        };
-        let new = NewDevice {
-            alias: None,
-            app,
-            app_version: None,
-            channels: vec![channel],
-            locale: None,
-            platform: Platform::Android,
-            proof: None,
-            tags: vec![],
-            time_zone: None,
-        };
-        let id = store.register(new).await.expect("registered").id;
-        let login = store.login(app, id).await.expect("read").expect("known");
-        let tag: Tag = "new".parse().expect("a tag");
+        let stage = Stage::new(&[]).await;
+        let login = stage.login().await;
         let mut changed = login.history.clone();
-        changed.tags = vec![(tag.clone(), Life::since(id.0))];
-        let push = Push {
-            audience: Audience::Selection(Selection {
-                tags: vec![tag],
-                ..Selection::default()
-            }),
-            message: None,
-            notification: Some(Notification {
-                alert: Some("hi".into()),
-                ..Notification::default()
-            }),
-            options: PushOptions::default(),
-            platforms: PlatformSet::ALL,
-        };
-        let accepted = store.accept(app, push, None).await.expect("accepted");
-        let Accepted::New(message) = accepted else {
-            panic!("no cid was given")
-        };
-
-        let room = Arc::new(Room::new(app));
-        room.open_tail(&store).await.expect("opened");
-        let task = LinkTask {
-            message: message.id,
-            from: DeviceId(0),
-            plan: LinkPlan::Log(message.into(), vec![]),
-            to: None,
-        };
-        let grown = store.route(app, vec![task]).await;
-        assert!(grown.expect("logged"));
-        room.extend_tail(&store).await.expect("extended");
-        let mut feed = Feed::new(app, login, MsgId(0), Arc::clone(&room), store);
+        changed.tags = vec![(tag("new"), Life::since(stage.id.0))];
+        stage.logged("new").await;
+        let mut feed = stage.feed(login);
         let handle = Handle::default();
         handle.signal(Signals::REFRESH);
         assert!(feed.next(&handle).await.expect("read").is_none());
@@ -410,5 +501,35 @@ mod tests {
         feed.set_history(changed);
         let next = feed.next(&handle).await.expect("read");
         assert!(matches!(next, Some(Next::Send(_))));
+    }
+
+    /// A connection is as large as what it holds of its device, and anyone can register one that has had thousands of tags.
+    #[tokio::test]
+    async fn a_connection_holds_nothing_that_has_ended_and_yet_a_device_gets_what_it_was_in() {
+        let stage = Stage::new(&["old"]).await;
+        let before = stage.logged("old").await;
+        stage.set_tags(&["new"]).await;
+        let between = stage.logged("new").await;
+        stage.logged("old").await;
+        let login = stage.login().await;
+        let has = |login: &Login| {
+            let tags = login.history.tags.iter();
+            tags.map(|(tag, _)| tag.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(has(&login), ["new"]);
+        let mut feed = stage.feed(login);
+        assert_eq!(sent(&mut feed).await, [before, between]);
+
+        // It changes while it is connected, and what it has not been sent yet is older than that.
+        let last = stage.logged("new").await;
+        feed.log_news();
+        feed.read_log().await.expect("read");
+        assert_eq!(feed.log.len(), 1);
+        stage.set_tags(&["newest"]).await;
+        let newest = stage.logged("newest").await;
+        let login = stage.login().await;
+        assert_eq!(has(&login), ["newest"]);
+        feed.set_history(login.history);
+        assert_eq!(sent(&mut feed).await, [last, newest]);
     }
 }

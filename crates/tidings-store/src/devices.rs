@@ -172,10 +172,13 @@ pub struct Login {
     pub away: bool,
     /// How far its log has been judged.
     pub cursor: Position,
-    pub device: Device,
+    /// As it is now, and will have been: what it was at the messages that there are is known as far as it has not ended
+    /// ([`DeviceHistory::known_from`]). A connection holds it for as long as it lasts.
     pub history: DeviceHistory,
+    pub is_on_link: bool,
     /// What was sent and has not ended though the cursor has passed it, in the order of the log.
     pub owed: Vec<Position>,
+    pub secret: SecretHash,
 }
 
 impl Store {
@@ -213,6 +216,26 @@ impl Store {
 
     pub async fn device(&self, app: AppId, id: DeviceId) -> Result<Option<Device>, StoreError> {
         self.engine.read(move |sql| find(sql, app, id)).await
+    }
+
+    /// The app of a device, and that by which the device proves itself: all that is read of one before it has.
+    pub async fn device_secret(
+        &self,
+        id: DeviceId,
+    ) -> Result<Option<(AppId, SecretHash)>, StoreError> {
+        let find = move |sql: &Connection| {
+            let mut select = sql.prepare_cached(
+                "SELECT app, secret_hash FROM devices INDEXED BY devices_by_id WHERE id = ?1 AND deleted_at IS NULL",
+            )?;
+            let found = select.query_row(params![id.0], |row| {
+                Ok((AppId(row.get(0)?), SecretHash::from_bytes(row.get(1)?)))
+            });
+            Ok(match found.optional()? {
+                Some((app, secret)) if apps::lives(sql, app)? => Some((app, secret)),
+                Some(_) | None => None,
+            })
+        };
+        self.engine.read(find).await
     }
 
     /// A device and its app; a registration id is unique over all apps.
@@ -257,24 +280,59 @@ impl Store {
 
     /// What the link needs in order to let a device in and to serve it.
     pub async fn login(&self, app: AppId, id: DeviceId) -> Result<Option<Login>, StoreError> {
-        let login = move |sql: &Connection| {
-            let (Some(device), Some(history)) = (find(sql, app, id)?, history(sql, app, id)?)
-            else {
-                return Ok(None);
-            };
-            let cursor = cursor::find(sql, app, id)?;
-            let cursor = cursor.unwrap_or_else(|| Cursor::to(Position(id.0)));
-            let is_on_link = device.providers().contains(Provider::Link);
-            Ok(Some(Login {
-                away: !is_on_link && channels::is_away(sql, app, id)?,
-                cursor: cursor.position,
-                device,
-                history,
-                owed: cursor.owed,
-            }))
-        };
-        self.engine.read(login).await
+        self.engine.read(move |sql| login(sql, app, id)).await
     }
+}
+
+fn login(sql: &Connection, app: AppId, id: DeviceId) -> Result<Option<Login>, StoreError> {
+    if !apps::lives(sql, app)? {
+        return Ok(None);
+    }
+    let mut select = sql.prepare_cached(
+        "SELECT platform, forgotten_until, secret_hash FROM devices WHERE app = ?1 AND id = ?2 AND deleted_at IS NULL",
+    )?;
+    let found = select.query_row(params![app.0, id.0], |row| {
+        let platform: AsCode<Platform> = row.get(0)?;
+        let secret = SecretHash::from_bytes(row.get(2)?);
+        Ok((platform.0, MsgId(row.get(1)?), secret))
+    });
+    let Some((platform, forgotten_until, secret)) = found.optional()? else {
+        return Ok(None);
+    };
+    // Before what it has: what ends from here on ends later than this.
+    let newest = newest_message(sql, app)?;
+    let known_from = labels::ended_until(sql, app, id, newest)?;
+    let mut known_from = forgotten_until.max(MsgId(known_from));
+    let mut channels = channels::lives(sql, app, id)?;
+    channels.retain(|(_, life)| {
+        let is_kept = life.until > newest;
+        if !is_kept {
+            known_from = known_from.max(MsgId(life.until));
+        }
+        is_kept
+    });
+    channels.shrink_to_fit();
+    let held = channels.iter().filter(|(_, life)| life.until == Life::ON);
+    let is_on_link = held
+        .map(|(provider, _)| *provider)
+        .any(|held| held == Provider::Link);
+    let cursor = cursor::find(sql, app, id)?;
+    let cursor = cursor.unwrap_or_else(|| Cursor::to(Position(id.0)));
+    Ok(Some(Login {
+        away: !is_on_link && channels::is_away(sql, app, id)?,
+        cursor: cursor.position,
+        history: DeviceHistory {
+            aliases: labels::lives(sql, app, id, Kind::Alias, newest)?,
+            channels,
+            id,
+            known_from,
+            platform,
+            tags: labels::lives(sql, app, id, Kind::Tag, newest)?,
+        },
+        is_on_link,
+        owed: cursor.owed,
+        secret,
+    }))
 }
 
 fn register(tx: &mut WriteTx<'_>, new: &NewDevice) -> Result<Registered, StoreError> {
@@ -499,15 +557,12 @@ pub(crate) fn history_of_any(
     let Some((platform, known_from)) = found.optional()? else {
         return Ok(None);
     };
-    let mut channels = channels::lives(sql, app, id)?;
-    // A connection holds them for as long as it lasts.
-    channels.shrink_to_fit();
     Ok(Some(DeviceHistory {
-        aliases: labels::lives(sql, app, id, Kind::Alias)?,
-        channels,
+        aliases: labels::lives(sql, app, id, Kind::Alias, 0)?,
+        channels: channels::lives(sql, app, id)?,
         id,
         known_from,
         platform,
-        tags: labels::lives(sql, app, id, Kind::Tag)?,
+        tags: labels::lives(sql, app, id, Kind::Tag, 0)?,
     }))
 }

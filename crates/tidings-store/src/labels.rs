@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{AppId, DeviceId, Life};
 
 use crate::StoreError;
@@ -162,28 +162,48 @@ where
     rows.map(|row| stored(&row?)).collect()
 }
 
-/// Those that a device has and had.
+/// The end of the last that ended up to this id of the clock; 0 when none has.
+pub(crate) fn ended_until(
+    sql: &Connection,
+    app: AppId,
+    device: DeviceId,
+    at: i64,
+) -> Result<i64, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT until FROM labels INDEXED BY labels_by_device WHERE app = ?1 AND device = ?2 AND until <= ?3
+         ORDER BY until DESC LIMIT 1",
+    )?;
+    let last = select.query_row(params![app.0, device.0, at], |row| row.get(0));
+    Ok(last.optional()?.unwrap_or(0))
+}
+
+/// Those that a device has, and had after this id of the clock.
 pub(crate) fn lives<T>(
     sql: &Connection,
     app: AppId,
     device: DeviceId,
     kind: Kind,
+    after: i64,
 ) -> Result<Vec<(T, Life)>, StoreError>
 where
     T: FromStr<Err: Display>,
 {
     let mut select = sql.prepare_cached(
-        "SELECT label, since, until FROM labels INDEXED BY labels_by_device WHERE app = ?1 AND device = ?2 AND kind = ?3",
+        "SELECT label, since, until FROM labels INDEXED BY labels_by_device
+         WHERE app = ?1 AND device = ?2 AND kind = ?3 AND until > ?4",
     )?;
-    let rows = select.query_map(params![app.0, device.0, AsCode(kind)], |row| {
+    let place = params![app.0, device.0, AsCode(kind), after];
+    let rows = select.query_map(place, |row| {
         let (since, until) = (row.get(1)?, row.get(2)?);
         Ok((row.get::<_, String>(0)?, Life { since, until }))
     })?;
-    rows.map(|row| {
+    let lives = rows.map(|row| {
         let (label, life) = row?;
         Ok((stored(&label)?, life))
-    })
-    .collect()
+    });
+    let mut lives = lives.collect::<Result<Vec<_>, StoreError>>()?;
+    lives.shrink_to_fit();
+    Ok(lives)
 }
 
 fn stored<T: FromStr<Err: Display>>(text: &str) -> Result<T, StoreError> {

@@ -382,6 +382,39 @@ mod tests {
         assert!(steps < 200_000, "{steps} steps");
     }
 
+    /// Anyone may ask for it, and anyone can register such a device.
+    #[tokio::test]
+    async fn nothing_of_a_device_is_read_before_it_has_proved_itself_and_then_nothing_that_has_ended()
+     {
+        let dir = TempDir::new().expect("a directory");
+        let recorder = Recorder::of(&dir.path().join("tidings.db"));
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let id = store.register(device(app, 3)).await.expect("registered").id;
+        for round in 0..4 {
+            let tags = (0..1000).filter(|_| round < 3);
+            let tags = tags.map(|number| format!("r{}", round * 1000 + number));
+            let tags = tags.map(|tag| tag.parse().expect("a tag")).collect();
+            let change = DeviceChange {
+                tags: Some(TagChange::Replace(tags)),
+                ..DeviceChange::default()
+            };
+            store.change_device(app, id, change).await.expect("changed");
+            accept(&store, app, push(Audience::All)).await;
+        }
+        let history = store.history(app, id).await.expect("read").expect("known");
+        assert!(history.tags.len() >= ENDED_LABELS_MAX);
+        let before = recorder.total();
+        store.device_secret(id).await.expect("read").expect("known");
+        let secret = recorder.total() - before;
+        let login = store.login(app, id).await.expect("read").expect("known");
+        let all = recorder.total() - before - secret;
+        println!("{secret} steps for the secret, {all} for all");
+        assert!(secret < 100 && all < 500, "{secret} and {all} steps");
+        assert_eq!(login.history.tags, []);
+        assert!(login.is_on_link);
+    }
+
     /// Some hundred leave in one job of the writer, and whoever has an app's key can register such devices.
     #[tokio::test]
     async fn what_a_delivery_that_leaves_its_page_takes_does_not_grow_with_the_devices_tags() {

@@ -225,6 +225,7 @@ impl Stage {
         for (number, id) in self.devices.iter().copied().enumerate().step_by(1999) {
             store.device(app, id).await.expect("read").expect("known");
             store.device_by_id(id).await.expect("read").expect("known");
+            store.device_secret(id).await.expect("read").expect("known");
             store.history(app, id).await.expect("read").expect("known");
             store.login(app, id).await.expect("read").expect("known");
             let edit = TagChange::Edit {

@@ -83,9 +83,12 @@ impl FromRequestParts<Api> for AuthedDevice {
         let secret = bearer(&parts.headers)?;
         let id = id_in_path(parts, api).await.and_then(|id| id.parse().ok());
         let id = id.ok_or_else(wrong_token)?;
-        let found = api.store.device_by_id(id).await?;
-        let found = found.filter(|(_, device)| device.secret.matches(secret.expose()));
-        let (app, device) = found.ok_or_else(wrong_token)?;
+        let known = api.store.device_secret(id).await?;
+        let known = known.filter(|(_, its)| its.matches(secret.expose()));
+        let (app, _) = known.ok_or_else(wrong_token)?;
+        // Only now what it is: that may be some thousand rows.
+        let device = api.store.device(app, id).await?;
+        let device = device.ok_or_else(wrong_token)?;
         Ok(Self { app, device })
     }
 }

@@ -112,7 +112,8 @@ impl<C: ClientConfig, T: Send + 'static> Broker<C, T> {
     }
 
     /// Takes back those whose tag is `meant` and that have not left: ready, waiting, or not given to a connection yet. They
-    /// come back here as [`Failure::Withdrawn`](crate::Failure::Withdrawn), and not in [`Events`]. Looks at all that it holds.
+    /// come back here as [`Failure::Withdrawn`](crate::Failure::Withdrawn), and not in [`Events`]. What is in a request that goes is not sent once more by a
+    /// client that has many in one: it comes in [`Events`]. Looks at all that it holds.
     pub fn withdraw(&self, meant: impl FnMut(&T) -> bool) -> Vec<Settled<T>> {
         let withdrawn = self.shared.lock().withdraw(meant);
         if !withdrawn.is_empty() {

@@ -348,6 +348,9 @@ impl<D> Queue<D> {
     }
 
     fn unsent(&mut self, now: Instant, mut item: Item<D>, cause: Cause) {
+        if cause == Cause::Withdrawn {
+            return self.settle(item, Err(Failure::Withdrawn), 0);
+        }
         if matches!(cause, Cause::TooLate(_)) {
             return self.settle(item, Err(Failure::NotSent(cause)), 0);
         }

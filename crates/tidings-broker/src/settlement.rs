@@ -43,7 +43,7 @@ pub enum Failure {
     /// is not known.
     #[error("sent, but not answered: {0}")]
     Unanswered(Cause),
-    /// [`Broker::withdraw`](crate::Broker::withdraw) has taken it back before this attempt left.
+    /// [`Broker::withdraw`](crate::Broker::withdraw) has taken it back before this attempt left, or before it left once more.
     #[error("withdrawn")]
     Withdrawn,
 }

@@ -659,6 +659,19 @@ fn what_is_recalled_is_not_tried_again_from_here() {
 }
 
 #[test]
+fn what_was_taken_back_on_its_way_comes_out_as_that_and_is_not_tried_again() {
+    let now = Instant::now();
+    let mut queue = queue();
+    push(&mut queue, 1, None);
+    let item = ready(&mut queue, now).pop_front().expect("one");
+    queue.apply(now, item, Attempt::NotSent(Cause::Withdrawn));
+    let settled = queue.fetch(1).next().expect("it is settled");
+    assert_eq!(settled.result, Err(Failure::Withdrawn));
+    assert_eq!(queue.unsettled(), 0);
+    assert_eq!(queue.status().trouble, None);
+}
+
+#[test]
 fn what_was_not_answered_is_put_away_by_who_wants_that() {
     let now = Instant::now();
     let mut queue = queue();

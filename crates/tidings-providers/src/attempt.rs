@@ -81,4 +81,8 @@ pub enum Cause {
     /// by itself. Always [`Attempt::NotSent`].
     #[error("the TLS handshake failed: {0}")]
     TlsFailed(Arc<str>),
+    /// It was to leave once more, and had been taken back meanwhile ([`Client::withdraw`](crate::Client::withdraw)). Always
+    /// [`Attempt::NotSent`].
+    #[error("it was taken back")]
+    Withdrawn,
 }

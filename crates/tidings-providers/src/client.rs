@@ -55,7 +55,9 @@ pub trait Client<N, T>: Send + Sync + 'static {
     /// Takes as many from the front as there is room for, and leaves the others.
     fn try_submit_many(&self, deliveries: &mut VecDeque<Delivery<N, T>>);
 
-    /// Takes back what has certainly not begun to leave and is `meant`: it counts as never submitted.
+    /// Takes back what has certainly not begun to leave and is `meant`: it counts as never submitted. What waits with a
+    /// connection for access, or for a message to be saved, has not begun; what is in a request that goes may come back as
+    /// [`Cause::Withdrawn`](crate::Cause::Withdrawn) where it would have to leave once more.
     fn withdraw(&self, meant: impl FnMut(&Delivery<N, T>) -> bool) -> Vec<Delivery<N, T>>;
 
     /// Connections at most from now on.

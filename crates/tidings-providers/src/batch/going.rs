@@ -15,123 +15,84 @@ use crate::batch::{Answer, Protocol, Request, Saving, Unsaved};
 
 /// Its time was over before it left.
 const OVER: Reason = Reason::known("Over");
+/// All that it was for have been taken back.
+pub(super) const NOBODY: Attempt = Attempt::NotSent(Cause::Withdrawn);
 /// The message could not be saved, and goes in smaller requests.
 const UNSAVED: Reason = Reason::known("Unsaved");
 
 /// A batch, and what it goes with.
 pub(super) struct Going<'a, P: Protocol, T> {
-    pub(super) shared: &'a Shared<P, T>,
+    pub(super) shared: &'a Arc<Shared<P, T>>,
     pub(super) connection: &'a mut Option<Connection>,
     pub(super) access: Granted,
+    /// By which the queue knows it.
+    pub(super) number: u64,
     pub(super) notification: &'a Arc<P::Notification>,
     pub(super) tokens: &'a [&'a str],
 }
 
-/// What came of the deliveries of a batch, as far as it has come.
-pub(super) struct Course {
-    attempts: Vec<Option<Attempt>>,
-    /// Those whose request may have left, and has no answer.
-    out: Range<usize>,
-}
-
-impl Course {
-    pub(super) fn of(count: usize) -> Self {
-        Self {
-            attempts: vec![None; count],
-            out: 0..0,
-        }
-    }
-
-    /// What came of the request for a part of them.
-    pub(super) fn enter(&mut self, part: Range<usize>, said: Result<Answer, Attempt>) {
-        self.out = 0..0;
-        let places = &mut self.attempts[part];
-        let attempt = match said {
-            Ok(Answer::Each(outcomes)) if outcomes.len() == places.len() => {
-                for (place, outcome) in places.iter_mut().zip(outcomes) {
-                    *place = Some(Attempt::Answered(outcome));
-                }
-                return;
-            }
-            Ok(Answer::Each(outcomes)) => {
-                // Ours to be right about: an answer that fits none of the devices is no answer.
-                let text = format!("{} outcomes for {} devices", outcomes.len(), places.len());
-                Attempt::Unanswered(Cause::ConnectionLost(text.into()))
-            }
-            Ok(Answer::All(outcome)) => Attempt::Answered(outcome),
-            Ok(Answer::AccessRefused(reason)) => {
-                Attempt::Answered(Outcome::CredentialRejected { reason })
-            }
-            Ok(Answer::NotSaved(reason)) => Attempt::Answered(Outcome::Retry {
-                reason,
-                after: None,
-            }),
-            Err(attempt) => attempt,
-        };
-        places.fill(Some(attempt));
-    }
-
-    /// What came of each; those of which nothing is known were cut short by `cause`.
-    pub(super) fn end(self, cause: &Cause) -> impl Iterator<Item = Attempt> {
-        let out = self.out;
-        let attempts = self.attempts.into_iter().enumerate();
-        attempts.map(move |(index, attempt)| {
-            attempt.unwrap_or_else(|| match out.contains(&index) {
-                true => Attempt::Unanswered(cause.clone()),
-                false => Attempt::NotSent(cause.clone()),
-            })
-        })
-    }
-}
-
 impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
     /// Sends all of the batch.
-    pub(super) async fn go(&mut self, course: &mut Course) {
+    pub(super) async fn go(&mut self) {
         let all = 0..self.tokens.len();
-        let said = self.exchange(all.clone(), course).await;
+        let said = self.exchange(all.clone()).await;
         match said {
             Ok(Answer::All(Outcome::PayloadRejected { reason })) if all.len() > 1 => {
-                self.sift(reason, course).await;
+                self.shared.queue.stay(self.number);
+                self.sift(reason).await;
             }
-            said => course.enter(all, said),
+            said => self.shared.queue.enter(self.number, all, said),
         }
     }
 
-    /// One request for a part of the batch: again with another access token if it is refused for the sake of that, and again if
-    /// the saved message is not known.
-    pub(super) async fn exchange(
-        &mut self,
-        part: Range<usize>,
-        course: &mut Course,
-    ) -> Result<Answer, Attempt> {
-        let tokens = &self.tokens[part.clone()];
-        let (shared, notification) = (self.shared, &**self.notification);
+    /// One request for those of a part of the batch that may leave when it does: again with another access token if it is
+    /// refused for the sake of that, and again if the saved message is not known. They are out until what came of them is
+    /// entered.
+    pub(super) async fn exchange(&mut self, part: Range<usize>) -> Result<Answer, Attempt> {
+        let (shared, notification, batch) = (self.shared, &**self.notification, self.number);
         let protocol = &shared.config.protocol;
         let (mut is_renewed, mut is_resaved) = (false, false);
         loop {
-            let saved = match self.saving(tokens.len()) {
+            let here = shared.queue.here(batch, part.clone());
+            if here == 0 {
+                return Err(NOBODY);
+            }
+            let saved = match self.saving(here) {
                 Some(saving) => self.saved(saving).await?.map(|id| (saving, id)),
                 None => None,
             };
             let unsaved_max = protocol.saving().map(Saving::unsaved_max);
-            if saved.is_none() && unsaved_max.is_some_and(|max| tokens.len() > max) {
+            if saved.is_none() && unsaved_max.is_some_and(|max| here > max) {
                 return Err(Attempt::NotSent(Cause::NotNow(UNSAVED)));
             }
-            let response = self.send(
-                |access, now| match &saved {
-                    Some((saving, id)) => saving.send(notification, id, tokens, access),
-                    None => protocol.request(notification, tokens, access, now),
-                },
-                |is_out| course.out = if is_out { part.clone() } else { 0..0 },
-            );
+            let mut tokens = Vec::new();
+            let mut is_by_id = false;
+            let response = self.send(|going, now| {
+                let leaving = shared.queue.leave(batch, part.clone());
+                tokens = leaving.iter().map(|index| going.tokens[*index]).collect();
+                // Fewer may be left than it was saved for.
+                let by_id = saved
+                    .as_ref()
+                    .filter(|(saving, _)| tokens.len() >= saving.devices_min());
+                is_by_id = by_id.is_some();
+                let access = &going.access.token;
+                let request = match by_id {
+                    Some((saving, id)) => saving.send(notification, id, &tokens, access),
+                    None => protocol.request(notification, &tokens, access, now),
+                };
+                (!tokens.is_empty()).then_some(request)
+            });
             let response = response.await?;
-            match (protocol.answer(&response, tokens), saved) {
+            let saved = saved.filter(|_| is_by_id);
+            match (protocol.answer(&response, &tokens), saved) {
                 (Answer::AccessRefused(_), _) if !is_renewed => {
                     is_renewed = true;
+                    shared.queue.stay(batch);
                     self.access = shared.keeper.access(Some(&self.access)).await?;
                 }
                 (Answer::NotSaved(_), Some((_, id))) if !is_resaved => {
                     is_resaved = true;
+                    shared.queue.stay(batch);
                     let place = shared.saves.place(self.notification);
                     place.lock().await.forget(&id);
                 }
@@ -141,17 +102,16 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
         }
     }
 
-    /// Sends a request of this moment, again over another connection if nothing of it has left, and waits for the answer.
-    /// `tells` is told whether something of it may have left and is not answered.
+    /// Sends a request of this moment, again over another connection if nothing of it has left, and waits for the answer. None
+    /// says that there is nobody left to send to.
     async fn send(
         &mut self,
-        mut request: impl FnMut(&str, UnixMillis) -> Request,
-        mut tells: impl FnMut(bool),
+        mut request: impl FnMut(&Self, UnixMillis) -> Option<Request>,
     ) -> Result<Response, Attempt> {
         let shared = self.shared;
         let mut is_stale = false;
         loop {
-            let open = shared.connect(self.connection).await?;
+            shared.connect(self.connection).await?;
             let now = UnixMillis::now();
             if P::is_over(self.notification, now) {
                 return Err(Attempt::NotSent(Cause::NotNow(OVER)));
@@ -159,20 +119,31 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
             if let Some(reason) = P::too_late(self.notification, now) {
                 return Err(Attempt::NotSent(Cause::TooLate(reason)));
             }
-            let request = request(&self.access.token, now);
+            // Whoever was taken back meanwhile does not leave: nothing is waited for from here to there.
+            let Some(request) = request(self, now) else {
+                return Err(NOBODY);
+            };
             let by = tokio::time::Instant::now() + shared.config.answer_timeout;
-            tells(true);
-            let sent = open.send(&shared.dialer, &request, by).await;
-            tells(false);
-            match sent {
+            let Some(open) = self.connection else {
+                continue;
+            };
+            match open.send(&shared.dialer, &request, by).await {
                 Ok(response) => return Ok(response),
-                Err(Failed::Stale) if !is_stale => is_stale = true,
                 Err(failed) => {
                     *self.connection = None;
-                    return Err(failed.into());
+                    let attempt = match failed {
+                        Failed::Stale if !is_stale => None,
+                        failed => Some(Attempt::from(failed)),
+                    };
+                    if !matches!(attempt, Some(Attempt::Unanswered(_))) {
+                        shared.queue.stay(self.number);
+                    }
+                    if let Some(attempt) = attempt {
+                        return Err(attempt);
+                    }
+                    is_stale = true;
                 }
             }
-            *self.connection = None;
         }
     }
 
@@ -202,12 +173,12 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
         let refused = loop {
             shared.queue.spend(Instant::now(), 0);
             let mut until = Instant::now();
-            let request = |access: &str, now| {
-                let (request, lives) = saving.save(notification, access, now);
+            let request = |going: &Self, now| {
+                let (request, lives) = saving.save(notification, &going.access.token, now);
                 until = Instant::now() + lives;
-                request
+                Some(request)
             };
-            let response = match self.send(request, |_| {}).await {
+            let response = match self.send(request).await {
                 Ok(response) => response,
                 // What it is saved for has not left.
                 Err(Attempt::Unanswered(cause)) => break Attempt::NotSent(cause),

@@ -21,6 +21,7 @@ mod queue;
 pub mod quota;
 mod saving;
 mod sift;
+mod taken;
 mod worker;
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What lies between the client's user and its connections: deliveries that wait for a request, and answers that wait to be
 //! fetched. All that the client holds is bounded, from a delivery's being taken in until its answer is fetched.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use tokio::sync::Notify;
 use crate::attempt::{Attempt, Cause};
 use crate::batch::pace::Pacer;
 use crate::batch::quota::Quotas;
-use crate::batch::{Config, Protocol};
+use crate::batch::taken::Taken;
+use crate::batch::{Answer, Config, Protocol};
 use crate::delivery::Delivery;
 
 /// Deliveries held for each connection: two full requests.
@@ -47,6 +49,9 @@ pub(super) struct State<P: Protocol, T> {
     urgent: Jobs<P, T>,
     others: Jobs<P, T>,
     pub(super) answers: VecDeque<(Delivery<P::Notification, T>, Attempt)>,
+    /// What connections have taken, by the numbers of the batches.
+    taken: HashMap<u64, Taken<Delivery<P::Notification, T>>>,
+    last_taken: u64,
     held: usize,
     pacer: Pacer,
     quotas: Quotas,
@@ -64,6 +69,14 @@ pub(super) struct State<P: Protocol, T> {
     pub(super) preparing: usize,
     pub(super) closing: Closing,
     deaf: bool,
+}
+
+/// What a connection takes to send it. The deliveries themselves stay with the queue, so that they can be taken back.
+pub(super) struct Batch<N> {
+    /// By which the queue knows it.
+    pub(super) number: u64,
+    pub(super) notification: Arc<N>,
+    pub(super) tokens: Vec<Box<str>>,
 }
 
 fn withheld(spent: &Spent) -> Attempt {
@@ -117,6 +130,14 @@ impl<P: Protocol, T> State<P, T> {
             }
         }
         self.drop_unheard();
+    }
+
+    /// Why what somebody has wanted back while it was out does not leave once more.
+    fn why_not_again(&self) -> Cause {
+        match self.closing >= Closing::Retiring {
+            true => Cause::Shutdown,
+            false => Cause::Withdrawn,
+        }
     }
 
     fn drop_unheard(&mut self) {
@@ -201,6 +222,8 @@ impl<P: Protocol, T> Queue<P, T> {
                 urgent: VecDeque::new(),
                 others: VecDeque::new(),
                 answers: VecDeque::new(),
+                taken: HashMap::new(),
+                last_taken: 0,
                 held: 0,
                 pacer: Pacer::new(config.pace, Instant::now()),
                 quotas: Quotas::new(&config.spent),
@@ -312,15 +335,22 @@ impl<P: Protocol, T> Queue<P, T> {
 
     /// What a connection that is ready sends now; nothing when it may not yet, or when it has gone elsewhere. What is left is
     /// for others, who are told of it.
-    pub(super) fn take(&self, now: Instant) -> Vec<Delivery<P::Notification, T>> {
+    pub(super) fn take(&self, now: Instant) -> Option<Batch<P::Notification>> {
         let mut state = self.lock();
         state.preparing -= 1;
         if state.pacer.ready_at(now) > now {
-            return Vec::new();
+            return None;
         }
-        let batch = state.take();
-        if !batch.is_empty() {
-            state.pacer.spend(now, batch.len());
+        let deliveries = state.take();
+        let batch = deliveries.first().map(|first| Batch {
+            number: state.last_taken + 1,
+            notification: Arc::clone(&first.notification),
+            tokens: deliveries.iter().map(|one| one.token.clone()).collect(),
+        });
+        if let Some(batch) = &batch {
+            state.pacer.spend(now, batch.tokens.len());
+            state.last_taken = batch.number;
+            state.taken.insert(batch.number, Taken::new(deliveries));
         }
         // Those that wait for something to do end when no more is to come.
         let is_news = state.has_jobs() || state.closing > Closing::Open;
@@ -329,6 +359,45 @@ impl<P: Protocol, T> Queue<P, T> {
             self.work.notify_waiters();
         }
         batch
+    }
+
+    /// How many of a part of a batch may leave.
+    pub(super) fn here(&self, batch: u64, part: Range<usize>) -> usize {
+        let state = self.lock();
+        state.taken.get(&batch).map_or(0, |taken| taken.here(part))
+    }
+
+    /// A request goes for those of a part of a batch that may leave at this moment, by their numbers.
+    pub(super) fn leave(&self, batch: u64, part: Range<usize>) -> Vec<usize> {
+        let mut state = self.lock();
+        let taken = state.taken.get_mut(&batch);
+        taken.map_or_else(Vec::new, |taken| taken.leave(part))
+    }
+
+    /// The request that went for a batch has not been looked at: those it went for may leave again, if nobody has wanted them
+    /// back.
+    pub(super) fn stay(&self, batch: u64) {
+        let mut state = self.lock();
+        let why = state.why_not_again();
+        let taken = state.taken.get_mut(&batch);
+        let back = taken.map_or_else(Vec::new, |taken| taken.stay(&why));
+        self.tell(state, back);
+    }
+
+    /// What came of a part of a batch.
+    pub(super) fn enter(&self, batch: u64, part: Range<usize>, said: Result<Answer, Attempt>) {
+        let mut state = self.lock();
+        let taken = state.taken.get_mut(&batch);
+        let answers = taken.map_or_else(Vec::new, |taken| taken.enter(part, said));
+        self.tell(state, answers);
+    }
+
+    /// A connection is done with a batch: what it knows nothing of was cut short by `cause`.
+    pub(super) fn end(&self, batch: u64, cause: &Cause) {
+        let mut state = self.lock();
+        if let Some(taken) = state.taken.remove(&batch) {
+            self.tell(state, taken.end(cause));
+        }
     }
 
     /// No message is saved before then.
@@ -342,15 +411,19 @@ impl<P: Protocol, T> Queue<P, T> {
     }
 
     /// What came of deliveries.
-    pub(super) fn answer(
+    fn tell(
         &self,
+        mut state: MutexGuard<'_, State<P, T>>,
         answers: impl IntoIterator<Item = (Delivery<P::Notification, T>, Attempt)>,
     ) {
-        let mut state = self.lock();
+        let before = state.answers.len();
         state.answers.extend(answers);
+        let is_answered = state.answers.len() > before;
         state.drop_unheard();
         drop(state);
-        self.answered.notify_one();
+        if is_answered {
+            self.answered.notify_one();
+        }
     }
 
     /// A connection could not get ready: all that waits comes back with `attempt`, since it would fare no better now, and
@@ -364,6 +437,8 @@ impl<P: Protocol, T> Queue<P, T> {
         self.answered.notify_one();
     }
 
+    /// Takes back what has not left and is meant: what waits, and what a connection has taken whose request has not gone yet.
+    /// What is in a request that goes is not sent once more.
     pub(super) fn withdraw(
         &self,
         mut meant: impl FnMut(&Delivery<P::Notification, T>) -> bool,
@@ -383,6 +458,9 @@ impl<P: Protocol, T> Queue<P, T> {
                     jobs.push_back(job);
                 }
             }
+        }
+        for batch in state.taken.values_mut() {
+            taken.extend(batch.withdraw(&mut meant));
         }
         state.held -= taken.len();
         drop(state);
@@ -408,7 +486,12 @@ impl<P: Protocol, T> Queue<P, T> {
         let mut state = self.lock();
         state.closing = state.closing.max(closing);
         if state.closing >= Closing::Retiring {
-            state.give_back(&Attempt::NotSent(Cause::Shutdown));
+            let unsent = Attempt::NotSent(Cause::Shutdown);
+            let batches = state.taken.values_mut();
+            let here: Vec<_> = batches.flat_map(|taken| taken.withdraw(|_| true)).collect();
+            let here = here.into_iter().map(|delivery| (delivery, unsent.clone()));
+            state.answers.extend(here);
+            state.give_back(&unsent);
         }
         let is_abandoned = state.closing == Closing::Abandoned;
         drop(state);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tidings_model::{Outcome, Reason};
 
 use crate::attempt::Attempt;
-use crate::batch::going::{Course, Going};
+use crate::batch::going::{Going, NOBODY};
 use crate::batch::{Answer, Protocol};
 
 /// Requests for one batch, at most, in the search for those of it that are to blame: some ten for each. The rest is refused
@@ -35,36 +35,40 @@ impl<N> Blamed<N> {
     }
 }
 
-/// Whether a request was refused for what is in it.
-fn is_refused(said: &Result<Answer, Attempt>) -> bool {
-    matches!(said, Ok(Answer::All(Outcome::PayloadRejected { .. })))
+/// What a request for a part came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// It was refused for what is in it.
+    Refused,
+    /// It was answered.
+    Answered,
+    /// There was no answer.
+    Silent,
+    /// Nobody of it is left.
+    Nobody,
 }
 
 impl<P: Protocol, T: Send + 'static> Going<'_, P, T> {
     /// All of the batch together was refused with `reason`. If the first and the last by themselves are, too, it is the
     /// message's fault; else the batch is halved down to those who are to blame, and their neighbours get it.
-    pub(super) async fn sift(&mut self, reason: Reason, course: &mut Course) {
+    pub(super) async fn sift(&mut self, reason: Reason) {
         let all = 0..self.tokens.len();
-        let refused = || {
-            Ok(Answer::All(Outcome::PayloadRejected {
-                reason: reason.clone(),
-            }))
-        };
         if self.shared.blamed.is(self.notification) {
-            return course.enter(all, refused());
+            return self.refuse(all, &reason);
         }
         let (first, last) = (0..1, all.end - 1..all.end);
         let mut is_any_good = false;
         for one in [first, last] {
-            match self.part(one, course).await {
-                Some(was_refused) => is_any_good |= !was_refused,
-                None => return,
+            match self.part(one).await {
+                Came::Refused => {}
+                Came::Answered | Came::Nobody => is_any_good = true,
+                Came::Silent => return,
             }
         }
         let between = 1..all.end - 1;
         if !is_any_good {
             self.shared.blamed.set(self.notification);
-            return course.enter(between, refused());
+            return self.refuse(between, &reason);
         }
         let mut parts = vec![between];
         let mut requests = 2;
@@ -74,28 +78,46 @@ impl<P: Protocol, T: Send + 'static> Going<'_, P, T> {
             }
             requests += 1;
             if requests > REQUESTS_MAX {
-                course.enter(part, refused());
+                self.refuse(part, &reason);
                 continue;
             }
-            match self.part(part.clone(), course).await {
-                Some(true) if part.len() > 1 => {
+            match self.part(part.clone()).await {
+                Came::Refused if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
-                Some(_) => {}
-                None => return,
+                Came::Refused | Came::Answered | Came::Nobody => {}
+                Came::Silent => return,
             }
         }
     }
 
-    /// Sends a part, and enters what came of it. Says whether it was refused for what is in it; none when there was no answer:
-    /// then the rest has not left.
-    async fn part(&mut self, part: Range<usize>, course: &mut Course) -> Option<bool> {
-        self.shared.queue.spend(Instant::now(), part.len());
-        let said = self.exchange(part.clone(), course).await;
-        let was_refused = is_refused(&said);
-        let is_answered = matches!(said, Ok(_) | Err(Attempt::Answered(_)));
-        course.enter(part, said);
-        is_answered.then_some(was_refused)
+    fn refuse(&self, part: Range<usize>, reason: &Reason) {
+        let reason = reason.clone();
+        let refused = Answer::All(Outcome::PayloadRejected { reason });
+        self.shared.queue.enter(self.number, part, Ok(refused));
+    }
+
+    /// Sends a part, and enters what came of it, if that is its end. After silence the rest has not left.
+    async fn part(&mut self, part: Range<usize>) -> Came {
+        let queue = &self.shared.queue;
+        let here = queue.here(self.number, part.clone());
+        if here == 0 {
+            return Came::Nobody;
+        }
+        queue.spend(Instant::now(), here);
+        let said = self.exchange(part.clone()).await;
+        let came = match &said {
+            Ok(Answer::All(Outcome::PayloadRejected { .. })) => Came::Refused,
+            Ok(_) | Err(Attempt::Answered(_)) => Came::Answered,
+            Err(attempt) if *attempt == NOBODY => Came::Nobody,
+            Err(_) => Came::Silent,
+        };
+        if came == Came::Refused && part.len() > 1 {
+            queue.stay(self.number);
+        } else {
+            queue.enter(self.number, part, said);
+        }
+        came
     }
 }

@@ -11,12 +11,11 @@ use tracing::{debug, error};
 use crate::attempt::{Attempt, Cause};
 use crate::batch::access::{Granted, Keeper};
 use crate::batch::exchange::Connection;
-use crate::batch::going::{Course, Going};
-use crate::batch::queue::{Closing, Queue, Turn};
+use crate::batch::going::Going;
+use crate::batch::queue::{Batch, Closing, Queue, Turn};
 use crate::batch::saving::Saves;
 use crate::batch::sift::Blamed;
 use crate::batch::{Config, Protocol};
-use crate::delivery::Delivery;
 use crate::net::Dialer;
 
 /// A connection without anything to do is closed after this.
@@ -31,8 +30,6 @@ pub(super) struct Shared<P: Protocol, T> {
     pub(super) queue: Queue<P, T>,
     pub(super) saves: Saves<P::Notification>,
 }
-
-type Batch<P, T> = Vec<Delivery<<P as Protocol>::Notification, T>>;
 
 /// Begins as many connections as what waits wants.
 pub(super) fn begin<P: Protocol, T: Send + 'static>(shared: &Arc<Shared<P, T>>) {
@@ -55,7 +52,9 @@ async fn run<P: Protocol, T: Send + 'static>(shared: Arc<Shared<P, T>>) {
                 Ok(access) => {
                     let batch = queue.take(Instant::now());
                     begin(&shared);
-                    shared.carry(&mut connection, access, batch).await;
+                    if let Some(batch) = batch {
+                        shared.carry(&mut connection, access, batch).await;
+                    }
                 }
                 Err(attempt) => {
                     connection = None;
@@ -117,20 +116,17 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
         Ok(connection.insert(open))
     }
 
-    /// Sends a batch, if there is something in it, and answers each of it once.
+    /// Sends a batch, and answers each of it once.
     async fn carry(
-        &self,
+        self: &Arc<Self>,
         connection: &mut Option<Connection>,
         access: Granted,
-        batch: Batch<P, T>,
+        batch: Batch<P::Notification>,
     ) {
         let abandoned = self.queue.abandoned.notified();
         tokio::pin!(abandoned);
         abandoned.as_mut().enable();
-        let Some(first) = batch.first() else { return };
-        let notification = Arc::clone(&first.notification);
-        let tokens: Vec<&str> = batch.iter().map(|delivery| &*delivery.token).collect();
-        let mut course = Course::of(tokens.len());
+        let tokens: Vec<&str> = batch.tokens.iter().map(|token| &**token).collect();
         let cut_short = if self.queue.lock().closing == Closing::Abandoned {
             Some(Cause::Shutdown)
         } else {
@@ -138,10 +134,11 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
                 shared: self,
                 connection,
                 access,
-                notification: &notification,
+                number: batch.number,
+                notification: &batch.notification,
                 tokens: &tokens,
             };
-            let going = AssertUnwindSafe(going.go(&mut course)).catch_unwind();
+            let going = AssertUnwindSafe(going.go()).catch_unwind();
             tokio::select! {
                 gone = going => gone.err().map(|_| panicked::<P>()),
                 () = abandoned => Some(Cause::Shutdown),
@@ -151,8 +148,7 @@ impl<P: Protocol, T: Send + 'static> Shared<P, T> {
             *connection = None;
         }
         let cause = cut_short.unwrap_or(Cause::Shutdown);
-        let attempts = course.end(&cause);
-        self.queue.answer(batch.into_iter().zip(attempts));
+        self.queue.end(batch.number, &cause);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A push that cannot be wrong, and the message that it becomes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ pub struct CustomMessage {
     pub extras: Map<String, Value>,
     /// A text; some SDKs send an object.
     pub msg_content: Value,
-    /// What a provider's channel shows in its place on phones that are not on the link.
+    /// What a provider's channel shows in its place on phones that are not on the link then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown_instead: Option<Box<Notification>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +137,9 @@ pub struct PushOptions {
     /// strategy has the link first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_after: Option<u32>,
+    /// Providers that hand the custom message itself to the app.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub handed_by: BTreeSet<Provider>,
     /// Paths of what the request said besides and has no effect, as its caller was told; at most 32, of 128 characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
@@ -180,6 +184,7 @@ impl Default for PushOptions {
             apns_production: None,
             classification: None,
             fallback_after: None,
+            handed_by: BTreeSet::new(),
             ignored: Vec::new(),
             receipt_id: None,
             sendno: None,
@@ -199,20 +204,36 @@ impl Push {
                 .as_ref()
                 .is_some_and(|notification| notification.is_for(*platform))
         };
-        let instead = |platform: &Platform| {
-            let message = self.message.as_ref();
-            let instead = message.and_then(|message| message.shown_instead.as_ref());
-            self.notification.is_none() && instead.is_some_and(|shown| shown.is_for(*platform))
-        };
         Aim {
             message: match self.message {
                 Some(_) => self.platforms,
                 None => PlatformSet::default(),
             },
             notification: self.platforms.iter().filter(shown).collect(),
-            shown_instead: self.platforms.iter().filter(instead).collect(),
+            message_by: self.message_by().collect(),
             strategies: self.options.strategies,
         }
+    }
+
+    /// The providers that hand the custom message to the app, or show something in its place; none beside a notification.
+    pub fn message_by(&self) -> impl Iterator<Item = Provider> {
+        let message = self.message.as_ref();
+        let message = message.filter(|_| self.notification.is_none());
+        let all = Provider::ALL
+            .into_iter()
+            .filter(|provider| provider.is_remote());
+        all.filter(move |provider| {
+            let shows = |shown: &Notification| {
+                let platforms = provider.nature().platforms;
+                platforms
+                    .iter()
+                    .any(|platform| self.platforms.contains(platform) && shown.is_for(platform))
+            };
+            message.is_some_and(|message| {
+                self.options.handed_by.contains(provider)
+                    || message.shown_instead.as_deref().is_some_and(shows)
+            })
+        })
     }
 
     /// What a provider's channel shows on a platform: the notification, or what stands in the place of the message.

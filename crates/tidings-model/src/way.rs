@@ -26,30 +26,7 @@ impl Part {
             Self::Notification => "notification",
         }
     }
-
-    /// The providers that carry it, best first. A notification takes the provider for which there is an address, else the
-    /// link; a custom message takes the link only (JPush hands them over its own connection too, and the providers' are for
-    /// what is shown).
-    pub fn carriers(self) -> &'static [Provider] {
-        match self {
-            Self::Message => &[Provider::Link],
-            // The link is the last of them.
-            Self::Notification => &Provider::ALL,
-        }
-    }
-
-    /// Its carriers, best first, and where something is shown in its place those that show it.
-    fn order(self, instead: bool) -> impl Iterator<Item = Provider> + Clone {
-        let stand_ins = match (self, instead) {
-            (Self::Message, true) => STAND_INS,
-            _ => &[],
-        };
-        self.carriers().iter().chain(stand_ins).copied()
-    }
 }
-
-/// All but the link, which is the last of them.
-const STAND_INS: &[Provider] = Provider::ALL.split_at(Provider::ALL.len() - 1).0;
 
 /// Some parts of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,8 +72,10 @@ impl FromIterator<Part> for Parts {
 pub struct Aim {
     pub message: PlatformSet,
     pub notification: PlatformSet,
-    /// Where a provider's channel shows something in the place of the custom message, which has no notification beside it then.
-    pub shown_instead: PlatformSet,
+    /// The providers that have something of the custom message, which has no notification beside it then: they hand it to the
+    /// app, or show something in its place. Of others a custom message takes the link only (JPush hands them over its own
+    /// connection, too).
+    pub message_by: ProviderSet,
     pub strategies: Strategies,
 }
 
@@ -109,10 +88,24 @@ impl Aim {
         }
     }
 
-    /// The providers that carry a part, best first, and where something is shown in its place those that show it.
-    fn order(self, part: Part, instead: bool) -> impl Iterator<Item = Provider> + Clone {
-        let order = part.order(instead);
-        order.filter(move |carrier| self.strategies.of(*carrier) != Strategy::LinkOnly)
+    /// The part that providers have something of, before the link: never both.
+    pub fn offered(self) -> Part {
+        match self.notification.is_empty() {
+            true => Part::Message,
+            false => Part::Notification,
+        }
+    }
+
+    /// The providers that carry a part, best first; the link is the last of them.
+    fn order(self, part: Part) -> impl Iterator<Item = Provider> + Clone {
+        let all = Provider::ALL.into_iter();
+        all.filter(move |carrier| {
+            let carries = match part {
+                Part::Message => *carrier == Provider::Link || self.message_by.contains(*carrier),
+                Part::Notification => true,
+            };
+            carries && self.strategies.of(*carrier) != Strategy::LinkOnly
+        })
     }
 
     /// The ways of a part to a device of `platform` that can be reached by `held`: the first is its way, and where that ends
@@ -125,7 +118,7 @@ impl Aim {
         held: ProviderSet,
     ) -> impl Iterator<Item = Provider> {
         let is_for = self.platforms(part).contains(platform);
-        let order = self.order(part, self.shown_instead.contains(platform));
+        let order = self.order(part);
         let mut ends = false;
         order
             .filter(move |carrier| is_for && held.contains(*carrier))
@@ -151,12 +144,8 @@ impl Aim {
     /// none.
     pub fn reach(self, provider: Provider) -> Option<Reach> {
         let reaches = Part::ALL.into_iter().filter_map(|part| {
-            let is_carrier = part.carriers().contains(&provider);
-            let platforms = match is_carrier {
-                true => self.platforms(part),
-                false => self.shown_instead,
-            };
-            let order = self.order(part, !is_carrier);
+            let platforms = self.platforms(part);
+            let order = self.order(part);
             let before = order.clone().take_while(|other| *other != provider);
             let goes = order.clone().any(|other| other == provider) && !platforms.is_empty();
             goes.then(|| Reach {
@@ -177,8 +166,7 @@ impl Aim {
         let parts = Part::ALL
             .into_iter()
             .filter(|part| !self.platforms(*part).is_empty());
-        let instead = !self.shown_instead.is_empty();
-        parts.flat_map(|part| self.order(part, instead)).collect()
+        parts.flat_map(|part| self.order(part)).collect()
     }
 }
 
@@ -405,10 +393,13 @@ mod tests {
                     });
                 }
             }
-            for shown_instead in [platforms(&[Platform::Android]), all] {
+            for message_by in [
+                set(&[Provider::Huawei]),
+                set(&[Provider::Apns, Provider::Huawei]),
+            ] {
                 aims.push(Aim {
                     message: all,
-                    shown_instead,
+                    message_by,
                     ..Aim::default()
                 });
             }
@@ -424,18 +415,25 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_shown_by_a_provider_only_where_there_is_no_link() {
-        let aim = Aim {
+    fn providers_that_have_something_of_a_message_come_before_the_link() {
+        let (huawei, link) = (Provider::Huawei, Provider::Link);
+        let mut aim = Aim {
             message: PlatformSet::ALL,
-            shown_instead: platforms(&[Platform::Android]),
+            message_by: set(&[huawei]),
             ..Aim::default()
         };
-        let way = |platform, held: &[Provider]| aim.way(Part::Message, platform, set(held));
-        let (huawei, link) = (Provider::Huawei, Provider::Link);
-        assert_eq!(way(Platform::Android, &[huawei, link]), Some(link));
-        assert_eq!(way(Platform::Android, &[huawei]), Some(huawei));
-        assert_eq!(way(Platform::Ios, &[Provider::Apns]), None);
-        assert_eq!(way(Platform::Ios, &[Provider::Apns, link]), Some(link));
+        let ways = |aim: Aim, platform, held: &[Provider]| {
+            let ways = aim.ways(Part::Message, platform, set(held));
+            ways.collect::<Vec<_>>()
+        };
+        let android = Platform::Android;
+        assert_eq!(ways(aim, android, &[huawei, link]), [huawei, link]);
+        assert_eq!(ways(aim, android, &[huawei]), [huawei]);
+        assert_eq!(ways(aim, Platform::Ios, &[Provider::Apns]), []);
+        assert_eq!(ways(aim, Platform::Ios, &[Provider::Apns, link]), [link]);
+        aim.strategies.set(huawei, Strategy::LinkOnly);
+        assert_eq!(ways(aim, android, &[huawei, link]), [link]);
+        assert_eq!(aim.offered(), Part::Message);
     }
 
     #[test]

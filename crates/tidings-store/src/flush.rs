@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_model::{
-    AppId, DeviceId, Environment, Life, Message, MsgId, Part, Platform, Provider, Reason,
-    UnixMillis,
+    AppId, DeviceId, Environment, Life, Message, MsgId, Platform, Provider, Reason, UnixMillis,
 };
 
 use crate::codes::AsCode;
@@ -458,9 +457,8 @@ fn leave(
     let message = &page.message;
     // Whoever stands in a page is in the audience: how it could be reached then is all that is asked.
     let held = channels::held_at(tx.sql, message.app, member.device, message.id)?;
-    // What is shown in the place of a message has no way after this one.
     let aim = message.push.aim();
-    let mut ways = aim.ways(Part::Notification, member.platform, held);
+    let mut ways = aim.ways(aim.offered(), member.platform, held);
     // Those before have had their turn.
     let next = ways
         .by_ref()
@@ -468,7 +466,7 @@ fn leave(
         .and_then(|_| ways.next());
     let is_taken = match next {
         None => false,
-        Some(Provider::Link) => inbox::hand_on(tx, message, member.device, Part::Notification)?,
+        Some(Provider::Link) => inbox::hand_on(tx, message, member.device, aim.offered())?,
         // A device has one of the others at most.
         Some(_) => false,
     };

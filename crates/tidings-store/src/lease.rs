@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_model::{DeviceId, Environment, Message, MsgId, Part, Provider, UnixMillis};
+use tidings_model::{DeviceId, Environment, Message, MsgId, Provider, UnixMillis};
 
 use crate::apps::{self, random};
 use crate::codes::AsCode;
@@ -391,7 +391,8 @@ fn is_superseded(
     };
     for message in newer {
         let push = &message.push;
-        let mut ways = history.ways(message.id, &push.audience, push.aim(), Part::Notification);
+        let aim = push.aim();
+        let mut ways = history.ways(message.id, &push.audience, aim, aim.offered());
         if ways.next() == Some(provider) && supersedes(sql, message, provider, device)? {
             return Ok(true);
         }

@@ -389,12 +389,13 @@ fn carrier(
         let mut ways = history.ways(message.id, audience, message.push.aim(), part);
         ways.next()
     };
-    let shown = way(Part::Notification);
+    let offered = message.push.aim().offered();
+    let shown = way(offered);
     if shown.is_none_or(|way| way == Provider::Link) {
         return Ok(shown.or_else(|| way(Part::Message)));
     }
     // Where that way ended, the link may have carried it after all.
     let rows = inbox::rows(sql, app, history.id, message.id)?;
-    let went_on = rows.iter().any(|row| row.parts.notification);
+    let went_on = rows.iter().any(|row| row.parts.contains(offered));
     Ok(if went_on { Some(Provider::Link) } else { shown })
 }

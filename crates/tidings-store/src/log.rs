@@ -7,7 +7,7 @@
 use rusqlite::{Connection, Row, params};
 use tidings_model::{
     Aim, AppId, Audience, DeviceHistory, DeviceId, Message, MsgId, Parts, PlatformSet, Provider,
-    Reason, Strategies, Strategy, UnixMillis,
+    ProviderSet, Reason, Strategies, Strategy, UnixMillis,
 };
 use tracing::error;
 
@@ -256,7 +256,7 @@ fn walk(
     mut take: impl FnMut(&LogEntry) -> Result<bool, StoreError>,
 ) -> Result<Walked, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT position, message, expires_at, online_only, message_for, notification_for, audience, link_only
+        "SELECT position, message, expires_at, online_only, message_for, notification_for, audience, link_only, message_by
          FROM log WHERE app = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
     )?;
     let mut rows = select.query(params![app.0, after.0, limit])?;
@@ -300,8 +300,17 @@ fn from_json_or_all(audience: &str) -> Result<Audience, StoreError> {
 /// The providers before which the link has it all the same, as they are stored.
 pub(crate) fn link_only(strategies: &Strategies) -> i64 {
     let all = Provider::ALL.into_iter();
-    let only = all.filter(|provider| strategies.of(*provider) == Strategy::LinkOnly);
-    only.fold(0, |bits, provider| bits | 1 << provider.code())
+    bits(all.filter(|provider| strategies.of(*provider) == Strategy::LinkOnly))
+}
+
+/// Providers as they are stored: a bit for each, by its code.
+pub(crate) fn bits(providers: impl Iterator<Item = Provider>) -> i64 {
+    providers.fold(0, |bits, provider| bits | 1 << provider.code())
+}
+
+fn of_bits(bits: i64) -> impl Iterator<Item = Provider> {
+    let all = Provider::ALL.into_iter();
+    all.filter(move |provider| bits & 1 << provider.code() != 0)
 }
 
 /// As much of the strategies as the link goes by.
@@ -309,10 +318,8 @@ fn without(link_only: i64) -> Strategies {
     let mut strategies = Strategies::default();
     // So it is with most.
     if link_only != 0 {
-        for provider in Provider::ALL {
-            if link_only & 1 << provider.code() != 0 {
-                strategies.set(provider, Strategy::LinkOnly);
-            }
+        for provider in of_bits(link_only) {
+            strategies.set(provider, Strategy::LinkOnly);
         }
     }
     strategies
@@ -326,9 +333,12 @@ fn read(row: &Row<'_>, entry: &mut LogEntry, parsed: &mut String) -> Result<(), 
     entry.aim = Aim {
         message: PlatformSet::from_bits(row.get(4)?),
         notification: PlatformSet::from_bits(row.get(5)?),
+        message_by: match row.get(8)? {
+            // So it is with most.
+            0 => ProviderSet::default(),
+            bits => of_bits(bits).collect(),
+        },
         strategies: without(row.get(7)?),
-        // That is no business of the link's.
-        ..Aim::default()
     };
     let audience = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
     if audience != parsed {

@@ -335,7 +335,7 @@ pub(crate) fn fill_at_once(
     fill(tx, message.app, message.id, &rows, None)
 }
 
-/// Puts what is shown of a message into the inboxes of those that have it by the link first, and by a provider if they do not
+/// Puts what providers have of a message into the inboxes of those that have it by the link first, and by a provider if they do not
 /// acknowledge it in time.
 pub(crate) fn fill_first(
     tx: &mut WriteTx<'_>,
@@ -343,7 +343,7 @@ pub(crate) fn fill_first(
     second: Provider,
     targets: &[Target],
 ) -> Result<(), StoreError> {
-    let parts: Parts = [Part::Notification].into_iter().collect();
+    let parts: Parts = [message.push.aim().offered()].into_iter().collect();
     let rows: Vec<InboxOf> = targets
         .iter()
         .map(|target| (target.device, target.platform, parts))
@@ -394,8 +394,8 @@ fn append(tx: &mut WriteTx<'_>, message: &Message) -> Result<bool, StoreError> {
         selection @ Audience::Selection(_) => to_json(selection)?,
     };
     let mut insert = tx.sql.prepare_cached(
-        "INSERT INTO log (app, position, message, expires_at, online_only, message_for, notification_for, audience, link_only)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO log (app, position, message, expires_at, online_only, message_for, notification_for, audience, link_only, message_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     insert.execute(params![
         message.app.0,
@@ -407,6 +407,7 @@ fn append(tx: &mut WriteTx<'_>, message: &Message) -> Result<bool, StoreError> {
         aim.notification.bits(),
         audience,
         log::link_only(&aim.strategies),
+        log::bits(aim.message_by.iter()),
     ])?;
     let mut place = tx
         .sql

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_lives.sql"),
     include_str!("../migrations/sqlite/0003_deletion.sql"),
@@ -18,6 +18,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/sqlite/0010_former_tokens.sql"),
     include_str!("../migrations/sqlite/0011_callbacks.sql"),
     include_str!("../migrations/sqlite/0012_leaving.sql"),
+    include_str!("../migrations/sqlite/0013_message_by.sql"),
 ];
 
 /// Brings the database to this binary's schema. Refuses one that is newer.

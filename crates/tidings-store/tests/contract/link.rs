@@ -11,9 +11,10 @@ use tidings_model::{
 use tidings_store::limits::FINISH_GRACE;
 
 use tidings_store::{
-    ACKNOWLEDGED_LATE, Accepted, Ack, Acked, Counts, Cursor, DeviceChange, DeviceEvent, Ending,
-    EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd, NOT_ACKNOWLEDGED,
-    NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch, TagChange, Turn,
+    ACKNOWLEDGED_LATE, Accepted, Ack, Acked, ChannelChange, Counts, Cursor, DeviceChange,
+    DeviceEvent, Ending, EventKind, Journey, Judged, Ledger, LinkEnd, LinkPlan, LinkTask, LogEnd,
+    NOT_ACKNOWLEDGED, NOT_CONNECTED, NewDevice, OpenWork, Position, SealKey, Step, Store, Stretch,
+    TagChange, Turn,
 };
 
 use crate::support::{Stage, accept, apns, end_tasks, link, on_link, push, to, to_tags};
@@ -196,6 +197,50 @@ async fn an_entry_has_a_position_of_its_own_so_that_no_cursor_has_passed_it() {
     assert!(stage.judge(device, now).await.steps.is_empty());
     for message in [slow, quick] {
         assert_eq!(stage.total(&message).await.delivered, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_log_gives_no_custom_message_to_whoever_has_a_provider_that_has_it_first() {
+    let stage = Stage::new().await;
+    let huawei = ChannelChange {
+        environment: None,
+        provider: Provider::Huawei,
+        token: Some("a".into()),
+    };
+    let both = NewDevice {
+        channels: vec![huawei, link()],
+        platform: Platform::Android,
+        ..on_link(stage.app)
+    };
+    let both = stage.store.register(both).await.expect("registered").id;
+    let only_link = stage.register().await;
+    let custom = Push {
+        message: Some(CustomMessage {
+            content_type: None,
+            extras: Default::default(),
+            msg_content: json!("x"),
+            shown_instead: None,
+            title: None,
+        }),
+        notification: None,
+        ..push(Audience::All)
+    };
+    let mut by_huawei = custom.clone();
+    by_huawei.options.handed_by = [Provider::Huawei].into();
+    let (by_link, _) = stage.logged(custom).await;
+    let (handed, _) = stage.logged(by_huawei).await;
+    let now = UnixMillis::now();
+    for (device, expected) in [
+        (both, vec![by_link.id]),
+        (only_link, vec![by_link.id, handed.id]),
+    ] {
+        let stretch = stage.judge(device, now).await;
+        let got = sent(&stretch).into_iter().map(|(message, parts)| {
+            assert!(parts.message && !parts.notification);
+            message
+        });
+        assert_eq!(got.collect::<Vec<_>>(), expected);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The section of a push for phones as a maker's channel is given it, `android` or `hmos`: JPush's fields, with what the push says
 //! to the one maker in their place.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tidings_model::{Message, Platform};
 
 use crate::api::fields::{flag, integer, is_blank};
@@ -16,6 +16,28 @@ pub(super) struct Section<'a> {
     section: Option<&'a Map<String, Value>>,
     test_message: bool,
     vendor: Option<&'a Map<String, Value>>,
+}
+
+/// What the app is given of a custom message that shows nothing on Android: as it is on the link.
+pub(super) fn handed(message: &Message) -> Option<String> {
+    let push = &message.push;
+    let custom = push.message.as_ref()?;
+    if push.notification.is_some() || !push.platforms.contains(Platform::Android) {
+        return None;
+    }
+    let mut given = json!({"msg_content": custom.msg_content});
+    for (name, text) in [
+        ("content_type", &custom.content_type),
+        ("title", &custom.title),
+    ] {
+        if let Some(text) = text {
+            given[name] = text.as_str().into();
+        }
+    }
+    if !custom.extras.is_empty() {
+        given["extras"] = custom.extras.clone().into();
+    }
+    Some(json!({"id": message.id.to_string(), "message": given}).to_string())
 }
 
 /// Where a tap leads.
@@ -115,6 +137,16 @@ impl<'a> Section<'a> {
                 (_, Some(action)) => Tap::Action(action),
                 _ => Tap::App,
             },
+        }
+    }
+
+    /// The same at makers that open web pages of https only, and want a whole intent, with the package, for a page of the app: any
+    /// other page of the web is a deep link, which the browser takes.
+    pub(super) fn tap_on_https(&self) -> Tap<'a> {
+        match self.tap() {
+            Tap::Activity(_) => Tap::App,
+            Tap::Web(url) if !url.starts_with("https://") => Tap::Intent(url),
+            tap => tap,
         }
     }
 
@@ -241,7 +273,6 @@ fn is_class(name: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::json;
     use tidings_model::{
         AppId, Audience, MsgId, Notification, PlatformSet, Push, PushOptions, UnixMillis,
     };

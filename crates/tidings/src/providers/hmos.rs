@@ -1,7 +1,5 @@
 //! Huawei's channel for HarmonyOS 5 and later.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 use tidings_model::{Message, Platform};
 use tidings_providers::hmos::{
@@ -10,7 +8,7 @@ use tidings_providers::hmos::{
 };
 
 use super::android::{Layout, Section, notify_id};
-use super::maker::{Field, Maker, unfit};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::api::fields::flag;
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
@@ -41,11 +39,10 @@ impl Maker for OfHmos {
     const CONSOLE: &'static str =
         "Huawei Developers, API Console, Credentials, Service account key";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Hmos, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::from_file(field("service_account"));
+    fn protocol(given: Given<'_>) -> Result<Hmos, String> {
+        let credential = Credential::from_file(given.text("service_account"));
         let credential = credential.map_err(|error| error.to_string())?;
-        let (named, own) = (field("project_id"), credential.project_id());
+        let (named, own) = (given.text("project_id"), credential.project_id());
         if named != own {
             return Err(format!(
                 "project_id: {named:?} is not the project of the service account, {own:?}"

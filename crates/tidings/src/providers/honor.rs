@@ -1,15 +1,13 @@
 //! Honor's channel.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use tidings_model::Message;
 use tidings_providers::honor::{
     Badge, Click, Credential, Honor, Importance, Message as Sent, Notification, Shown,
 };
 
-use super::android::{Layout, Section, Tap};
-use super::maker::{Field, Maker, unfit};
+use super::android::{Layout, Section, Tap, handed};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
 
@@ -39,10 +37,9 @@ impl Maker for OfHonor {
     const CONSOLE: &'static str =
         "Honor's developer console (developer.honor.com), Push, the app, App information";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Honor, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let (app, client) = (field("app_id"), field("client_id"));
-        let credential = Credential::new(app, client, field("client_secret"));
+    fn protocol(given: Given<'_>) -> Result<Honor, String> {
+        let (app, client) = (given.text("app_id"), given.text("client_id"));
+        let credential = Credential::new(app, client, given.text("client_secret"));
         Ok(Honor {
             credential: credential.map_err(|error| error.to_string())?,
         })
@@ -89,11 +86,20 @@ impl Maker for OfHonor {
     ];
     const CALLBACK_CHARS_MAX: Option<usize> = None;
     const RECEIPTS: Reader = receipts::honor;
+    const HANDS_MESSAGES: bool = true;
 
     fn render(message: &Message, _: Option<&str>) -> Option<Result<Notification, Unfit>> {
-        let section = Section::of(message, "honor")?;
-        let built = Notification::new(&sent(message, &section));
-        Some(built.map_err(unfit))
+        let sent = match Section::of(message, "honor") {
+            Some(section) => sent(message, &section),
+            None => Sent {
+                shown: None,
+                bi_tag: Some(message.id.to_string()),
+                data: Some(handed(message)?),
+                expires_at: Some(message.expires_at),
+                is_test: message.push.options.test_message,
+            },
+        };
+        Some(Notification::new(&sent).map_err(unfit))
     }
 }
 
@@ -130,14 +136,11 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
 }
 
 fn click(section: &Section<'_>) -> Click {
-    match section.tap() {
+    match section.tap_on_https() {
         Tap::Action(action) => Click::Action(action.to_owned()),
-        // Honor wants a whole intent, with the package.
         Tap::Activity(_) | Tap::App => Click::App,
         Tap::Intent(intent) => Click::Intent(intent.to_owned()),
-        // Honor opens https only; any other is a deep link, which the browser takes.
-        Tap::Web(url) if url.starts_with("https://") => Click::Url(url.to_owned()),
-        Tap::Web(url) => Click::Intent(url.to_owned()),
+        Tap::Web(url) => Click::Url(url.to_owned()),
     }
 }
 

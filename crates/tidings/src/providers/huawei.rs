@@ -1,7 +1,5 @@
 //! Huawei's channel for Android and HarmonyOS up to 4.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use tidings_model::Message;
 use tidings_providers::huawei::{
@@ -9,8 +7,8 @@ use tidings_providers::huawei::{
     Style,
 };
 
-use super::android::{Layout, Section, Tap};
-use super::maker::{Field, Maker, unfit};
+use super::android::{Layout, Section, Tap, handed};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::api::fields::flag;
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
@@ -36,9 +34,8 @@ impl Maker for OfHuawei {
     const CONSOLE: &'static str =
         "AppGallery Connect, Project settings, General information, App information";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Huawei, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::new(field("app_id"), field("app_secret"));
+    fn protocol(given: Given<'_>) -> Result<Huawei, String> {
+        let credential = Credential::new(given.text("app_id"), given.text("app_secret"));
         Ok(Huawei {
             credential: credential.map_err(|error| error.to_string())?,
         })
@@ -96,11 +93,21 @@ impl Maker for OfHuawei {
     ];
     const CALLBACK_CHARS_MAX: Option<usize> = None;
     const RECEIPTS: Reader = receipts::huawei;
+    const HANDS_MESSAGES: bool = true;
 
     fn render(message: &Message, _: Option<&str>) -> Option<Result<Notification, Unfit>> {
-        let section = Section::of(message, "huawei")?;
-        let built = Notification::new(&sent(message, &section));
-        Some(built.map_err(unfit))
+        let sent = match Section::of(message, "huawei") {
+            Some(section) => sent(message, &section),
+            None => Sent {
+                bi_tag: Some(message.id.to_string()),
+                content: Content::Data,
+                data: Some(handed(message)?),
+                expires_at: Some(message.expires_at),
+                is_test: message.push.options.test_message,
+                ..Sent::default()
+            },
+        };
+        Some(Notification::new(&sent).map_err(unfit))
     }
 }
 
@@ -142,14 +149,11 @@ fn sent(message: &Message, section: &Section<'_>) -> Sent {
 }
 
 fn click(section: &Section<'_>) -> Click {
-    match section.tap() {
+    match section.tap_on_https() {
         Tap::Action(action) => Click::Action(action.to_owned()),
-        // Huawei wants a whole intent, with the package.
         Tap::Activity(_) | Tap::App => Click::App,
         Tap::Intent(intent) => Click::Intent(intent.to_owned()),
-        // Huawei opens https only; any other is a deep link, which the browser takes.
-        Tap::Web(url) if url.starts_with("https://") => Click::Url(url.to_owned()),
-        Tap::Web(url) => Click::Intent(url.to_owned()),
+        Tap::Web(url) => Click::Url(url.to_owned()),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) trait Maker: Send + Sync + 'static {
     const CONSOLE: &'static str;
 
     /// Checks the form of a credential. The error begins with the field.
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Self::Protocol, String>;
+    fn protocol(given: Given<'_>) -> Result<Self::Protocol, String>;
 
     /// Reasons that are said of the phones' own addresses: a check, which asks of none, refutes none of them.
     const OF_PHONES: &'static [&'static str];
@@ -60,6 +60,8 @@ pub(super) trait Maker: Send + Sync + 'static {
     const CALLBACK_CHARS_MAX: Option<usize>;
     /// How its receipts are read.
     const RECEIPTS: Reader;
+    /// Whether [`Maker::render`] makes data for the app of a custom message that has nothing to show.
+    const HANDS_MESSAGES: bool = false;
 
     /// The message as its phones get it; none when it has nothing for them. `callback` is where receipts are to go, if they
     /// are wanted. The message's id goes with it as the parameter: by that and the address a receipt is known.
@@ -76,6 +78,17 @@ pub(crate) struct Field {
     pub(crate) is_secret: bool,
     /// What it is called where it is found.
     pub(crate) title: &'static str,
+}
+
+/// What was given for the fields of a credential.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a>(&'a BTreeMap<String, String>);
+
+impl<'a> Given<'a> {
+    /// Empty where nothing was.
+    pub(super) fn text(self, name: &str) -> &'a str {
+        self.0.get(name).map(String::as_str).unwrap_or_default()
+    }
 }
 
 /// The adapter of a maker.
@@ -148,7 +161,7 @@ impl fmt::Debug for Kept {
 
 impl Kept {
     fn config<M: Maker>(&self) -> Result<Config<M::Protocol>, String> {
-        let mut config = Config::new(M::protocol(&self.fields)?);
+        let mut config = Config::new(M::protocol(Given(&self.fields))?);
         config.endpoint.clone_from(&self.access.endpoint);
         config.token_endpoint.clone_from(&self.token_endpoint);
         config.proxy = self.access.tunnel();
@@ -191,7 +204,7 @@ impl<M: Maker> Adapter for Adapted<M> {
             },
         };
         fields.finish_strictly()?;
-        M::protocol(&kept.fields)
+        M::protocol(Given(&kept.fields))
             .map_err(|why| ApiError::new(Fault::Credential("unreadable"), why))?;
         let mut shown = json!({"expires_at": null});
         kept.access.show(&mut shown);
@@ -258,6 +271,10 @@ impl<M: Maker> Adapter for Adapted<M> {
 
     fn receipts(&self) -> Option<Reader> {
         Some(M::RECEIPTS)
+    }
+
+    fn hands_messages(&self) -> bool {
+        M::HANDS_MESSAGES
     }
 
     fn acts_on(&self) -> &'static [&'static str] {

@@ -1,7 +1,5 @@
 //! Meizu's channel.
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidings_model::{Message, MsgId};
@@ -11,7 +9,7 @@ use tidings_providers::meizu::{
 };
 
 use super::android::{Layout, Section, Tap};
-use super::maker::{Field, Maker, unfit};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
 
@@ -35,9 +33,8 @@ impl Maker for OfMeizu {
     const ADDRESS: &'static str = "the pushId from PushManager.getPushId()";
     const CONSOLE: &'static str = "Meizu's push console (push.meizu.com), the app, App information";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Meizu, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::new(field("app_id"), field("app_secret"));
+    fn protocol(given: Given<'_>) -> Result<Meizu, String> {
+        let credential = Credential::new(given.text("app_id"), given.text("app_secret"));
         Ok(Meizu {
             credential: credential.map_err(|error| error.to_string())?,
         })

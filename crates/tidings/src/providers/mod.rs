@@ -52,6 +52,11 @@ pub(crate) trait Adapter: Sync {
     /// The fields of what a push says to this provider alone, `third_party_channel.{provider}`, that it acts on.
     fn acts_on(&self) -> &'static [&'static str];
 
+    /// Whether it hands custom messages to the app, where a push says so.
+    fn hands_messages(&self) -> bool {
+        false
+    }
+
     /// What its phones get of a message, to be compared; none when it has nothing for them.
     #[cfg(test)]
     fn rendered(&self, message: &tidings_model::Message) -> Option<String>;

@@ -1,7 +1,5 @@
 //! OPPO's channel, for realme and OnePlus, too.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 use tidings_model::Message;
 use tidings_providers::oppo::{
@@ -10,7 +8,7 @@ use tidings_providers::oppo::{
 };
 
 use super::android::{Layout, Section, Tap, cut, notify_id};
-use super::maker::{Field, Maker, unfit};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::api::fields::integer;
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
@@ -36,9 +34,8 @@ impl Maker for OfOppo {
     const CONSOLE: &'static str =
         "OPPO's open platform (open.oppomobile.com), Push, the app, App configuration";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Oppo, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::new(field("app_key"), field("master_secret"));
+    fn protocol(given: Given<'_>) -> Result<Oppo, String> {
+        let credential = Credential::new(given.text("app_key"), given.text("master_secret"));
         Ok(Oppo {
             credential: credential.map_err(|error| error.to_string())?,
         })

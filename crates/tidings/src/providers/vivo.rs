@@ -1,14 +1,12 @@
 //! vivo's channel.
 
-use std::collections::BTreeMap;
-
 use tidings_model::Message;
 use tidings_providers::vivo::{
     CONTENT_CHARS_MAX, Click, Credential, Message as Sent, Notification, TITLE_CHARS_MAX, Vivo,
 };
 
 use super::android::{Section, Tap, notify_id};
-use super::maker::{Field, Maker, unfit};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::api::fields::flag;
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
@@ -49,9 +47,12 @@ impl Maker for OfVivo {
     const CONSOLE: &'static str =
         "vivo's developer platform (dev.vivo.com.cn), Push, the app, App information";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Vivo, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::new(field("app_id"), field("app_key"), field("app_secret"));
+    fn protocol(given: Given<'_>) -> Result<Vivo, String> {
+        let credential = Credential::new(
+            given.text("app_id"),
+            given.text("app_key"),
+            given.text("app_secret"),
+        );
         Ok(Vivo {
             credential: credential.map_err(|error| error.to_string())?,
         })

@@ -1,7 +1,5 @@
 //! Xiaomi's channel.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use tidings_model::Message;
 use tidings_providers::xiaomi::{
@@ -10,7 +8,7 @@ use tidings_providers::xiaomi::{
 };
 
 use super::android::{Section, Tap, notify_id};
-use super::maker::{Field, Maker, unfit};
+use super::maker::{Field, Given, Maker, unfit};
 use crate::dispatch::Unfit;
 use crate::receipts::{self, Reader};
 
@@ -35,9 +33,8 @@ impl Maker for OfXiaomi {
     const CONSOLE: &'static str =
         "Xiaomi's developer console (dev.mi.com), Push, the app, App information";
 
-    fn protocol(fields: &BTreeMap<String, String>) -> Result<Xiaomi, String> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        let credential = Credential::new(field("package_name"), field("app_secret"));
+    fn protocol(given: Given<'_>) -> Result<Xiaomi, String> {
+        let credential = Credential::new(given.text("package_name"), given.text("app_secret"));
         Ok(Xiaomi {
             credential: credential.map_err(|error| error.to_string())?,
         })

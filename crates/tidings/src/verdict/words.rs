@@ -1,7 +1,7 @@
 //! A verdict in sentences that a person who is asked by a user can pass on.
 
 use tidings_model::{
-    Audience, DeviceHistory, DeviceId, Environment, Life, Provider, Reason, Selection,
+    Audience, DeviceHistory, DeviceId, Environment, Life, Provider, Reason, Selection, Spent,
 };
 use tidings_store::{
     ACKNOWLEDGED_LATE, Device, Ending, EventKind, Journey, NOT_ACKNOWLEDGED, NOT_CONNECTED,
@@ -60,7 +60,7 @@ fn way_told(journey: &Journey, device: Option<&Device>, way: &Way) -> String {
     let expires_at = rfc3339(journey.message.expires_at);
     match &way.outcome {
         Outcome::Ended(end) if way.provider == Provider::Link => link_told(journey, end),
-        Outcome::Ended(end) => provider_told(device, way.provider, end),
+        Outcome::Ended(end) => provider_told(journey, device, way.provider, end),
         Outcome::Unknown => "What became of it is not known any more.".into(),
         Outcome::Waiting(For::Answer) => match rejected(journey, device, way.provider) {
             Some(reason) => format!(
@@ -142,11 +142,18 @@ fn link_told(journey: &Journey, end: &End) -> String {
     }
 }
 
-fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
+fn provider_told(journey: &Journey, device: Option<&Device>, by: Provider, end: &End) -> String {
     let provider = by.nature().title;
     let at = end.at.map(rfc3339).unwrap_or_default();
     let reason = end.reason.as_ref();
+    let spent = reason.and_then(|reason| spent(journey, by, reason));
     let reason = reason.map_or("no reason given", Reason::as_str);
+    if let (Ending::Failed, Some(spent)) = (end.ending, spent) {
+        let until = rfc3339(spent.until);
+        return format!(
+            "It was not sent: at {at} the app's quota at {provider} was used up ({reason}) until {until}, and it does not live that long."
+        );
+    }
     match end.ending {
         Ending::Accepted => format!(
             "{provider} accepted it at {at}, which is the last that {provider} tells; if it was not seen, the \
@@ -183,6 +190,15 @@ fn provider_told(device: Option<&Device>, by: Provider, end: &End) -> String {
             "It went on by the device's next way at {at}, since {provider} could not take it ({reason})."
         ),
     }
+}
+
+/// The quota of which a provider has said so.
+fn spent<'a>(journey: &'a Journey, by: Provider, reason: &Reason) -> Option<&'a Spent> {
+    let spent = journey.credentials_spent.iter();
+    let mut spent = spent
+        .filter(|(provider, _)| *provider == by)
+        .flat_map(|(_, spent)| spent);
+    spent.find(|spent| spent.reason == *reason)
 }
 
 /// Why the credential that the delivery goes with is rejected, if it is. Where nobody named an environment, it is any.

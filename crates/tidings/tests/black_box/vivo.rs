@@ -188,3 +188,37 @@ fn what_waited_for_a_quota_goes_when_there_is_another() {
     stage.wait_for_counts(&message, &[("accepted", 3), ("targeted", 3)]);
     assert_eq!(stage.credential()["health"], "good");
 }
+
+#[test]
+fn what_is_for_the_maker_alone_waits_for_its_quota_or_ends_saying_so() {
+    let stage = MakerStage::new(&MAKER);
+    stage.set_credential(&json!({}));
+    let phone = stage.server.register(&on_both(&stage, 1));
+    stage.meet(json!({"reason": "10070", "count": 1}));
+    let alone = json!({"vivo": {"distribution": "ospush"}});
+    let options = json!({"third_party_channel": alone});
+    let message = stage.push(&json!({"options": options}));
+    let way = waits_for_quota(&stage, &message, &phone.id);
+    assert_eq!(way["outcome"], "waiting", "{way}");
+    // It does not live so long, and nobody else is to have it.
+    let short = json!({"time_to_live": 61, "third_party_channel": alone});
+    let short = stage.push(&json!({"options": short}));
+    stage.wait_for_counts(&short, &[("targeted", 1), ("failed", 1)]);
+    let journey = stage.journey(&short, &phone.id);
+    assert_eq!(
+        (&journey["state"], &journey["reason"]),
+        (&json!("failed"), &json!("10070")),
+        "{journey}"
+    );
+    assert_eq!(
+        journey["ways"].as_array().map(Vec::len),
+        Some(1),
+        "{journey}"
+    );
+    // Once the credential's record has it.
+    wait_for("the verdict", || {
+        let journey = stage.journey(&short, &phone.id);
+        let text = journey["verdict"].as_str().expect("a sentence");
+        text.contains("quota").then_some(())
+    });
+}

@@ -8,6 +8,7 @@ use super::audience::{ParsedAudience, audience, platforms};
 use super::notification::{check_size, notification};
 use super::notification_3rd::notification_3rd;
 use super::options::options;
+use super::strategy;
 use crate::api::error::{ApiError, Fault};
 use crate::api::fields::{Fields, Ignored, Known, inert, json_len, read, refused};
 
@@ -91,6 +92,16 @@ pub(crate) fn parse_fields(fields: Fields) -> Result<ParsedPush, ApiError> {
         }
     }
     let mut options = options(&mut fields, &mut ignored)?;
+    let handed_by = strategy::handed_by(&options.third_party_channel);
+    if message.is_some() && notification.is_none() {
+        options.handed_by = handed_by;
+    } else {
+        // A page of a maker's is of one part, and there is a notification.
+        for provider in handed_by {
+            let path = format!("options.third_party_channel.{provider}.distribution_customize");
+            ignored.known(path);
+        }
+    }
     let cid = cid(&mut fields)?;
     fields.finish(&mut ignored)?;
     options.ignored = ignored.paths().to_vec();

@@ -1,5 +1,7 @@
 //! The options of a push (JPush's reference, "options").
 
+use std::collections::BTreeSet;
+
 use tidings_model::{PushOptions, Strategies};
 
 use super::strategy;
@@ -80,6 +82,7 @@ pub(crate) fn options(push: &mut Fields, ignored: &mut Ignored) -> Result<PushOp
         apns_production: fields.flag("apns_production")?,
         classification: classification.and_then(|class| u8::try_from(class).ok()),
         fallback_after,
+        handed_by: BTreeSet::new(),
         ignored: Vec::new(),
         receipt_id: fields.text("receipt_id")?.filter(|id| !id.is_empty()),
         sendno: fields.integer("sendno", i64::MIN..=i64::MAX)?,

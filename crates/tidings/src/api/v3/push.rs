@@ -78,7 +78,7 @@ fn parse(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Parsed, ApiError
         mut push,
         unknown_registration_ids,
     } = parse_push(body)?;
-    strategy::settle(&mut push.options, app);
+    strategy::settle(&mut push, app);
     if !ignored.paths().is_empty() || !unknown_registration_ids.is_empty() {
         let unknown = unknown_registration_ids.len();
         debug!(ignored = ?ignored.paths(), unknown, "parts of a push have no effect");

@@ -1,16 +1,17 @@
 //! In which order providers and the link come: what a push says, else what its app is set to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
-use tidings_model::{Preference, Provider, PushOptions, Strategy};
+use tidings_model::{Preference, Provider, ProviderSet, Push, Strategy};
 use tidings_store::App;
 
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Ignored, Known, integer, read, refused};
+use crate::providers;
 
 /// What Tidings adds to the options of a push.
 const TIDINGS: [Known; 4] = [
@@ -70,14 +71,30 @@ pub(crate) fn after(fields: &mut Fields, key: &'static str) -> Result<Option<u32
 }
 
 /// Settles what the push leaves to the app.
-pub(super) fn settle(options: &mut PushOptions, app: &App) {
-    let given = options.fallback_after.take();
-    for provider in remote() {
+pub(super) fn settle(push: &mut Push, app: &App) {
+    let given = push.options.fallback_after.take();
+    let by: ProviderSet = push.message_by().collect();
+    let is_custom = push.notification.is_none();
+    let options = &mut push.options;
+    for provider in remote().filter(|provider| !is_custom || by.contains(*provider)) {
         let unsaid = match given {
             Some(_) => Strategy::LinkFirst,
             None => app.strategy.of(provider),
         };
-        let strategy = said(&options.third_party_channel, provider).unwrap_or(unsaid);
+        let said = |key| said(&options.third_party_channel, provider, key);
+        let strategy = match said("distribution_customize").filter(|_| is_custom) {
+            Some(strategy) => strategy,
+            None => said("distribution").unwrap_or(unsaid),
+        };
+        let strategy = match strategy {
+            // What stands in the place of a custom message is for whoever the message itself does not reach.
+            Strategy::ProviderFirst | Strategy::ProviderOnly
+                if is_custom && !options.handed_by.contains(&provider) =>
+            {
+                Strategy::LinkIfConnected
+            }
+            strategy => strategy,
+        };
         options.strategies.set(provider, strategy);
     }
     if options.strategies.link_first().next().is_some() {
@@ -90,10 +107,25 @@ fn remote() -> impl Iterator<Item = Provider> {
     all.filter(|provider| provider.is_remote())
 }
 
-/// What a push says of one maker.
-fn said(third_party_channel: &Map<String, Value>, provider: Provider) -> Option<Strategy> {
+/// What a push says of one maker: of notifications, or of custom messages.
+fn said(
+    third_party_channel: &Map<String, Value>,
+    provider: Provider,
+    key: &str,
+) -> Option<Strategy> {
     let said = third_party_channel.get(provider.name())?;
-    Strategy::named(said["distribution"].as_str()?)
+    Strategy::named(said[key].as_str()?)
+}
+
+/// The providers that are to hand a custom message to the app itself: those that can and of which the push says so.
+pub(super) fn handed_by(third_party_channel: &Map<String, Value>) -> BTreeSet<Provider> {
+    let hand = providers::adapters().filter(|(_, adapter)| adapter.hands_messages());
+    let hand = hand.map(|(provider, _)| provider);
+    hand.filter(|provider| {
+        let said = said(third_party_channel, *provider, "distribution_customize");
+        said.is_some_and(|strategy| strategy != Strategy::LinkOnly)
+    })
+    .collect()
 }
 
 /// Reads what an app is set to: JPush's word for each provider, and for the others as `default`.

@@ -127,8 +127,9 @@ fn said_to(
     said.extend(alert.map(|alert| ("alert".to_owned(), alert.into())));
     let acts_on = adapter.acts_on();
     for (key, value) in &said {
-        // That of custom messages, and that among a phone's two makers, is always the same.
-        let is_way = key == "distribution";
+        // Among a phone's two makers the way is always the same.
+        let is_way =
+            key == "distribution" || (key == "distribution_customize" && adapter.hands_messages());
         if !is_way && !acts_on.contains(&key.as_str()) && !is_off(value) {
             ignored.known(fields.at(key));
         }

@@ -452,6 +452,7 @@ fn options_are_read_in_every_form() {
     }));
     let expected = PushOptions {
         fallback_after: None,
+        handed_by: [].into(),
         strategies: Strategies::default(),
         apns_collapse_id: Some("c".to_owned()),
         apns_production: Some(true),

@@ -50,6 +50,7 @@ struct OfDevice {
 impl Run {
     /// What is wrong with what the server says of these messages.
     pub(super) async fn judge(&mut self, messages: &[usize]) -> Vec<String> {
+        self.look_who_is_back();
         let restarts = self.world.restarts();
         let all_told = self.ask_all(messages).await;
         let now = super::world::now();

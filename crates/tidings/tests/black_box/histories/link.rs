@@ -13,7 +13,7 @@ const LATE_MS: i64 = 1000;
 /// What was said so shortly before a connection was lost may not have been read.
 const READ_MS: i64 = 2000;
 /// What left the server in time may come so much later on a busy machine.
-const SLOW_MS: i64 = 5000;
+pub(super) const SLOW_MS: i64 = 5000;
 
 impl Run {
     pub(super) fn judge_link(

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::server::App;
 
 use super::judge::millis;
+use super::link::SLOW_MS;
 use super::oracle::{Device, Message, Missing, Oracle};
 use super::phone::{Connection, Identity, Memory, Phone, Wishes};
 use super::step::{Answer, Audience, Channels, Platform, Push, Step};
@@ -464,7 +465,7 @@ impl Run {
     }
 
     /// Those who lost their tokens to others, and have come to the link since.
-    fn look_who_is_back(&mut self) {
+    pub(super) fn look_who_is_back(&mut self) {
         for (number, device) in self.oracle.devices.iter_mut().enumerate() {
             let (Missing::InDoubt(at) | Missing::Perhaps(at) | Missing::Since(at)) = device.missing
             else {
@@ -472,7 +473,8 @@ impl Run {
             };
             let memory = device.memory.lock().expect("no panic");
             let came = |one: &Connection| one.joined.is_some() && one.asked > at;
-            let was_there = |one: &Connection| one.ended.is_none_or(|ended| ended >= at);
+            // One that has not waited to be let in may be taken for being there some time later.
+            let was_there = |one: &Connection| one.ended.is_none_or(|ended| ended >= at - SLOW_MS);
             device.missing = if memory.connections.iter().any(came) {
                 Missing::No
             } else if let Missing::Perhaps(_) = device.missing {

@@ -193,8 +193,10 @@ fn end_row(
     let (end, is_kept) = tallies.true_end(tx.sql, message, end)?;
     let row = (ack.app, ack.device, message, parts);
     let reason = end.reason();
-    if inbox::end(tx.sql, row, (end.ending(), reason.as_ref(), tx.now))? && is_kept {
-        tallies.note(message, ack.platform, &end);
+    match inbox::end(tx.sql, row, (end.ending(), reason.as_ref(), tx.now))? {
+        true if is_kept => tallies.note(message, ack.platform, &end),
+        false if is_kept && end == LinkEnd::Delivered => ledger::received_late(tx, row)?,
+        true | false => {}
     }
     Ok(())
 }

@@ -97,11 +97,20 @@ pub struct PageFlush {
 /// A delivery whose way has ended before anybody took it: it goes on by the device's next way, or ends as it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaving {
-    /// The token that its provider calls dead, if that is why: when the device holds another by now, the way has not ended,
-    /// and while the page stays out ([`PageFlush::rest`]) the delivery stays in it.
-    pub dead: Option<Box<str>>,
     pub end: End,
     pub index: usize,
+    pub why: Why,
+}
+
+/// Why a delivery leaves its page: what is with its way. While the page stays out ([`PageFlush::rest`]) it may turn out that
+/// the delivery stays in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    Ended,
+    /// Its provider calls this token dead: when the device holds another by now, the way has not ended.
+    Dead(Box<str>),
+    /// There is no going by it for a time: a quota is used up. When the device has no other, the delivery waits.
+    Shut,
 }
 
 /// Deliveries of a page that go on in another.
@@ -117,7 +126,7 @@ pub struct Rest {
 /// What a flush brought about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Deliveries that have not left their page after all: the device holds another token.
+    /// Deliveries that have not left their page after all: the device holds another token, or has no other way.
     pub again: Vec<(PageKey, usize)>,
     /// Devices that have something in their inboxes now.
     pub inboxes: Vec<DeviceId>,
@@ -233,17 +242,21 @@ fn flush(
         } else {
             let mut progress = page.progress.clone();
             let mut left = Vec::with_capacity(page.leaving.len());
-            for Leaving { dead, end, index } in &page.leaving {
+            for Leaving { end, index, why } in &page.leaving {
                 let Some(member) = page.members.get(*index) else {
                     continue;
                 };
-                if let (Some(dead), None) = (dead, &page.rest)
+                if let (Why::Dead(dead), None) = (why, &page.rest)
                     && holds_another(tx.sql, page, member.device, dead)?
                 {
                     flushed.again.push((page.key, *index));
                     continue;
                 }
                 let end = leave(tx, page, member, end.clone(), &mut counted, &mut flushed)?;
+                if *why == Why::Shut && end.ending != Ending::HandedOn {
+                    flushed.again.push((page.key, *index));
+                    continue;
+                }
                 if progress.note(*index, &end) {
                     delta.add(member.platform, &end);
                 }

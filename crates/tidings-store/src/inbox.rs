@@ -206,6 +206,24 @@ pub(crate) fn end(
     Ok(changed == 1)
 }
 
+/// Whether a row has gone to a provider, and has not come back.
+pub(crate) fn has_gone_on(
+    sql: &Connection,
+    (app, device, message, parts): (AppId, DeviceId, MsgId, Parts),
+) -> Result<bool, StoreError> {
+    let mut select = sql.prepare_cached(
+        "SELECT 1 FROM inbox WHERE app = ?1 AND device = ?2 AND message = ?3 AND parts = ?4 AND ending = ?5",
+    )?;
+    let row = params![
+        app.0,
+        device.0,
+        message.0,
+        bits(parts),
+        AsCode(Ending::HandedOn)
+    ];
+    Ok(select.exists(row)?)
+}
+
 /// What came to a device's inbox of one message, which is at most a row for each part.
 pub(crate) fn rows(
     sql: &Connection,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use tidings_model::{
-    AppId, DeviceHistory, DeviceId, Message, MsgId, Part, Platform, Provider, Push, Reason,
+    AppId, DeviceHistory, DeviceId, Message, MsgId, Part, Parts, Platform, Provider, Push, Reason,
 };
 
 use crate::codes::{AsCode, codes};
@@ -366,6 +366,22 @@ fn find(sql: &Connection, app: AppId, id: MsgId) -> Result<Option<Ledger>, Store
         reasons: reasons.collect::<Result<_, _>>()?,
         tallies,
     }))
+}
+
+/// A device acknowledges what has gone to a provider meanwhile: that is no second ending, but it says that the device has it.
+pub(crate) fn received_late(
+    tx: &mut WriteTx<'_>,
+    (app, device, message, parts): (AppId, DeviceId, MsgId, Parts),
+) -> Result<(), StoreError> {
+    if !inbox::has_gone_on(tx.sql, (app, device, message, parts))? {
+        return Ok(());
+    }
+    let mut insert = tx.sql.prepare_cached(
+        "INSERT INTO events (message, device, kind, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )?;
+    let received = AsCode(EventKind::Received);
+    insert.execute(params![message.0, device.0, received, tx.now.0])?;
+    Ok(())
 }
 
 /// By which provider a message of this app went to a device, so that what the device says is counted there: that which

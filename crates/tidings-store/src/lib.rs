@@ -67,7 +67,7 @@ pub use devices::{
 };
 pub use engine::DeviceNews;
 pub use fallback::{Fallback, Fallbacks, FellBack};
-pub use flush::{Delta, Flushed, Leaving, PageFlush, Removal, Rest};
+pub use flush::{Delta, Flushed, Leaving, PageFlush, Removal, Rest, Why};
 pub use inbox::{InboxRow, Waiting};
 pub use lease::{Addressed, Leased, LeasedPage, OpenPage, Room};
 pub use ledger::{Counts, DeviceEvent, EventKind, Ledger, Tally};

@@ -16,7 +16,7 @@ use crate::{
     Accepted, Ack, Acked, Addressed, AppChange, ChannelChange, CredentialSlot, Cursor, Delta,
     DeviceChange, DeviceEvent, End, Ending, EventKind, LaneKey, LeasedPage, Leaving, LinkEnd,
     LinkPlan, LogEnd, NewDevice, OpenPage, PageFlush, Position, Receipt, Removal, Rest, Room, Said,
-    Scope, SealKey, Step, Store, TagChange, Turn,
+    Scope, SealKey, Step, Store, TagChange, Turn, Why,
 };
 
 const DEVICES: usize = 20_000;
@@ -552,11 +552,11 @@ impl Stage {
             match index % 100 {
                 7 if number % 7 < 3 => rest.push(member.clone()),
                 8 => {
-                    let mut dead = None;
+                    let mut why = Why::Ended;
                     if let Some(Addressed::Here(target)) = &open.places[index]
                         && let Some(token) = &target.token
                     {
-                        dead = Some(token.clone());
+                        why = Why::Dead(token.clone());
                         removals.push(Removal {
                             app: open.message.app,
                             device: member.device,
@@ -567,9 +567,9 @@ impl Stage {
                         });
                     }
                     flush.leaving.push(Leaving {
-                        dead,
                         end: gone.clone(),
                         index,
+                        why,
                     });
                 }
                 _ if flush.progress.note(index, &accepted) => {

@@ -9,8 +9,8 @@ use tidings_model::{
     Audience, DeviceId, Message, Part, Parts, Platform, Provider, Reason, Strategy, UnixMillis,
 };
 use tidings_store::{
-    Ack, Acked, Addressed, ChannelChange, Delta, DeviceChange, End, Ending, Fallback, LaneKey,
-    LeasedPage, Leaving, LinkEnd, OpenPage, PageFlush, Position, Room, Turn, Waiting,
+    Ack, Acked, Addressed, ChannelChange, Delta, DeviceChange, End, Ending, EventKind, Fallback,
+    LaneKey, LeasedPage, Leaving, LinkEnd, OpenPage, PageFlush, Position, Room, Turn, Waiting, Why,
 };
 
 use crate::support::{Stage, accept, device, link, push, to};
@@ -174,7 +174,7 @@ impl Phones {
         for (index, member) in open.members.iter().enumerate() {
             if refused.contains(&member.device) {
                 flush.leaving.push(Leaving {
-                    dead: None,
+                    why: Why::Ended,
                     end: end(Ending::Failed, Some(Reason::known("Refused"))),
                     index,
                 });
@@ -255,8 +255,12 @@ async fn whoever_has_not_acknowledged_gets_it_by_the_provider_once() {
     };
     assert_eq!(address.token.as_deref(), Some("c"));
     stage.settle(out.remove(0), &[]).await;
-    // It was on its way: it counts no second time.
+    // It was on its way: it counts no second time, and is not forgotten.
     stage.acknowledge(&message, silent).await;
+    let journey = stage.store.journey(stage.app, message.id, silent).await;
+    let events = journey.expect("read").expect("known").events;
+    let events: Vec<EventKind> = events.into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(events, [EventKind::Received]);
 
     assert_eq!(
         stage.counts(&message, Provider::Huawei).await,

@@ -13,7 +13,7 @@ use tidings_model::{
 use tidings_store::{
     Addressed, ChannelChange, Chunk, Class, Delta, DeviceChange, End, Ending, Flushed, LaneKey,
     Leased, LeasedPage, Leaving, Member, NewDevice, OpenPage, OpenWork, PageFlush, Removal, Rest,
-    Room, StoreError, TagChange, Tried, Turn,
+    Room, StoreError, TagChange, Tried, Turn, Why,
 };
 
 use crate::support::{self, Stage, accept, device, link, open, push, to, to_tags};
@@ -602,9 +602,46 @@ async fn a_way_that_ends_is_handed_on_to_the_link_and_counted_once() {
     assert_eq!((total.targeted, total.dropped), (2, 1));
 }
 
+#[tokio::test]
+async fn what_has_no_other_way_than_one_that_is_shut_stays_in_its_page() {
+    let stage = &Stage::new().await;
+    let both = NewDevice {
+        channels: vec![apns(1, None), link()],
+        ..stage.iphone(1, None)
+    };
+    let both = stage.store.register(both).await.expect("registered").id;
+    let only = stage.store.register(stage.iphone(2, None)).await;
+    let only = only.expect("registered").id;
+    let message = stage.push(to(&[both, only])).await;
+    let mut out = stage.only_out().await;
+    let spent = end(Ending::Failed, Some("200001"));
+    let shut = |index| Leaving {
+        why: Why::Shut,
+        ..leaving(index, None, &spent)
+    };
+    let flush = PageFlush {
+        leaving: vec![shut(0), shut(1)],
+        ..out.flush()
+    };
+    let flushed = stage.flush(flush).await;
+    let handed_on = End {
+        ending: Ending::HandedOn,
+        ..spent
+    };
+    assert_eq!(flushed.left, [(out.page.key, vec![(0, handed_on)])]);
+    assert_eq!(flushed.again, [(out.page.key, 1)]);
+    assert_eq!(flushed.inboxes, [both]);
+    assert_eq!(
+        stage.counts(message.id, Provider::Apns).await,
+        [2, 0, 0, 0, 1]
+    );
+}
+
 fn leaving(index: usize, dead: Option<usize>, end: &End) -> Leaving {
     Leaving {
-        dead: dead.map(|token| format!("{token:064x}").into()),
+        why: dead.map_or(Why::Ended, |token| {
+            Why::Dead(format!("{token:064x}").into())
+        }),
         end: end.clone(),
         index,
     }

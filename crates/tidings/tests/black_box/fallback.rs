@@ -250,6 +250,67 @@ fn what_the_maker_refuses_is_in_the_inbox_still() {
 }
 
 #[test]
+fn what_stands_behind_a_rejected_credential_after_its_switch_is_in_the_inbox_still() {
+    let mut crowd = Crowd::of(12);
+    let fault = json!({"provider": "huawei", "reason": "80300002"});
+    crowd.stage.sandbox.call("POST", "faults", Some(&fault));
+    let message = crowd.push("hello", &secondary("1s"));
+    // One stays, to find out when it is good again.
+    let behind = |number: usize| {
+        let journey = crowd.stage.journey(&message, &crowd.devices[number].id);
+        let ways = journey["ways"].as_array().expect("a list").len();
+        (ways < 2 || journey["ways"][ways - 1]["provider"] != "link").then_some(number)
+    };
+    let away = crowd.numbers(|number| !is_connected(number));
+    let stays = wait_for("all but one to be in the inbox again", || {
+        let behind: Vec<usize> = away.iter().filter_map(|number| behind(*number)).collect();
+        (behind.len() == 1).then(|| behind[0])
+    });
+    let back: Vec<Device> = (crowd.devices.iter().enumerate())
+        .filter(|(number, _)| away.contains(number) && *number != stays)
+        .map(|(_, device)| Device {
+            id: device.id.clone(),
+            secret: device.secret.clone(),
+        })
+        .collect();
+    let phones = Phones::connect(&crowd.stage.server.link, &crowd.stage.app.key, &back);
+    wait_for("the link", || {
+        (phones.shown(&message) == back.len()).then_some(())
+    });
+    crowd.stage.sandbox.call("DELETE", "faults", None);
+    crowd.wait_for_huawei("hello", 1);
+}
+
+#[test]
+fn a_phone_with_the_link_does_not_wait_for_its_makers_next_quota() {
+    let stage = Stage::wired();
+    let devices = stage.server.register_many(2, |number| {
+        let mut channels = vec![json!({"provider": "oppo", "token": token(number)})];
+        if number == 0 {
+            channels.push(json!({"provider": "link"}));
+        }
+        json!({"app_key": stage.app.key, "platform": "android", "channels": channels})
+    });
+    let spent = json!({"provider": "oppo", "reason": "33"});
+    stage.sandbox.call("POST", "faults", Some(&spent));
+    let phones = Phones::connect(&stage.server.link, &stage.app.key, &devices[..1]);
+    phones.wait_connected(1);
+    for _ in 0..2 {
+        let message = stage.push(&json!({"notification": {"android": {"alert": "hello"}}}));
+        wait_for("the link", || (phones.shown(&message) == 1).then_some(()));
+        let counts = [
+            ("delivered", 1),
+            ("targeted", 2),
+            ("failed", 0),
+            ("expired", 0),
+        ];
+        stage.wait_for_counts(&message, &counts);
+        let journey = stage.journey(&message, &devices[1].id);
+        assert_eq!(journey["state"], "waiting", "{journey}");
+    }
+}
+
+#[test]
 fn a_life_that_is_shorter_than_the_fallback_is_halved() {
     let mut crowd = Crowd::of(6);
     let mut options = secondary("1h");

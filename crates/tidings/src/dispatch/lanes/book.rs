@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidings_model::{DeviceId, Environment, Message, MsgId, Reason, UnixMillis};
 use tidings_store::{
     Address, Addressed, Class, Delta, End, Ending, Flushed, LaneKey, LeasedPage, Leaving, Member,
-    OpenPage, PageFlush, PageKey, Progress, Removal, Rest, Room, Tried,
+    OpenPage, PageFlush, PageKey, Progress, Removal, Rest, Room, Tried, Why,
 };
 use tokio::time::Instant;
 
@@ -56,6 +56,12 @@ pub(in crate::dispatch) enum Came {
     Ended(End),
     /// The way has ended before anybody took it: the device's next way gets it, or it ends so.
     Left(End),
+    /// There is no going by the way for a time: the device's next way gets it, or it waits.
+    Shut {
+        due: Option<UnixMillis>,
+        end: End,
+        tried: Option<Box<Tried>>,
+    },
     /// It has not ended; not before `due`, or as soon as there is a turn for it.
     Waits {
         due: Option<UnixMillis>,
@@ -128,8 +134,10 @@ struct OutPage {
 
 /// A delivery whose way has ended, if it has.
 struct Leave {
+    /// Not before this, when it stays: none of one that goes to another token, which it does at once.
+    due: Option<UnixMillis>,
     leaving: Leaving,
-    /// Behind it when it goes to another token.
+    /// Behind it when it stays.
     tried: Option<Box<Tried>>,
 }
 
@@ -272,6 +280,15 @@ impl Book {
             Class::Short => &mut self.short,
             Class::Long | Class::Stragglers => &mut self.long,
         }
+    }
+
+    /// Whether the link has had a delivery first: of one that comes by this lane all the same, it has it again.
+    pub(in crate::dispatch) fn is_link_first(&self, tag: Tag) -> bool {
+        let page = self.pages.get(&tag.page);
+        page.is_some_and(|page| {
+            let strategies = &page.message.push.options.strategies;
+            strategies.of(self.key.provider).is_link_first()
+        })
     }
 
     /// Whether a delivery's message still lives at `at`. Of a page that is not out any more it is nobody's business.
@@ -611,22 +628,11 @@ impl OutPage {
                     self.delta.add(self.members[index].platform, &end);
                 }
             }
-            Came::Dead { end, token, tried } => self.leaving.push(Leave {
-                leaving: Leaving {
-                    dead: Some(token),
-                    end,
-                    index,
-                },
-                tried: Some(tried),
-            }),
-            Came::Left(end) => self.leaving.push(Leave {
-                leaving: Leaving {
-                    dead: None,
-                    end,
-                    index,
-                },
-                tried: None,
-            }),
+            Came::Dead { end, token, tried } => {
+                self.leave(index, end, Why::Dead(token), None, Some(tried));
+            }
+            Came::Left(end) => self.leave(index, end, Why::Ended, None, None),
+            Came::Shut { due, end, tried } => self.leave(index, end, Why::Shut, due, tried),
             Came::Waits { due, tried } => self.waiting.push(Waiting {
                 due,
                 environment: self.key.environment,
@@ -636,19 +642,38 @@ impl OutPage {
         }
     }
 
-    /// One that was to leave waits for another turn: it goes to the token that its device holds then.
+    fn leave(
+        &mut self,
+        index: usize,
+        end: End,
+        why: Why,
+        due: Option<UnixMillis>,
+        tried: Option<Box<Tried>>,
+    ) {
+        let leaving = Leaving { end, index, why };
+        self.leaving.push(Leave {
+            due,
+            leaving,
+            tried,
+        });
+    }
+
+    /// One that was to leave waits for another turn: at once, to the token that its device holds then, or when there is going by
+    /// its way again.
     fn again(&mut self, index: usize) {
-        self.again = true;
         let mut leaving = self.leaving.iter_mut();
-        let leave = leaving.find(|leave| leave.leaving.index == index);
+        let Some(leave) = leaving.find(|leave| leave.leaving.index == index) else {
+            return;
+        };
         if let Some(flushing) = &mut self.flushing {
             flushing.again += 1;
         }
+        self.again |= leave.leaving.why != Why::Shut;
         self.waiting.push(Waiting {
-            due: None,
+            due: leave.due,
             environment: self.key.environment,
             index,
-            tried: leave.and_then(|leave| leave.tried.take()),
+            tried: leave.tried.take(),
         });
     }
 
@@ -669,11 +694,9 @@ impl OutPage {
         }
         let leaving = self.leaving.len().min(*leaving_max);
         *leaving_max -= leaving;
-        // Whether those that are dead leave is known when this is written down: until then the page has not ended.
-        let all_leave = self
-            .leaving
-            .iter()
-            .all(|leave| leave.leaving.dead.is_none());
+        // Whether the others leave is known when this is written down: until then the page has not ended.
+        let mut leaves = self.leaving.iter();
+        let all_leave = leaves.all(|leave| leave.leaving.why == Why::Ended);
         let settles = self.is_complete() && leaving == self.leaving.len() && all_leave;
         let delta = std::mem::take(&mut self.delta);
         self.flushing = Some(Flushing {
@@ -1082,7 +1105,7 @@ mod tests {
         }
         let batch = stage.flush();
         let page = &batch.pages[0];
-        let dead = |leaving: &Leaving| leaving.dead.as_deref() == Some("aa");
+        let dead = |leaving: &Leaving| leaving.why == Why::Dead("aa".into());
         assert!(page.leaving.len() == 2 && page.leaving.iter().all(dead));
         assert_eq!(page.rest, None);
         let left = (0, end(Ending::Dropped, Some("Unregistered")));

@@ -28,6 +28,7 @@ use crate::dispatch::senders::{self, Note, Sender, Used};
 use crate::dispatch::suspects::Suspects;
 use crate::dispatch::{Context, Signal, Wakes};
 
+const CREDENTIAL_REJECTED: Reason = Reason::known("CredentialRejected");
 const NO_CREDENTIAL: Reason = Reason::known("NoCredential");
 const PANICKED: Reason = Reason::known("PagePanicked");
 const UNANSWERED: Reason = Reason::known("Unanswered");
@@ -500,7 +501,7 @@ impl Lane {
             token,
             ..
         } = settled;
-        self.recalled.remove(&tag);
+        let is_recalled = self.recalled.remove(&tag);
         if let Some(provider_id) = provider_id {
             debug!(delivery = %id, provider_id = %provider_id, "the provider took delivery {id} as {provider_id}");
         }
@@ -512,7 +513,7 @@ impl Lane {
         };
         let unanswered = progress.unanswered;
         let tried = tried(progress);
-        let not_ended = |due: Option<UnixMillis>| match back {
+        let not_ended = |due: Option<UnixMillis>, tried| match back {
             Back::Waits => Came::Waits { due, tried },
             // It may have been taken.
             Back::NoCredential if unanswered > 0 => {
@@ -522,15 +523,33 @@ impl Lane {
         };
         let came = match result {
             Ok(()) => Came::Ended(end(Ending::Accepted, None)),
-            // Behind a credential that is rejected it waits for no time, and its turn is what it was.
-            Err(Failure::Deferred { until: None }) => not_ended(None),
+            // Behind a credential that is rejected it waits for no time, and its turn is what it was. What the link had first it
+            // has again.
+            Err(Failure::Deferred { until: None })
+                if unanswered == 0 && !is_recalled && self.book.is_link_first(tag) =>
+            {
+                Came::Shut {
+                    due: None,
+                    end: end(Ending::Failed, Some(CREDENTIAL_REJECTED)),
+                    tried,
+                }
+            }
+            Err(Failure::Deferred { until: None }) => not_ended(None, tried),
             Err(Failure::Deferred { until: Some(until) }) => {
                 let wait = until.saturating_duration_since(std::time::Instant::now());
-                not_ended(Some(now.plus(wait)))
+                not_ended(Some(now.plus(wait)), tried)
             }
-            // There is another quota before its time is over, or another way.
+            // There is another way, or another quota before its time is over.
             Err(Failure::QuotaSpent(spent)) if self.book.is_wanted_at(tag, spent.until) => {
-                not_ended(Some(spent.until))
+                let due = Some(spent.until);
+                match unanswered {
+                    0 => Came::Shut {
+                        due,
+                        end: end(Ending::Failed, Some(spent.reason)),
+                        tried,
+                    },
+                    _ => not_ended(due, tried),
+                }
             }
             Err(Failure::QuotaSpent(spent)) if unanswered == 0 => {
                 Came::Left(end(Ending::Failed, Some(spent.reason)))
@@ -548,7 +567,7 @@ impl Lane {
             Err(Failure::GivenUp(outcome)) => {
                 Came::Ended(end(Ending::Failed, outcome.reason().cloned()))
             }
-            Err(Failure::NotSent(_) | Failure::Withdrawn) => not_ended(None),
+            Err(Failure::NotSent(_) | Failure::Withdrawn) => not_ended(None, tried),
             Err(Failure::Refused(Outcome::Unregistered {
                 certain,
                 reason,
@@ -575,7 +594,7 @@ impl Lane {
                 Came::Ended(end(Ending::Failed, outcome.reason().cloned()))
             }
             // A stop has cut it short; else there was silence too often.
-            Err(Failure::Unanswered(_)) if self.stopping => not_ended(None),
+            Err(Failure::Unanswered(_)) if self.stopping => not_ended(None, tried),
             Err(Failure::Unanswered(_)) => Came::Ended(end(Ending::Failed, Some(UNANSWERED))),
         };
         self.book.came(tag, came);

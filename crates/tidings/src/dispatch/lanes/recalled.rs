@@ -29,12 +29,14 @@ impl Recalled {
         }
     }
 
-    /// It has come back.
-    pub(in crate::dispatch) fn remove(&self, tag: &Tag) {
-        if self.some.load(Ordering::Acquire) {
+    /// It has come back. Returns whether it was to.
+    pub(in crate::dispatch) fn remove(&self, tag: &Tag) -> bool {
+        let is_any = self.some.load(Ordering::Acquire);
+        is_any && {
             let mut all = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-            all.remove(tag);
+            let was_in = all.remove(tag);
             self.some.store(!all.is_empty(), Ordering::Release);
+            was_in
         }
     }
 }

@@ -89,6 +89,7 @@ impl LinkEnd {
 impl Store {
     /// Remembers what connections tell and counts each ending once, however often it is told.
     pub async fn acknowledge(&self, acks: Vec<Ack>) -> Result<(), StoreError> {
+        let rows = acks.len();
         let acknowledge = move |tx: &mut WriteTx<'_>| {
             let mut tallies = Tallies::default();
             for ack in &acks {
@@ -105,7 +106,7 @@ impl Store {
             }
             tallies.add(tx.sql)
         };
-        self.engine.write(acknowledge).await
+        self.engine.write_rows(rows, acknowledge).await
     }
 }
 

@@ -22,8 +22,8 @@ use tracing::error;
 
 use crate::StoreError;
 use crate::limits::{
-    CACHE_KIB, JOURNAL_KEPT_BYTES, POINT_READERS, READ_QUEUE_MAX, SCAN_CACHE_KIB, SCAN_READERS,
-    STATEMENTS_MAX, WRITE_QUEUE_MAX,
+    CACHE_KIB, JOURNAL_KEPT_BYTES, POINT_READERS, READ_QUEUE_MAX, ROWS_TOGETHER, SCAN_CACHE_KIB,
+    SCAN_READERS, STATEMENTS_MAX, WRITE_QUEUE_MAX,
 };
 use writer::{WriteJob, Writer};
 
@@ -106,9 +106,35 @@ impl Engine {
         R: Send + 'static,
         W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
     {
+        self.write_in(false, work).await
+    }
+
+    /// As [`Self::write`], in a transaction of its own: for what writes more than some rows.
+    pub(crate) async fn write_alone<R, W>(&self, work: W) -> Result<R, StoreError>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
+    {
+        self.write_in(true, work).await
+    }
+
+    /// The one or the other, by the number of rows.
+    pub(crate) async fn write_rows<R, W>(&self, rows: usize, work: W) -> Result<R, StoreError>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
+    {
+        self.write_in(rows > ROWS_TOGETHER, work).await
+    }
+
+    async fn write_in<R, W>(&self, alone: bool, work: W) -> Result<R, StoreError>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let writes = self.writes.as_ref().ok_or(StoreError::Closed)?;
-        let job = writer::job(work, answer);
+        let job = writer::job(work, alone, answer);
         writes.send(job).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }

@@ -92,7 +92,8 @@ impl Store {
     /// Makes what devices have not acknowledged of a message a page of the provider, up to a page. Acknowledgements that are
     /// on their way must have been written before, or they come too late.
     pub async fn fall_back(&self, fallback: Fallback) -> Result<FellBack, StoreError> {
-        self.engine.write(move |tx| fall_back(tx, fallback)).await
+        let work = move |tx: &mut WriteTx<'_>| fall_back(tx, fallback);
+        self.engine.write_alone(work).await
     }
 }
 

@@ -146,8 +146,10 @@ impl Store {
         pages: Vec<PageFlush>,
         removals: Vec<Removal>,
     ) -> Result<Flushed, StoreError> {
+        let leaving = pages.iter().map(|page| page.leaving.len()).sum::<usize>();
+        let rows = leaving + removals.len();
         self.engine
-            .write(move |tx| flush(tx, &pages, &removals))
+            .write_rows(rows, move |tx| flush(tx, &pages, &removals))
             .await
     }
 

@@ -8,6 +8,9 @@ pub(crate) const WRITE_QUEUE_MAX: usize = 1024;
 /// Closures in one transaction: enough to share one sync among them.
 pub(crate) const WRITE_GROUP_MAX: usize = 256;
 
+/// What writes more rows than this, here and there in a table, has a transaction of its own.
+pub(crate) const ROWS_TOGETHER: usize = 64;
+
 /// A transaction takes nobody else in after this time of work, so that the first does not wait long for the last.
 pub(crate) const WRITE_GROUP_TIME: Duration = Duration::from_millis(10);
 

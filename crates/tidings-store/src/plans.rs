@@ -460,7 +460,7 @@ mod tests {
         for (page, open) in store.open_pages(pages, HashMap::new()).await.expect("read") {
             let open = open.expect("a page");
             let leaving = Leaving {
-                dead: None,
+                why: crate::Why::Ended,
                 end: End {
                     at: UnixMillis::now(),
                     attempts: 1,

@@ -14,6 +14,9 @@ use crate::ledger::{self, Counts, EventKind};
 use crate::limits::RECEIPTS_AT_ONCE;
 use crate::{Store, StoreError, WriteTx, apps, channels};
 
+/// A token that is removed is so much more to write.
+const DEAD_COST: usize = 10;
+
 /// What a provider says of one message at one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -76,12 +79,27 @@ impl Store {
         };
         let (mut fitting, unknown): (Vec<Receipt>, _) = self.engine.read(parted).await?;
         while !fitting.is_empty() {
-            let rest = fitting.split_off(fitting.len().min(RECEIPTS_AT_ONCE));
+            let rest = fitting.split_off(at_once(&fitting));
             let now = std::mem::replace(&mut fitting, rest);
-            self.engine.write(move |tx| write(tx, &now)).await?;
+            let rows = now.len();
+            let write = move |tx: &mut WriteTx<'_>| write(tx, &now);
+            self.engine.write_rows(rows, write).await?;
         }
         Ok(unknown)
     }
+}
+
+/// How many of the first are one transaction.
+fn at_once(receipts: &[Receipt]) -> usize {
+    let mut cost = 0;
+    let fits = receipts.iter().take_while(|receipt| {
+        cost += match receipt.said {
+            Said::Dead(_) => DEAD_COST,
+            Said::Delivered | Said::Opened | Said::Undelivered(_) => 1,
+        };
+        cost <= RECEIPTS_AT_ONCE
+    });
+    fits.count()
 }
 
 /// None when the app has no such message, or nobody has the address, or had it then, who could have got it.

@@ -16,7 +16,8 @@ impl Store {
     ///
     /// By times and never by ids, which may have run ahead of the clock.
     pub async fn purge(&self, now: UnixMillis, kept: Duration) -> Result<Cleared, StoreError> {
-        self.engine.write(move |tx| purge(tx, now, kept)).await
+        let work = move |tx: &mut WriteTx<'_>| purge(tx, now, kept);
+        self.engine.write_alone(work).await
     }
 }
 

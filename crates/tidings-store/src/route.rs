@@ -108,6 +108,11 @@ impl Store {
     /// whose task does not stand where it did is left out: another has done it. Whoever is connected knows of its inbox when
     /// this returns; of the log, whose growing this returns, it is to be told.
     pub async fn route(&self, app: AppId, tasks: Vec<LinkTask>) -> Result<bool, StoreError> {
+        let rows = tasks.iter().map(|task| match &task.plan {
+            LinkPlan::Inboxes(rows) => rows.len(),
+            LinkPlan::Log(..) | LinkPlan::Undecided => 1,
+        });
+        let rows = rows.sum();
         let route = move |tx: &mut WriteTx<'_>| {
             let mut grown = false;
             for task in &tasks {
@@ -115,7 +120,7 @@ impl Store {
             }
             Ok(grown)
         };
-        self.engine.write(route).await
+        self.engine.write_rows(rows, route).await
     }
 }
 

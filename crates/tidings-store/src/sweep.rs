@@ -19,7 +19,7 @@ impl Store {
     /// Ends a slice of what waits for devices that have lost the link, or clears one of what has been deleted. What cannot be cleared yet, since a message that is older than the deletion has
     /// not come to the device, does not count as more to do.
     pub async fn sweep(&self) -> Result<Cleared, StoreError> {
-        self.engine.write(sweep).await
+        self.engine.write_alone(sweep).await
     }
 }
 

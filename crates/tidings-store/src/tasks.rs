@@ -11,7 +11,7 @@ use tidings_model::{AppId, Audience, DeviceId, Environment, Message, MsgId, Prov
 
 use crate::codes::AsCode;
 use crate::detail::Ending;
-use crate::limits::{CHUNK_LOOKS, INBOXES_AT_ONCE, PAGE_MAX};
+use crate::limits::{CHUNK_LOOKS, INBOXES_AT_ONCE, PAGE_MAX, ROWS_TOGETHER};
 use crate::pages::{self, Class, LaneKey};
 use crate::{
     Scope, Store, StoreError, Target, WriteTx, apps, audience, fallback, ledger, messages, order,
@@ -178,21 +178,34 @@ impl Store {
         })
     }
 
-    /// Makes each chunk pages and moves its task behind it, or ends the task, all or nothing. A chunk whose task has moved
-    /// since it was read is left out: another has cut it. Returns the lanes that have pages now.
+    /// Makes each chunk pages and moves its task behind it, or ends the task, all or nothing; a chunk that the link has first fills
+    /// so many inboxes that each goes by itself. A chunk whose task has moved since it was read is left out: another has cut it.
+    /// Returns the lanes that have pages now.
     pub async fn cut(
         &self,
         provider: Provider,
         chunks: Vec<Arc<Chunk>>,
     ) -> Result<BTreeSet<LaneKey>, StoreError> {
-        let cut = move |tx: &mut WriteTx<'_>| {
+        let (by_link, others): (Vec<_>, Vec<_>) = chunks
+            .into_iter()
+            .partition(|chunk| chunk.to_link.len() > ROWS_TOGETHER);
+        let is_any = !others.is_empty();
+        let cut_others = move |tx: &mut WriteTx<'_>| {
             let mut lanes = BTreeSet::new();
-            for chunk in &chunks {
+            for chunk in &others {
                 lanes.extend(cut(tx, provider, chunk)?);
             }
             Ok(lanes)
         };
-        self.engine.write(cut).await
+        let mut lanes = match is_any {
+            true => self.engine.write(cut_others).await?,
+            false => BTreeSet::new(),
+        };
+        for chunk in by_link {
+            let cut = move |tx: &mut WriteTx<'_>| cut(tx, provider, &chunk);
+            lanes.extend(self.engine.write_alone(cut).await?);
+        }
+        Ok(lanes)
     }
 
     /// What there is to do, for some apps or for all.

@@ -348,3 +348,37 @@ async fn the_log_file_does_not_keep_the_size_of_its_largest_transaction() {
     }
     assert!(size() <= u64::from(JOURNAL_KEPT_BYTES), "{}", size());
 }
+
+#[tokio::test]
+async fn what_runs_alone_is_in_no_savepoint_and_shares_nobodys_fate() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = start(&dir);
+    let (open, wait) = gate();
+    let saved = |tx: &mut WriteTx<'_>| Ok(tx.sql.execute("RELEASE job", []).is_ok());
+    let many = engine.write_alone(move |tx| {
+        insert(tx, 2, 1)?;
+        saved(tx)
+    });
+    let fails = engine.write_alone(|tx| {
+        insert(tx, 3, 1)?;
+        insert(tx, 2, 1)
+    });
+    let (held, first, many, fails, last) = tokio::join!(
+        engine.write(wait),
+        async {
+            let first = engine.write(|tx| insert(tx, 1, 1));
+            drop(open);
+            first.await
+        },
+        many,
+        fails,
+        engine.write(|tx| insert(tx, 4, 1)),
+    );
+    held.and(first).and(last).expect("done");
+    assert!(!many.expect("done"), "it stood in a savepoint");
+    assert!(matches!(fails, Err(StoreError::Sqlite(_))), "{fails:?}");
+    assert_eq!(
+        engine.read(committed).await.expect("read"),
+        BTreeSet::from([1, 2, 4])
+    );
+}

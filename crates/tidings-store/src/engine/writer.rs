@@ -1,7 +1,9 @@
 //! The one thread that writes.
 //!
-//! It runs as many waiting closures as there are, up to a number and a time of work, in one transaction, each in a savepoint
-//! of its own, and answers only after the commit: that is the group commit which makes `synchronous=FULL` affordable.
+//! It runs as many waiting closures as there are, up to a number and a time of work, in one transaction, each but the first in
+//! a savepoint of its own, and answers only after the commit: that is the group commit which makes `synchronous=FULL` affordable.
+//! What writes many rows runs alone: in a savepoint SQLite keeps each page as it was, in memory, and every statement that may
+//! fail half-way walks over all that is kept.
 //! What each caller is told is true: *failed* means that nothing of its work is in the database, *done* that all of it is
 //! durable.
 
@@ -31,25 +33,38 @@ pub(crate) struct WriteTx<'a> {
     pub(crate) news: Vec<(AppId, DeviceId, DeviceNews)>,
     /// When the transaction began.
     pub(super) begun: Instant,
+    /// Whether nothing has been done in the transaction: then it needs no savepoint.
+    is_first: bool,
+    /// What was done first has failed, and its caller knows: there is nothing to commit.
+    is_void: bool,
     /// Why the whole transaction cannot be committed any more.
     undone: Option<Arc<StoreError>>,
 }
 
+pub(super) struct WriteJob {
+    /// In a transaction of its own.
+    alone: bool,
+    work: Work,
+}
+
 /// Told what it works with, or why there is nothing to work with.
-pub(super) type WriteJob =
-    Box<dyn FnOnce(Result<&mut WriteTx<'_>, StoreError>) -> Option<Reply> + Send>;
+type Work = Box<dyn FnOnce(Result<&mut WriteTx<'_>, StoreError>) -> Option<Reply> + Send>;
 
 /// Called after the transaction has ended, with whether it was committed.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// `work` as a job that sends what became of it. It has no reply when the answer does not depend on the commit.
-pub(super) fn job<R, W>(work: W, answer: oneshot::Sender<Result<R, StoreError>>) -> WriteJob
+pub(super) fn job<R, W>(
+    work: W,
+    alone: bool,
+    answer: oneshot::Sender<Result<R, StoreError>>,
+) -> WriteJob
 where
     R: Send + 'static,
     W: FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError> + Send + 'static,
 {
     // Wherever an answer is sent, the caller may have gone away; then nobody wants it.
-    Box::new(move |tx| match tx.and_then(|tx| tx.savepoint(work)) {
+    let work: Work = Box::new(move |tx| match tx.and_then(|tx| tx.apart(work)) {
         Ok(result) => Some(Box::new(move |end: Result<(), StoreError>| {
             let _ = answer.send(end.map(|()| result));
         })),
@@ -57,7 +72,8 @@ where
             let _ = answer.send(Err(error));
             None
         }
-    })
+    });
+    WriteJob { alone, work }
 }
 
 impl WriteTx<'_> {
@@ -65,10 +81,15 @@ impl WriteTx<'_> {
     ///
     /// Where that is not possible everything is undone: SQLite itself rolls the whole transaction back on a full disk, an
     /// I/O error or a lack of memory in mid-statement, and what came after would be in no transaction at all.
-    fn savepoint<R>(
+    fn apart<R>(
         &mut self,
         work: impl FnOnce(&mut WriteTx<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        if std::mem::take(&mut self.is_first) {
+            let result = caught(|| work(self));
+            self.is_void = result.is_err();
+            return result;
+        }
         let step = |sql: &Connection, text| -> Result<(), StoreError> {
             sql.prepare_cached(text)?.execute([])?;
             Ok(())
@@ -98,6 +119,8 @@ pub(super) struct Writer {
     ids: IdClock,
     /// The greatest id that the database knows to be given out.
     mark: i64,
+    /// A job that goes alone, and was found behind others.
+    next: Option<WriteJob>,
     opened: (UnixMillis, Instant),
     sql: Connection,
     watchers: Watchers,
@@ -109,6 +132,7 @@ impl Writer {
         Ok(Self {
             ids: IdClock::after(mark),
             mark,
+            next: None,
             opened: (UnixMillis::now(), Instant::now()),
             sql,
             watchers,
@@ -117,7 +141,7 @@ impl Writer {
 
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
         let mut replies = Vec::with_capacity(WRITE_GROUP_MAX);
-        while let Some(first) = jobs.blocking_recv() {
+        while let Some(first) = self.next.take().or_else(|| jobs.blocking_recv()) {
             let end = self.group(first, &mut jobs, &mut replies);
             if let Err(cause) = &end {
                 error!(error = %cause, undone = replies.len(), "the store could not commit");
@@ -149,22 +173,44 @@ impl Writer {
             lease_clock: self.opened.0.plus(self.opened.1.elapsed()),
             news: Vec::new(),
             begun: Instant::now(),
+            is_first: true,
+            is_void: false,
             undone: None,
         };
         let mut run = 0;
         let mut job = Some(first);
-        while let Some(work) = job {
+        while let Some(WriteJob { alone, work }) = job {
             replies.extend(work(Ok(&mut tx)));
+            if tx.is_void {
+                break;
+            }
             run += 1;
-            let is_open = tx.undone.is_none()
+            let is_open = !alone
+                && tx.undone.is_none()
                 && run < WRITE_GROUP_MAX
                 && tx.begun.elapsed() < WRITE_GROUP_TIME;
             job = is_open.then(|| jobs.try_recv().ok()).flatten();
+            if job.as_ref().is_some_and(|job| job.alone) {
+                self.next = job.take();
+            }
         }
         if let Some(cause) = tx.undone {
             return Err(cause);
         }
-        let news = tx.news;
+        let news = match tx.is_void {
+            false => tx.news,
+            // Of what is undone only the ids that it drew are kept: somebody may have seen them.
+            true => {
+                // SQLite may have done so itself.
+                let begin = match transaction.is_autocommit() {
+                    true => "BEGIN IMMEDIATE",
+                    false => "ROLLBACK; BEGIN IMMEDIATE",
+                };
+                let begun = transaction.execute_batch(begin);
+                begun.map_err(|error| Arc::new(error.into()))?;
+                Vec::new()
+            }
+        };
         let last = self.ids.last();
         // Before they leave the house: no later start may give the same ids out.
         if last > self.mark {
@@ -196,8 +242,8 @@ fn refuse(error: rusqlite::Error, first: WriteJob, jobs: &mut mpsc::Receiver<Wri
     let cause = Arc::new(error);
     let waiting = jobs.len();
     let others = std::iter::from_fn(|| jobs.try_recv().ok()).take(waiting);
-    for work in std::iter::once(first).chain(others) {
-        work(Err(StoreError::Begin(Arc::clone(&cause))));
+    for job in std::iter::once(first).chain(others) {
+        (job.work)(Err(StoreError::Begin(Arc::clone(&cause))));
     }
     let refused = 1 + waiting;
     error!(error = %StoreError::Begin(cause), refused, "the store could not begin to write");

@@ -28,7 +28,8 @@ pub struct Config<P> {
     pub pace: Pace,
     /// Quotas that are known to be used up; none.
     pub spent: Vec<Spent>,
-    /// Connections at most, each with one request at a time, 1 to 64; 8 by default.
+    /// Connections at most, each with one request at a time, 1 to 64; 16 by default. One whose request has had no answer for a
+    /// quarter of a second does not count, up to 64 in all.
     pub connections_max: usize,
     /// For DNS, proxy, TCP and TLS together; 10 s by default.
     pub connect_timeout: Duration,
@@ -104,7 +105,7 @@ impl<P: Protocol> Config<P> {
             proxy: None,
             pace: P::PACE,
             spent: Vec::new(),
-            connections_max: 8,
+            connections_max: 16,
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
         }

@@ -2,17 +2,21 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidings_model::{Outcome, Reason, UnixMillis};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::attempt::{Attempt, Cause};
 use crate::batch::access::Granted;
 use crate::batch::exchange::{Connection, Failed, Response};
-use crate::batch::worker::Shared;
+use crate::batch::worker::{Shared, begin};
 use crate::batch::{Answer, Protocol, Request, Saving, Unsaved};
 
+/// A request that has had no answer for so long makes room for another connection: many that are never answered would else be
+/// the whole lane.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
 /// Its time was over before it left.
 const OVER: Reason = Reason::known("Over");
 /// All that it was for have been taken back.
@@ -127,7 +131,19 @@ impl<'a, P: Protocol, T: Send + 'static> Going<'a, P, T> {
             let Some(open) = self.connection else {
                 continue;
             };
-            match open.send(&shared.dialer, &request, by).await {
+            let sent = {
+                let sending = open.send(&shared.dialer, &request, by);
+                tokio::pin!(sending);
+                match timeout(SLOW_AFTER, &mut sending).await {
+                    Ok(sent) => sent,
+                    Err(_) => {
+                        let _slow = shared.queue.slow();
+                        begin(shared);
+                        sending.await
+                    }
+                }
+            };
+            match sent {
                 Ok(response) => return Ok(response),
                 Err(failed) => {
                     *self.connection = None;

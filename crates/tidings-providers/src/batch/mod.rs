@@ -2,7 +2,7 @@
 //!
 //! What differs stands in a [`Protocol`], which does no I/O: how many devices a request takes, what it looks like, and what
 //! an answer says of each device. The client has the rest: deliveries of one notification that wait together go in one
-//! request, at the provider's pace, over a few HTTP/1.1 connections with one request at a time on each; one access token for
+//! request, at the provider's pace, over a few HTTP/1.1 connections with one request at a time on each, more when some are slow; one access token for
 //! all of them, renewed before it ends and once when it is refused; a message that the provider saves is saved once for all of
 //! them. What a spent quota is for does not leave before there is another ([`quota`]). A request that is refused for what is in
 //! it is halved, until those are found that are to blame.

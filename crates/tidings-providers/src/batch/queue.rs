@@ -65,6 +65,8 @@ pub(super) struct State<P: Protocol, T> {
     pub(super) live: usize,
     /// Those of them that have nothing to do.
     pub(super) idle: usize,
+    /// Those whose request is slow: they do not count against the bound.
+    slow: usize,
     /// Those that get ready to take something.
     pub(super) preparing: usize,
     pub(super) closing: Closing,
@@ -77,6 +79,15 @@ pub(super) struct Batch<N> {
     pub(super) number: u64,
     pub(super) notification: Arc<N>,
     pub(super) tokens: Vec<Box<str>>,
+}
+
+/// A request that has been out for long.
+pub(super) struct Slow<'a, P: Protocol, T>(&'a Queue<P, T>);
+
+impl<P: Protocol, T> Drop for Slow<'_, P, T> {
+    fn drop(&mut self) {
+        self.0.lock().slow -= 1;
+    }
 }
 
 fn withheld(spent: &Spent) -> Attempt {
@@ -109,9 +120,15 @@ impl<P: Protocol, T> State<P, T> {
 
     /// Connections that should be there beside those that are, for what waits.
     pub(super) fn wants_connections(&self) -> usize {
-        let room = self.connections_max.saturating_sub(self.live);
+        let room = self.live_max().saturating_sub(self.live);
         let taken_care_of = self.idle + self.preparing;
         self.requests().saturating_sub(taken_care_of).min(room)
+    }
+
+    /// Connections that there may be now: what is slow keeps nothing else from going.
+    fn live_max(&self) -> usize {
+        let with_slow = self.connections_max + self.slow;
+        with_slow.min(Config::<P>::CONNECTIONS_MAX)
     }
 
     fn give_back(&mut self, attempt: &Attempt) {
@@ -236,6 +253,7 @@ impl<P: Protocol, T> Queue<P, T> {
                 connections_max: config.connections_max,
                 live: 0,
                 idle: 0,
+                slow: 0,
                 preparing: 0,
                 closing: Closing::Open,
                 deaf: false,
@@ -309,7 +327,7 @@ impl<P: Protocol, T> Queue<P, T> {
     /// What a connection is to do at `now`.
     pub(super) fn turn(&self, now: Instant) -> Turn {
         let mut state = self.lock();
-        if state.live > state.connections_max {
+        if state.live > state.live_max() {
             state.live -= 1;
             return Turn::End;
         }
@@ -398,6 +416,12 @@ impl<P: Protocol, T> Queue<P, T> {
         if let Some(taken) = state.taken.remove(&batch) {
             self.tell(state, taken.end(cause));
         }
+    }
+
+    /// A request is slow, until what is returned is dropped.
+    pub(super) fn slow(&self) -> Slow<'_, P, T> {
+        self.lock().slow += 1;
+        Slow(self)
     }
 
     /// No message is saved before then.

@@ -1,6 +1,7 @@
 //! The client of providers that take many devices in one request, against a provider that does what it is told.
 
 mod peer;
+mod silence;
 mod withdrawn;
 
 use std::collections::{HashMap, VecDeque};

@@ -33,7 +33,7 @@ async fn who_is_taken_back_while_access_is_renewed_does_not_leave_with_the_new_o
     let answered = answered(&mut answers, 2).await;
     assert_eq!(answered[&0], Attempt::NotSent(Cause::Withdrawn));
     assert!(answered[&2].is_accepted());
-    assert_eq!(client.room(), 16_000);
+    assert_eq!(client.room(), 32_000);
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ pub struct Spent {
 impl Spent {
     /// Of one credential.
     pub const KNOWN_MAX: usize = 64;
+    /// They end within a day, by whatever clock: what is to last for longer was noted by a clock that stood wrong.
+    pub const LASTS_MAX: Duration = Duration::from_secs(25 * 3600);
 
     /// Of all that is sent with the credential; whoever knows what was sent says of which class it was.
     pub fn until(reason: Reason, until: UnixMillis) -> Self {
@@ -90,7 +92,7 @@ impl Spent {
     /// Enters it into those that are known, in the place of one of its class and of those that are over at `now`. When there
     /// are [`Self::KNOWN_MAX`] of them it is not: the provider will say so again.
     pub fn enter(&self, known: &mut Vec<Self>, now: UnixMillis) {
-        known.retain(|known| known.until > now && known.class != self.class);
+        known.retain(|known| !known.is_over(now) && known.class != self.class);
         if known.len() < Self::KNOWN_MAX {
             known.push(self.clone());
         }
@@ -98,7 +100,12 @@ impl Spent {
 
     /// Whether it keeps back what is of `class` at `now`.
     pub fn holds(&self, class: &str, now: UnixMillis) -> bool {
-        now < self.until && (self.class.is_empty() || *self.class == *class)
+        !self.is_over(now) && (self.class.is_empty() || *self.class == *class)
+    }
+
+    /// Whether there is another by `now`, or it is not to be believed.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.until <= now || now.plus(Self::LASTS_MAX) < self.until
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings_model::{Outcome, Reason, Spent};
+use tidings_model::{Outcome, ProviderId, Reason, Spent};
 use tracing::warn;
 
 use crate::batch::quota::end_of_day_in_china;
@@ -171,6 +171,16 @@ pub(crate) fn each(
 pub(crate) fn number(code: &Value) -> Option<i64> {
     let in_text = || code.as_str()?.trim().parse().ok();
     code.as_i64().or_else(in_text)
+}
+
+/// An id, which makers write as a text or as a number: what else stands there, or nothing, is none, and makes nothing of the
+/// answer unreadable.
+pub(crate) fn id(value: &Value) -> Option<ProviderId> {
+    match value {
+        Value::String(id) => ProviderId::heard(id),
+        Value::Number(id) => ProviderId::heard(&id.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// Addresses as a list or joined by commas, as texts or as numbers.

@@ -85,6 +85,18 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_a_wrong_clock_has_noted_is_not_believed() {
+        let ahead = AFTERNOON.plus(400 * 24 * HOUR);
+        let mut quotas = Quotas::default();
+        let spent = |at| Spent::until(Reason::known("200001"), end_of_day_in_china(at));
+        quotas.note(&spent(ahead), ahead);
+        assert!(quotas.of("", ahead).is_some());
+        assert!(quotas.of("", AFTERNOON).is_none());
+        quotas.note(&spent(AFTERNOON), AFTERNOON);
+        assert_eq!(quotas.0, [spent(AFTERNOON)]);
+    }
+
+    #[test]
     fn the_quotas_that_are_kept_are_bounded() {
         let mut quotas = Quotas::default();
         for number in 0..10 * Spent::KNOWN_MAX {

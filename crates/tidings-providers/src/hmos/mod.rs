@@ -80,7 +80,7 @@ impl Protocol for Hmos {
     }
 
     fn answer(&self, response: &Response, tokens: &[&str]) -> Answer {
-        answer::answer(Self::NAME, response, tokens, of_reason)
+        unless_all(answer::answer(Self::NAME, response, tokens, of_reason))
     }
 
     fn probe(&self) -> Option<Notification> {
@@ -101,6 +101,8 @@ impl Protocol for Hmos {
     }
 }
 
+const NO_RIGHT: &str = "noRight";
+
 /// What v3 says of single tokens.
 fn of_reason(reason: &str) -> Option<Outcome> {
     let word = Reason::heard(reason);
@@ -112,7 +114,7 @@ fn of_reason(reason: &str) -> Option<Outcome> {
             since: None,
         },
         // Of another project, or of a phone that was another system's.
-        "noRight" => dead(word),
+        NO_RIGHT => dead(word),
         "disableSendHuaweiMsgBecauseOfPenalty" => Outcome::CredentialRejected { reason: word },
         "appinfoError" => Outcome::Throttled {
             reason: word,
@@ -121,6 +123,19 @@ fn of_reason(reason: &str) -> Option<Outcome> {
         // A right is missing, the picture is not verified, the country is another, or it is new: the token stays.
         _ => Outcome::PayloadRejected { reason: word },
     })
+}
+
+/// When no token of a request is the project's, it is rather the credential that is another's: the tokens stay.
+fn unless_all(answer: Answer) -> Answer {
+    let has_no_right = |outcome: &Outcome| matches!(outcome, Outcome::Unregistered { reason, .. } if reason.as_str() == NO_RIGHT);
+    match answer {
+        Answer::Each(outcomes) if outcomes.iter().all(has_no_right) => {
+            Answer::All(Outcome::PayloadRejected {
+                reason: Reason::known(NO_RIGHT),
+            })
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +149,12 @@ mod tests {
         let msg = json!({"success": 1, "failure": 1, "illegalTokens": illegal}).to_string();
         let body = json!({"code": code, "msg": msg, "requestId": "r"});
         let response = response(status, &body);
-        answer::answer(Hmos::NAME, &response, &["a", "b"], of_reason)
+        unless_all(answer::answer(
+            Hmos::NAME,
+            &response,
+            &["a", "b"],
+            of_reason,
+        ))
     }
 
     #[test]
@@ -156,10 +176,33 @@ mod tests {
             let partial = said(200, "80100000", &json!({reason: ["b"]}));
             assert_eq!(words(&partial), ["accepted", expected], "{reason}");
             let all = said(200, "80300007", &json!({reason: ["a", "b"]}));
-            assert_eq!(words(&all), [expected, expected], "{reason}");
+            match reason.trim() {
+                // Then it is rather the credential, and the tokens stay.
+                NO_RIGHT => assert_eq!(words(&all), ["payload"]),
+                _ => assert_eq!(words(&all), [expected, expected], "{reason}"),
+            }
         }
         let unsaid = said(200, "80300007", &json!({}));
         assert_eq!(words(&unsaid), ["dead"]);
+    }
+
+    #[test]
+    fn only_the_code_decides_whether_an_answer_can_be_read() {
+        for side in [json!(null), json!(7), json!({"a": 1}), json!([])] {
+            let body = json!({"code": 80_000_000, "msg": side, "requestId": side});
+            let said = answer::answer(Hmos::NAME, &response(200, &body), &["a"], of_reason);
+            assert_eq!(words(&said), ["accepted"], "{side}");
+        }
+    }
+
+    #[test]
+    fn a_partial_success_of_none_is_none() {
+        let msg = json!({"success": 0, "failure": 2, "illegal_tokens": []}).to_string();
+        for msg in [json!(msg), serde_json::from_str(&msg).expect("JSON")] {
+            let body = json!({"code": "80100000", "msg": msg});
+            let said = answer::answer(Hmos::NAME, &response(200, &body), &["a", "b"], of_reason);
+            assert_eq!(words(&said), ["later"], "{msg}");
+        }
     }
 
     #[test]

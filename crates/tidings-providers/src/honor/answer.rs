@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_model::{Outcome, ProviderId, Reason};
+use tidings_model::{Outcome, Reason};
 
 use crate::batch::meaning::{
-    Meaning, addresses, by_status, dead, each, judge, log_unknown, number,
+    Meaning, addresses, by_status, dead, each, id, judge, log_unknown, number,
 };
 use crate::batch::{Answer, Response};
 
@@ -39,6 +39,20 @@ pub(super) fn answer(provider: &'static str, response: &Response, tokens: &[&str
             }
             each(tokens, &said, &accepted(&data))
         }
+        // Honor says beside it that it sent nothing.
+        code if SUCCESSES.contains(&code) && data["sendResult"] == false && is_good => {
+            let said = said(&data);
+            log_unknown(provider, response);
+            let reason = Reason::known("sendResult");
+            each(
+                tokens,
+                &said,
+                &Outcome::Retry {
+                    reason,
+                    after: response.retry_after,
+                },
+            )
+        }
         code if SUCCESSES.contains(&code) => match is_good {
             true => each(tokens, &said(&data), &accepted(&data)),
             false => by_status(response),
@@ -49,7 +63,7 @@ pub(super) fn answer(provider: &'static str, response: &Response, tokens: &[&str
 
 fn accepted(data: &Value) -> Outcome {
     Outcome::Accepted {
-        id: data["requestId"].as_str().and_then(ProviderId::heard),
+        id: id(&data["requestId"]),
     }
 }
 
@@ -108,6 +122,18 @@ mod tests {
         assert_eq!(words(&said(200, &body, &["a", "b"])), ["dead", "dead"]);
         let body = json!({"code": 200, "data": null});
         assert_eq!(words(&said(200, &body, &["a"])), ["accepted"]);
+    }
+
+    #[test]
+    fn a_success_that_says_that_nothing_was_sent_is_none() {
+        let data = json!({"sendResult": false, "requestId": 7, "expireTokens": ["b"]});
+        let body = json!({"code": 200, "data": data});
+        assert_eq!(words(&said(200, &body, &["a", "b"])), ["later", "dead"]);
+        for side in [json!(null), json!(7), json!({"a": 1})] {
+            let data = json!({"sendResult": true, "requestId": side});
+            let body = json!({"code": 200, "message": side, "data": data});
+            assert_eq!(words(&said(200, &body, &["a"])), ["accepted"], "{side}");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_model::{Outcome, ProviderId, Reason};
+use tidings_model::{Outcome, Reason};
 
-use crate::batch::meaning::{Meaning, by_status, dead, each, judge, log_unknown, number};
+use crate::batch::meaning::{
+    Meaning, addresses, by_status, dead, each, id, judge, log_unknown, number,
+};
 use crate::batch::{Answer, Response};
 
 /// All tokens were taken.
@@ -21,36 +23,44 @@ const ALL_TOKENS_INVALID: i64 = 80_300_007;
 struct Body {
     code: Value,
     #[serde(default)]
-    msg: String,
+    msg: Value,
     #[serde(default, rename = "requestId")]
-    request_id: String,
+    request_id: Value,
 }
 
-/// `msg` of a partial success: JSON inside a text, in the form of v1 or of v3.
-#[derive(Default, Deserialize)]
-struct Partial {
-    #[serde(default)]
-    illegal_tokens: Vec<String>,
-    #[serde(default, rename = "illegalTokens")]
-    by_reason: HashMap<String, Vec<String>>,
-}
+/// `msg` of a partial success: JSON inside a text, in the form of v1 or of v3; an object has been seen, too.
+struct Partial(Value);
 
 impl Partial {
+    fn of(msg: &Value) -> Self {
+        let inner = msg
+            .as_str()
+            .and_then(|text| serde_json::from_str(text).ok());
+        Self(inner.unwrap_or_else(|| msg.clone()))
+    }
+
+    /// Whether it counts none that was taken.
+    fn took_none(&self) -> bool {
+        let failed = number(&self.0["failure"]).unwrap_or(0);
+        number(&self.0["success"]) == Some(0) && failed > 0
+    }
+
     /// What is said of each token that it names; `of_reason` knows v3's reasons.
     fn said(
-        self,
+        &self,
         code: &Reason,
         of_reason: fn(&str) -> Option<Outcome>,
     ) -> HashMap<String, Outcome> {
         let mut said = HashMap::new();
-        for token in self.illegal_tokens {
+        for token in addresses(&self.0["illegal_tokens"]) {
             said.insert(token, dead(code.clone()));
         }
-        for (reason, tokens) in self.by_reason {
+        for (reason, tokens) in self.0["illegalTokens"].as_object().into_iter().flatten() {
             // Stray blanks have been seen.
             let reason = reason.trim();
             let outcome = of_reason(reason).unwrap_or_else(|| dead(Reason::heard(reason)));
-            said.extend(tokens.into_iter().map(|token| (token, outcome.clone())));
+            let tokens = addresses(tokens).into_iter();
+            said.extend(tokens.map(|token| (token, outcome.clone())));
         }
         said
     }
@@ -70,15 +80,18 @@ pub(crate) fn answer(
         return by_status(response);
     };
     let accepted = Outcome::Accepted {
-        id: ProviderId::heard(&body.request_id),
+        id: id(&body.request_id),
     };
     let reason = Reason::heard(&code.to_string());
-    let said = || {
-        let partial = serde_json::from_str(&body.msg).unwrap_or_else(|_| Partial::default());
-        partial.said(&reason, of_reason)
-    };
+    let partial = Partial::of(&body.msg);
+    let said = || partial.said(&reason, of_reason);
     match code {
         SUCCESS if (200..300).contains(&response.status) => Answer::All(accepted),
+        // None was sent, and whoever is not named may do better.
+        PARTIAL if partial.took_none() => {
+            let (reason, after) = (reason.clone(), response.retry_after);
+            each(tokens, &said(), &Outcome::Retry { reason, after })
+        }
         PARTIAL => {
             let said = said();
             if said.is_empty() {

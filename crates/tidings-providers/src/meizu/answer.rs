@@ -6,10 +6,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_model::{Outcome, ProviderId, Reason, UnixMillis};
+use tidings_model::{Outcome, Reason, UnixMillis};
 
 use crate::batch::meaning::{
-    Meaning, addresses, by_status, dead, each, judge, log_unknown, number,
+    Meaning, addresses, by_status, dead, each, id, judge, log_unknown, number,
 };
 use crate::batch::quota::end_of_day_in_china;
 use crate::batch::{Answer, Response};
@@ -23,7 +23,7 @@ struct Body {
     #[serde(default)]
     value: Value,
     #[serde(default, rename = "msgId")]
-    id: String,
+    id: Value,
 }
 
 pub(super) fn answer(provider: &'static str, response: &Response, ids: &[&str]) -> Answer {
@@ -37,9 +37,7 @@ pub(super) fn answer(provider: &'static str, response: &Response, ids: &[&str]) 
     if code != SUCCESS {
         return judge(provider, response, code, means(code), Meaning::Payload);
     }
-    let accepted = Outcome::Accepted {
-        id: ProviderId::heard(&body.id),
-    };
+    let accepted = Outcome::Accepted { id: id(&body.id) };
     let mut said = HashMap::new();
     for (code, ids) in failures(&body.value) {
         let outcome = of_id(code, &accepted, response.at);
@@ -146,6 +144,16 @@ mod tests {
             words(&said(200, &success(&json!("")), &["1"])),
             ["accepted"]
         );
+    }
+
+    #[test]
+    fn only_the_code_decides_whether_an_answer_can_be_read() {
+        for side in [json!(null), json!(7), json!({"a": 1}), json!([])] {
+            let body = json!({"code": "200", "message": side, "value": null, "redirect": side, "msgId": side});
+            assert_eq!(words(&said(200, &body, &["1"])), ["accepted"], "{side}");
+            let body = json!({"code": 1006, "message": side, "msgId": side});
+            assert_eq!(words(&said(200, &body, &["1"])), ["credential"], "{side}");
+        }
     }
 
     #[test]

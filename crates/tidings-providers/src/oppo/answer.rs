@@ -59,6 +59,14 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
             .find_map(|name| data[name].as_str().and_then(ProviderId::heard)),
     };
     let mut said = HashMap::new();
+    // An answer to copies has an entry for each: whoever has none is not known to have been taken.
+    let otherwise = match &data {
+        Value::Array(_) => Outcome::Retry {
+            reason: Reason::known("NoEntry"),
+            after: response.retry_after,
+        },
+        _ => accepted,
+    };
     match &data {
         // Of copies, each by itself.
         Value::Array(entries) => {
@@ -81,7 +89,7 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
         }
         _ => {}
     }
-    each(tokens, &said, &accepted)
+    each(tokens, &said, &otherwise)
 }
 
 fn of_phone(code: i64, id: Option<ProviderId>, response: &Response) -> Outcome {
@@ -232,6 +240,18 @@ mod tests {
         // Every one of them refused inside a success is no success.
         let body = json!({"code": 0, "data": {"10000": ["a", "b"]}});
         assert_eq!(kinds(said(&body, &["a", "b"])), ["dead", "dead"]);
+    }
+
+    #[test]
+    fn of_copies_whoever_has_no_entry_was_not_taken() {
+        let body = json!({"code": 0, "data": [{"messageId": "m1", "registrationId": "a"}, {"messageId": "m2"}]});
+        assert_eq!(kinds(said(&body, &["a", "b"])), ["accepted", "later"]);
+        let none = json!({"code": 0, "data": []});
+        let none = said(&none, &["a", "b"]);
+        assert!(
+            matches!(&none, Answer::All(of) if kind(of) == "later"),
+            "{none:?}"
+        );
     }
 
     #[test]

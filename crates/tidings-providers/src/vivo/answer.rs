@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_model::{Outcome, ProviderId, Reason, Spent};
+use tidings_model::{Outcome, Reason, Spent};
 
 use crate::batch::meaning::{self, Meaning, by_status, each, judge, number};
 use crate::batch::quota::{end_of_day_in_china, next_hour_in_china};
@@ -36,7 +36,7 @@ struct Body {
     #[serde(default)]
     invalid_users: Value,
     #[serde(default)]
-    auth_token: String,
+    auth_token: Value,
 }
 
 impl Body {
@@ -99,7 +99,7 @@ pub(super) fn answer(response: &Response, tokens: &[&str]) -> Answer {
     match result {
         0 => {
             let accepted = Outcome::Accepted {
-                id: body.task_id.as_str().and_then(ProviderId::heard),
+                id: meaning::id(&body.task_id),
             };
             let said = body.invalid().into_iter();
             let said = said.map(|(id, status)| (id, of_phone(status))).collect();
@@ -173,7 +173,7 @@ pub(super) fn access(response: &Response) -> Result<Access, Outcome> {
     let found = Body::of(response);
     let found = found
         .as_ref()
-        .map(|(result, body)| (*result, &*body.auth_token));
+        .map(|(result, body)| (*result, body.auth_token.as_str().unwrap_or_default()));
     meaning::access(response, found, TOKEN_LIVES, means)
 }
 
@@ -211,6 +211,18 @@ mod tests {
             Outcome::Throttled { .. } => "throttled",
             Outcome::Unregistered { certain: false, .. } => "dead?",
             Outcome::Unregistered { certain: true, .. } => "dead",
+        }
+    }
+
+    #[test]
+    fn only_the_code_decides_whether_an_answer_can_be_read() {
+        for side in [json!(null), json!(7), json!({"a": 1}), json!([])] {
+            let body = json!({"result": 0, "desc": side, "taskId": side, "authToken": side});
+            let said = said(&body, &["a"]);
+            assert!(
+                matches!(&said, Answer::All(of) if kind(of) == "accepted"),
+                "{side}: {said:?}"
+            );
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn spent(
     record: &CredentialRecord,
     now: UnixMillis,
 ) -> impl Iterator<Item = &Spent> + Clone {
-    record.spent.iter().filter(move |spent| spent.until > now)
+    record.spent.iter().filter(move |spent| !spent.is_over(now))
 }
 
 /// When it ends; none for a signing key, which does not.

@@ -1,5 +1,6 @@
 //! A batch that was refused for what is in it: who of it is to blame.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -13,6 +14,10 @@ use crate::batch::{Answer, Protocol};
 /// Requests for one batch, at most, in the search for those of it that are to blame: some ten for each. The rest is refused
 /// with them.
 const REQUESTS_MAX: usize = 256;
+
+/// Parts for which a message is refused, and for none it is not, until it is the message's fault: the sixteenths of a batch and all
+/// that is larger, so that no few phones, wherever they stand, keep it from the others.
+const BLAMED_AFTER: usize = 30;
 
 /// The last message that was refused for its own sake: none of its devices is to blame.
 pub(super) struct Blamed<N>(Mutex<Weak<N>>);
@@ -49,44 +54,36 @@ enum Came {
 }
 
 impl<P: Protocol, T: Send + 'static> Going<'_, P, T> {
-    /// All of the batch together was refused with `reason`. If the first and the last by themselves are, too, it is the
-    /// message's fault; else the batch is halved down to those who are to blame, and their neighbours get it.
+    /// All of the batch together was refused with `reason`. It is halved down to those who are to blame, and their neighbours get
+    /// it; or it is the message's fault, if it was refused for so many parts from all over the batch and for none was not.
     pub(super) async fn sift(&mut self, reason: Reason) {
         let all = 0..self.tokens.len();
         if self.shared.blamed.is(self.notification) {
             return self.refuse(all, &reason);
         }
-        let (first, last) = (0..1, all.end - 1..all.end);
-        let mut is_any_good = false;
-        for one in [first, last] {
-            match self.part(one).await {
-                Came::Refused => {}
-                Came::Answered | Came::Nobody => is_any_good = true,
-                Came::Silent => return,
-            }
-        }
-        let between = 1..all.end - 1;
-        if !is_any_good {
-            self.shared.blamed.set(self.notification);
-            return self.refuse(between, &reason);
-        }
-        let mut parts = vec![between];
-        let mut requests = 2;
-        while let Some(part) = parts.pop() {
+        let middle = all.end / 2;
+        // The larger before the smaller: what is known of the batch is known of all of it alike.
+        let mut parts = VecDeque::from([all.start..middle, middle..all.end]);
+        let (mut requests, mut is_any_good) = (0, false);
+        while let Some(part) = parts.pop_front() {
             if part.is_empty() {
                 continue;
             }
+            if !is_any_good && requests == BLAMED_AFTER {
+                self.shared.blamed.set(self.notification);
+            }
             requests += 1;
-            if requests > REQUESTS_MAX {
+            if requests > REQUESTS_MAX || self.shared.blamed.is(self.notification) {
                 self.refuse(part, &reason);
                 continue;
             }
             match self.part(part.clone()).await {
                 Came::Refused if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
-                    parts.extend([middle..part.end, part.start..middle]);
+                    parts.extend([part.start..middle, middle..part.end]);
                 }
-                Came::Refused | Came::Answered | Came::Nobody => {}
+                Came::Refused => {}
+                Came::Answered | Came::Nobody => is_any_good = true,
                 Came::Silent => return,
             }
         }

@@ -64,32 +64,44 @@ impl Store {
     /// Those are found by reads, and wait for no writer.
     pub async fn add_receipts(
         &self,
-        receipts: Vec<Receipt>,
+        mut receipts: Vec<Receipt>,
     ) -> Result<BTreeMap<Provider, u64>, StoreError> {
-        let parted = |sql: &Connection| {
-            let mut messages = HashMap::new();
-            let (mut fitting, mut unknown) = (Vec::new(), BTreeMap::new());
-            for receipt in receipts {
-                match about(sql, &receipt, &mut messages)? {
-                    Some(_) => fitting.push(receipt),
-                    None => *unknown.entry(receipt.provider).or_default() += 1,
-                }
+        let mut unknown = BTreeMap::new();
+        while !receipts.is_empty() {
+            let rest = receipts.split_off(at_once(&receipts));
+            let now = std::mem::replace(&mut receipts, rest);
+            let parted = |sql: &Connection| parted(sql, now);
+            let (fitting, others) = self.engine.scan(parted).await?;
+            for receipt in others {
+                *unknown.entry(receipt.provider).or_default() += 1;
             }
-            Ok((fitting, unknown))
-        };
-        let (mut fitting, unknown): (Vec<Receipt>, _) = self.engine.read(parted).await?;
-        while !fitting.is_empty() {
-            let rest = fitting.split_off(at_once(&fitting));
-            let now = std::mem::replace(&mut fitting, rest);
-            let rows = now.len();
-            let write = move |tx: &mut WriteTx<'_>| write(tx, &now);
-            self.engine.write_rows(rows, write).await?;
+            if !fitting.is_empty() {
+                let rows = fitting.len();
+                let write = move |tx: &mut WriteTx<'_>| write(tx, &fitting);
+                self.engine.write_rows(rows, write).await?;
+            }
         }
         Ok(unknown)
     }
 }
 
-/// How many of the first are one transaction.
+/// Those that fit a message and a device, and the others.
+fn parted(
+    sql: &Connection,
+    receipts: Vec<Receipt>,
+) -> Result<(Vec<Receipt>, Vec<Receipt>), StoreError> {
+    let mut messages = HashMap::new();
+    let (mut fitting, mut others) = (Vec::new(), Vec::new());
+    for receipt in receipts {
+        match about(sql, &receipt, &mut messages)? {
+            Some(_) => fitting.push(receipt),
+            None => others.push(receipt),
+        }
+    }
+    Ok((fitting, others))
+}
+
+/// How many of the first are one read and one transaction.
 fn at_once(receipts: &[Receipt]) -> usize {
     let mut cost = 0;
     let fits = receipts.iter().take_while(|receipt| {

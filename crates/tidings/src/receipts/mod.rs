@@ -7,11 +7,12 @@
 mod readers;
 mod signature;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings_model::{MsgId, UnixMillis};
+use tidings_model::{AppId, MsgId, UnixMillis};
 use tidings_store::{Receipt, Said, Store, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -24,8 +25,12 @@ pub(crate) use signature::{SIGNATURE, is_signed};
 
 /// Bytes of one call: some ten thousand receipts.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Receipts that wait to be written, some 3 MB; above them a call is answered 503, and the maker comes again.
-const WAITING_MAX: usize = 20_000;
+/// Objects and lists in one body, far more than a maker writes: each is some hundred bytes once it is read.
+const ENTRIES_MAX: usize = 25_000;
+/// Receipts that wait to be written, some 6 MB; above them a call is answered 503, and the maker comes again.
+const WAITING_MAX: usize = 40_000;
+/// Of one app while more than one call of it waits, so that it keeps no other app's out.
+const OF_ONE_APP_MAX: usize = WAITING_MAX / 4;
 /// Bytes of an address; longer ones are nobody's.
 const TOKEN_BYTES_MAX: usize = 512;
 /// How long what comes is gathered, so that there are at most so many transactions a second.
@@ -42,13 +47,20 @@ pub(crate) struct Told {
     pub(crate) tokens: Vec<String>,
 }
 
-/// The JSON of a body, wherever it stands: the whole of it, or a field of a form. None when there is none.
+/// The JSON of a body, wherever it stands: the whole of it, or a field of a form. None when there is none, or one of more than
+/// [`ENTRIES_MAX`].
 pub(crate) fn json(body: &[u8]) -> Option<Value> {
+    let begin = |byte: &&u8| matches!(**byte, b'{' | b'[');
+    if body.iter().filter(begin).count() > ENTRIES_MAX {
+        return None;
+    }
     let structured = |value: &Value| value.is_object() || value.is_array();
     if let Ok(value) = serde_json::from_slice(body) {
         return Some(value).filter(structured);
     }
     let fields = form_urlencoded::parse(body);
+    let few = |text: &str| text.as_bytes().iter().filter(begin).count() <= ENTRIES_MAX;
+    let fields = fields.filter(|(_, value)| few(value));
     let mut values = fields.filter_map(|(_, value)| serde_json::from_str(&value).ok());
     values.find(structured)
 }
@@ -65,6 +77,7 @@ struct Waiting {
     callers: Vec<oneshot::Sender<()>>,
     /// Somebody is about to write what waits.
     is_led: bool,
+    of_apps: HashMap<AppId, usize>,
     receipts: Vec<Receipt>,
 }
 
@@ -76,22 +89,25 @@ pub(crate) enum NotTaken {
 }
 
 impl Intake {
-    /// Writes receipts down with those that others bring meanwhile: durable on return.
+    /// Writes receipts of one app down with those that others bring meanwhile: durable on return.
     pub(crate) async fn take(
         self: &Arc<Self>,
         store: &Arc<Store>,
         receipts: Vec<Receipt>,
         counts: &Arc<ReceiptCounts>,
     ) -> Result<(), NotTaken> {
-        if receipts.is_empty() {
+        let Some(app) = receipts.first().map(|receipt| receipt.app) else {
             return Ok(());
-        }
+        };
         let (done, end) = oneshot::channel();
         let leads = {
             let mut waiting = self.lock();
-            if waiting.receipts.len() + receipts.len() > WAITING_MAX {
+            let of_app = waiting.of_apps.get(&app).copied().unwrap_or(0);
+            let is_too_much = of_app > 0 && of_app + receipts.len() > OF_ONE_APP_MAX;
+            if is_too_much || waiting.receipts.len() + receipts.len() > WAITING_MAX {
                 return Err(NotTaken::Full);
             }
+            waiting.of_apps.insert(app, of_app + receipts.len());
             waiting.receipts.extend(receipts);
             waiting.callers.push(done);
             !std::mem::replace(&mut waiting.is_led, true)
@@ -133,15 +149,19 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use tidings_model::{AppId, Provider};
+    use tidings_model::Provider;
     use tidings_store::SealKey;
     use tokio::time::timeout;
 
     use super::*;
 
     fn receipts(count: usize) -> Vec<Receipt> {
+        receipts_of(AppId(1), count)
+    }
+
+    fn receipts_of(app: AppId, count: usize) -> Vec<Receipt> {
         let receipt = Receipt {
-            app: AppId(1),
+            app,
             at: None,
             message: MsgId(1),
             provider: Provider::Huawei,
@@ -176,15 +196,30 @@ mod tests {
         let (intake, counts) = (Arc::<Intake>::default(), Arc::default());
         let too_many = intake.take(&store, receipts(WAITING_MAX + 1), &counts);
         assert!(matches!(too_many.await, Err(NotTaken::Full)));
-        let (one, other, third) = tokio::join!(
+        let (one, same, other, third) = tokio::join!(
             intake.take(&store, receipts(WAITING_MAX - 1), &counts),
             intake.take(&store, receipts(1), &counts),
-            intake.take(&store, receipts(1), &counts),
+            intake.take(&store, receipts_of(AppId(2), 1), &counts),
+            intake.take(&store, receipts_of(AppId(3), 1), &counts),
         );
         assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+        assert!(
+            matches!(same, Err(NotTaken::Full)),
+            "there is room for others"
+        );
         assert!(matches!(third, Err(NotTaken::Full)), "nothing more waits");
         // With room again it goes on.
         let again = intake.take(&store, receipts(1), &counts).await;
         assert!(again.is_ok(), "{again:?}");
+    }
+
+    #[test]
+    fn a_body_of_too_many_entries_is_not_read() {
+        let body = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
+        assert!(json(body(ENTRIES_MAX - 1).as_bytes()).is_some());
+        assert!(json(body(ENTRIES_MAX).as_bytes()).is_none());
+        let form = |body: &str| format!("data={}", body.replace(',', "%2C"));
+        assert!(json(form(&body(2)).as_bytes()).is_some());
+        assert!(json(form(&body(ENTRIES_MAX)).as_bytes()).is_none());
     }
 }

@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
 use crate::api::http::read_body;
 use crate::providers::{adapter, adapters};
-use crate::receipts::{BODY_BYTES_MAX, NotTaken, SIGNATURE, is_signed, json};
+use crate::receipts::{BODY_BYTES_MAX, NotTaken, Reader, SIGNATURE, is_signed, json};
 
 /// As the makers want it, Huawei to the letter.
 #[derive(Debug, Serialize)]
@@ -56,13 +56,34 @@ pub(crate) async fn receive(
         return Err(ApiError::new(Fault::WrongCredentials, text));
     }
     let body = read_body(request, BODY_BYTES_MAX).await?;
-    let Some(body) = json(&body) else {
-        api.receipt_counts.count(provider, "unreadable", 1);
-        let text = "The body must be JSON, or a form with JSON in one of its fields.";
-        return Err(ApiError::new(Fault::NotJson, text));
-    };
     let Some(app) = app else {
         return Ok(Json(HEARD));
+    };
+    let receipts = told(&api, &app, (provider, read), &body)?;
+    match api
+        .receipts
+        .take(&api.store, receipts, &api.receipt_counts)
+        .await
+    {
+        Ok(()) => Ok(Json(HEARD)),
+        Err(NotTaken::Full | NotTaken::Failed) => Err(ApiError::new(
+            Fault::Busy,
+            "The receipts cannot be written down at the moment: send them again.",
+        )),
+    }
+}
+
+/// The receipts of a body. Here and not where they are waited for, so that nobody who waits holds his JSON.
+fn told(
+    api: &Api,
+    app: &App,
+    (provider, read): (Provider, Reader),
+    body: &[u8],
+) -> Result<Vec<Receipt>, ApiError> {
+    let Some(body) = json(body) else {
+        api.receipt_counts.count(provider, "unreadable", 1);
+        let text = "The body must be JSON, or a form with JSON in one of its fields, with no more than 25,000 objects and lists.";
+        return Err(ApiError::new(Fault::NotJson, text));
     };
     let mut receipts = Vec::new();
     for told in read(&body) {
@@ -81,17 +102,7 @@ pub(crate) async fn receive(
             token: token.into(),
         }));
     }
-    match api
-        .receipts
-        .take(&api.store, receipts, &api.receipt_counts)
-        .await
-    {
-        Ok(()) => Ok(Json(HEARD)),
-        Err(NotTaken::Full | NotTaken::Failed) => Err(ApiError::new(
-            Fault::Busy,
-            "The receipts cannot be written down at the moment: send them again.",
-        )),
-    }
+    Ok(receipts)
 }
 
 fn word(said: &Said) -> &'static str {

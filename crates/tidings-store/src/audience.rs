@@ -156,10 +156,14 @@ impl Store {
         while let Some((scope, after, look)) = scopes.pop_front() {
             let looked = scope.clone();
             let last = DeviceId(scope.at.0);
-            let part = self
-                .engine
-                .scan(move |sql| walk(sql, &looked, after, last, (1, &mut { look }), |_, _| Ok(())))
-                .await?;
+            let walk = move |sql: &Connection| {
+                walk(sql, &looked, after, last, (1, &mut { look }), |_, _| Ok(()))
+            };
+            // Most pushes are to somebody who is there, and wait for no walk to know it.
+            let part = match look == REACH_LOOK {
+                true => self.engine.read(walk).await?,
+                false => self.engine.scan(walk).await?,
+            };
             if !part.found.is_empty() {
                 return Ok(true);
             }

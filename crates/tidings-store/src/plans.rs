@@ -14,6 +14,7 @@ pub(crate) use recorder::attach;
 mod tests {
     use std::collections::HashMap;
     use std::path::Path;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use rusqlite::Connection;
@@ -27,7 +28,8 @@ mod tests {
     use super::recorder::Recorder;
     use crate::engine::{Role, connect};
     use crate::limits::{
-        CANDIDATES_MAX, ENDED_LABELS_MAX, LOOKS_AT_ONCE, PAGE_MAX, SIZES_MAX, STEP_ROWS,
+        CANDIDATES_MAX, ENDED_LABELS_MAX, LOOKS_AT_ONCE, PAGE_MAX, SCAN_READERS, SIZES_MAX,
+        STEP_ROWS,
     };
     use crate::{
         Delta, DeviceChange, DeviceEvent, End, Ending, EventKind, LaneKey, Leaving, NewDevice,
@@ -211,6 +213,44 @@ mod tests {
     }
 
     /// The writer is held meanwhile, for all apps.
+    #[tokio::test]
+    async fn whether_a_push_reaches_somebody_who_is_there_waits_for_no_walk() {
+        let dir = TempDir::new().expect("a directory");
+        let store = Stage::open(dir.path());
+        let app = store.create_app("test".into()).await.expect("an app").0.id;
+        let phone = store.register(device(app, 1)).await.expect("registered").id;
+        let (open, closed) = std::sync::mpsc::channel::<()>();
+        let closed = Arc::new(Mutex::new(closed));
+        let walks = (0..SCAN_READERS).map(|_| {
+            let closed = Arc::clone(&closed);
+            store.engine.scan(move |_| {
+                let _ = closed.lock().expect("no panic").recv();
+                Ok(())
+            })
+        });
+        let mut walks: Vec<_> = walks.map(Box::pin).collect();
+        std::future::poll_fn(|context| {
+            for walk in &mut walks {
+                assert!(walk.as_mut().poll(context).is_pending());
+            }
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let audience = Audience::Selection(Selection {
+            devices: vec![phone],
+            ..Selection::default()
+        });
+        let (named, all) = (push(audience), push(Audience::All));
+        for push in [&named, &all] {
+            let reaches = store.reaches_any(app, push).await;
+            assert!(reaches.expect("read"));
+        }
+        drop(open);
+        for walk in walks {
+            walk.await.expect("walked");
+        }
+    }
+
     #[tokio::test]
     async fn an_accept_looks_at_some_rows_however_long_the_lists_of_its_audience_are() {
         let dir = TempDir::new().expect("a directory");

@@ -131,15 +131,16 @@ impl CredentialVerb {
     }
 }
 
+/// Sets a credential, and tells what the server has of it.
+async fn put(remote: &AdminRemote, path: &str, body: &Value) -> Result<String> {
+    let reply = remote.client()?.call(Method::PUT, path, Some(body)).await?;
+    Ok(remote.output().record(&reply))
+}
+
 impl SetApns {
     async fn answer(self) -> Result<String> {
         let path = format!("/v1/apps/{}/credentials/apns", self.app);
-        let reply = self
-            .remote
-            .client()?
-            .call(Method::PUT, &path, Some(&self.body()?))
-            .await?;
-        Ok(self.remote.output().record(&reply))
+        put(&self.remote, &path, &self.body()?).await
     }
 
     fn body(&self) -> Result<Value> {
@@ -203,12 +204,7 @@ pub(crate) struct SetMaker {
 impl SetMaker {
     async fn answer(self) -> Result<String> {
         let path = format!("/v1/apps/{}/credentials/{}", self.app, self.provider);
-        let reply = self
-            .remote
-            .client()?
-            .call(Method::PUT, &path, Some(&self.body()?))
-            .await?;
-        Ok(self.remote.output().record(&reply))
+        put(&self.remote, &path, &self.body()?).await
     }
 
     fn body(&self) -> Result<Value> {
